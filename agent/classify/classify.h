@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* Tells which channel a started program belongs to, from /proc: path, argv, Flatpak and Snap
+ * id from the cgroup. Reads, never writes. Runs as root. */
+#include <stdbool.h>
+#include <stdint.h>
+#include "agent/fact.h"
+#include "rules/rules.h"
+
+struct classification {
+        uint32_t entry; /* of the rule set; 0: innocent */
+        uint16_t channel;
+        bool look_at_argv; /* by argument: this executable must be looked at each time */
+        bool gone; /* the process ended before it could be read: learn nothing */
+};
+
+/* Complete f->path (absolute, resolved) and fill *ret. */
+int classify_exec(const struct ruleset *r, struct fact *f, struct classification *ret);
+/* Complete path and comm of a socket fact from /proc when they are empty or relative. */
+void classify_process(struct fact *f);
+/* Application id in a cgroup path: "app-flatpak-org.telegram.desktop-1234.scope",
+ * "snap.telegram-desktop.telegram-desktop-UUID.scope". Empty strings when there is none. */
+void classify_cgroup(const char *cgroup_path, char ret_flatpak[static 256], char ret_snap[static 256]);

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* Facts become violations, repeats collapse, violations become records in the spool. Owns the
+ * spool and the device key. Runs as root, never waits for the network.
+ *
+ * A violation is collected under (user, program path, channel, layer, tier). The first record
+ * is written REPORT_SETTLE_MS after the first attempt (so that A and AAAA queries are one),
+ * with the attempts until then as its count; further attempts within REPORT_WINDOW_MS give one
+ * more record with the same violation id when the window closes. Tamper and coverage are
+ * never collapsed. */
+#include <stdbool.h>
+#include <stdint.h>
+#include "agent/fact.h"
+#include "record/record.h"
+#include "rules/rules.h"
+
+#define REPORT_SETTLE_MS 200
+#define REPORT_WINDOW_MS 60000
+#define REPORT_OPEN_MAX 4096 /* violations collected at once; beyond: written at once, uncollapsed */
+
+struct report_options {
+        const char *state_dir; /* device.key, device.pub, spool/, uplink/ack below it */
+        const char *device_name;
+        const char *boot_id;
+        uint64_t spool_max_bytes;
+        int group; /* gid of the uplink, or -1 */
+};
+
+/* What a person is told at once (control/ passes it on). Borrowed, valid during the call. */
+struct report_notice {
+        uint32_t uid;
+        const char *violation_id;
+        const char *channel_name;
+        const char *channel;
+        const char *program; /* or NULL */
+        const char *text; /* the policy's notice */
+        const char *help; /* or NULL */
+        const struct violation *violation;
+};
+
+struct report;
+struct sd_event;
+
+/* Opens or makes the device key and the spool; adds its timers to the event loop. */
+int report_new(const struct report_options *o, struct sd_event *event, struct report **ret);
+struct report *report_free(struct report *r); /* writes what is open, seals */
+
+/* Which policy later records name; strings are copied. */
+int report_set_policy(struct report *r, const struct record_context *policy);
+void report_set_notice_handler(struct report *r, void (*handler)(const struct report_notice *, void *), void *userdata);
+
+/* Takes a completed fact; rs is the rule set of f->generation. */
+int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs);
+int report_tamper(struct report *r, const char *what, enum outcome outcome);
+int report_coverage(struct report *r, struct coverage *c); /* fills queue, clock; seals at once */
+/* Look at uplink/ack (decimal text) and free acknowledged segments. */
+int report_read_ack(struct report *r);
+
+struct report_state {
+        const char *device_id;
+        uint64_t next_seq;
+        uint64_t acknowledged;
+        uint64_t queue; /* records not acknowledged */
+        uint64_t spool_bytes;
+        uint64_t refused; /* records that the spool could not take, reported in the next coverage */
+};
+void report_get_state(const struct report *r, struct report_state *ret);

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+/* Everything that the eBPF programs and the agent agree on: event records, map keys and
+ * values, the hash of a name. Included by both compilers; __u* types, host byte order
+ * unless the name says _be, explicit padding, no `packed`. */
+#include <linux/types.h>
+
+#define EVENT_LAYOUT(type, size) _Static_assert(sizeof(struct type) == (size), #type " has moved")
+
+#define OC_COMM_SIZE 16
+#define OC_PATH_SIZE 192 /* tail of a longer path is cut */
+#define OC_NAME_MAX 253 /* RFC 1035 2.3.4 */
+#define OC_CHANNELS 1024 /* channel numbers 0..1023, ten bits of the mark */
+
+enum event_type {
+        EVENT_EXEC = 1, /* struct event_exec */
+        EVENT_DNS, /* struct event_name: a query */
+        EVENT_TLS, /* struct event_name: a server name */
+        EVENT_CONNECT, /* struct event_connect */
+        _EVENT_TYPE_MAX,
+};
+
+/* What the kernel side did; user space never infers it. */
+enum event_action {
+        ACTION_PASSED, /* verdict watch, or not decided yet (exec) */
+        ACTION_DENIED, /* execve or connect failed with EPERM */
+        ACTION_KILLED, /* SIGKILL */
+        ACTION_DROPPED, /* packet dropped */
+        ACTION_MARKED, /* socket marked: nftables rejects it */
+        _ACTION_MAX,
+};
+
+/* Verdicts as the maps hold them; the same numbers as enum verdict. */
+#define OC_ALLOW 0
+#define OC_WATCH 1
+#define OC_BLOCK 2
+
+struct event_head {
+        __u16 type; /* enum event_type */
+        __u16 size; /* of the whole record */
+        __u16 cpu;
+        __u16 action; /* enum event_action */
+        __u32 sequence; /* per CPU, from 1: a gap is a loss */
+        __u32 generation; /* of the rule set that decided */
+        __u64 ktime_ns; /* CLOCK_BOOTTIME */
+        __u32 tgid;
+        __u32 uid;
+        __u32 entry; /* index of the rule set's entry that matched, 0 none */
+        __u16 channel; /* 0: none (exec to classify) */
+        __u16 reserved;
+        char comm[OC_COMM_SIZE];
+};
+EVENT_LAYOUT(event_head, 56);
+
+/* Identity of an executable's content. */
+struct oc_exe {
+        __u64 dev;
+        __u64 ino;
+        __u64 ctime_ns;
+};
+EVENT_LAYOUT(oc_exe, 24);
+
+struct event_exec {
+        struct event_head head;
+        struct oc_exe exe;
+        char path[OC_PATH_SIZE]; /* as given to execve, may be relative */
+};
+EVENT_LAYOUT(event_exec, 272);
+
+struct event_flow {
+        __u8 local[16]; /* IPv4 in the first four bytes */
+        __u8 remote[16];
+        __u16 local_port;
+        __u16 remote_port;
+        __u8 family; /* AF_INET, AF_INET6 */
+        __u8 protocol; /* IPPROTO_* */
+        __u16 reserved;
+        __u64 cookie; /* of the socket, for SOCK_DESTROY; 0 unknown */
+        __u64 netns; /* cookie of its network namespace */
+};
+EVENT_LAYOUT(event_flow, 56);
+
+struct event_connect {
+        struct event_head head;
+        struct event_flow flow; /* local side zero */
+        char path[OC_PATH_SIZE]; /* of the process, "" unknown */
+};
+EVENT_LAYOUT(event_connect, 304);
+
+/* Never holds the name itself, only the entry it matched. */
+struct event_name {
+        struct event_head head;
+        struct event_flow flow;
+        char path[OC_PATH_SIZE];
+};
+EVENT_LAYOUT(event_name, 304);
+
+/* Why an event or a decision was lost; index of oc_drops. */
+enum drop_reason {
+        DROP_RING_FULL,
+        DROP_TASK_MAP_FULL,
+        DROP_PARSE_BOUND, /* longer than the parser's bound */
+        DROP_FLOW_MAP_FULL,
+        _DROP_REASON_MAX,
+};
+
+/* A name in the rule set: key of oc_names. Two independent 64-bit lanes over the reversed
+ * lower-case name make a chance collision (a false accusation) practically impossible. */
+struct oc_name_key {
+        __u64 a;
+        __u64 b;
+};
+
+/* Value of oc_names, oc_prefix4/6, oc_programs, oc_appids, oc_exes. */
+struct oc_match {
+        __u32 entry;
+        __u16 channel;
+        __u16 flags; /* OC_MATCH_* */
+};
+EVENT_LAYOUT(oc_match, 8);
+#define OC_MATCH_EXACT 1 /* name: only itself, not what lies below it */
+#define OC_MATCH_ARGV 2 /* exe: innocent by itself, look at its arguments at each start */
+
+#define OC_HASH_A 0xcbf29ce484222325ULL /* FNV-1a offset basis and prime */
+#define OC_HASH_PRIME_A 0x100000001b3ULL
+#define OC_HASH_B 0x9ae16a3b2f90404fULL
+#define OC_HASH_PRIME_B 0x9e3779b97f4a7c15ULL
+
+/* Feed the name's bytes from the last to the first: every label boundary then is the key
+ * of a suffix, so a look-up costs O(labels). Upper case is folded here. */
+static inline __attribute__((always_inline)) void oc_name_hash_byte(struct oc_name_key *k, __u8 c)
+{
+        if (c >= 'A' && c <= 'Z')
+                c |= 0x20;
+        k->a = (k->a ^ c) * OC_HASH_PRIME_A;
+        k->b = (k->b ^ c) * OC_HASH_PRIME_B;
+        k->b ^= k->b >> 29;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* Files, whole. No logging. */
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Read a regular file of at most `max` bytes into a new NUL-terminated buffer.
+ * -EFBIG larger than max (nothing is read), -EISDIR/-EINVAL not a regular file. */
+int file_read(const char *path, size_t max, char **ret, size_t *ret_size);
+/* The same relative to a folder descriptor (AT_FDCWD allowed). */
+int file_read_at(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_size);
+/* Replace a file durably: temporary name in the same folder, fsync, rename, fsync folder. */
+int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode);
+/* Write all of it, restarting on EINTR and short writes. */
+int fd_write_all(int fd, const void *data, size_t size);
+/* mkdir -p. */
+int dir_make(const char *path, mode_t mode);
+/* New string by printf, or NULL when memory is short. */
+char *format_new(const char *format, ...) __attribute__((format(printf, 1, 2)));
