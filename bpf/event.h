@@ -30,6 +30,11 @@ enum event_action {
         _ACTION_MAX,
 };
 
+/* How the channel is known; the same numbers as enum tier. */
+#define OC_TIER_PROGRAM 0
+#define OC_TIER_NAME 1
+#define OC_TIER_ADDRESS 2
+
 /* Verdicts as the maps hold them; the same numbers as enum verdict. */
 #define OC_ALLOW 0
 #define OC_WATCH 1
@@ -47,7 +52,7 @@ struct event_head {
         __u32 uid;
         __u32 entry; /* index of the rule set's entry that matched, 0 none */
         __u16 channel; /* 0: none (exec to classify) */
-        __u16 reserved;
+        __u16 tier; /* OC_TIER_* */
         char comm[OC_COMM_SIZE];
 };
 EVENT_LAYOUT(event_head, 56);
@@ -104,35 +109,99 @@ enum drop_reason {
         _DROP_REASON_MAX,
 };
 
-/* A name in the rule set: key of oc_names. Two independent 64-bit lanes over the reversed
- * lower-case name make a chance collision (a false accusation) practically impossible. */
+/* A name in the rule set: key of oc_names. Two independent 64-bit lanes make a chance
+ * collision (a false accusation) practically impossible; OC_KEY_* keeps the kinds apart.
+ * Domain names: reversed and lower-case. The others: as they stand. */
 struct oc_name_key {
         __u64 a;
         __u64 b;
 };
 
-/* Value of oc_names, oc_prefix4/6, oc_programs, oc_appids, oc_exes. */
+enum oc_key_kind {
+        OC_KEY_SUFFIX, /* this domain name and all below it */
+        OC_KEY_EXACT, /* this domain name */
+        OC_KEY_PROGRAM, /* base name of an executable */
+        OC_KEY_FLATPAK,
+        OC_KEY_SNAP,
+};
+
+/* Value of oc_names, oc_prefixes, oc_exes. */
 struct oc_match {
         __u32 entry;
         __u16 channel;
         __u16 flags; /* OC_MATCH_* */
 };
 EVENT_LAYOUT(oc_match, 8);
-#define OC_MATCH_EXACT 1 /* name: only itself, not what lies below it */
-#define OC_MATCH_ARGV 2 /* exe: innocent by itself, look at its arguments at each start */
+#define OC_MATCH_ARGV 1 /* exe: innocent by itself, look at its arguments at each start */
+
+/* Key of oc_prefixes; an IPv4 address as IPv4-mapped IPv6 (RFC 4291 2.5.5.2). */
+struct oc_prefix_key {
+        __u32 length; /* bits */
+        __u8 address[16];
+};
+EVENT_LAYOUT(oc_prefix_key, 20);
+
+/* Key of oc_verdicts: an exemption's user, or OC_EVERYONE. */
+struct oc_verdict_key {
+        __u32 channel;
+        __u32 uid;
+};
+#define OC_EVERYONE 0xffffffffU /* (uid_t)-1 is no user */
+
+struct oc_verdict {
+        __u32 verdict; /* OC_ALLOW, OC_WATCH, OC_BLOCK */
+        __u32 programs; /* the same for starting a program */
+};
+
+/* The rule set that a slot of oc_names, oc_prefixes, oc_verdicts holds. */
+struct oc_rules {
+        __u32 generation;
+        __u32 slot;
+        __u64 catalogue; /* tells whether channel and entry numbers mean the same */
+};
+
+/* Value of oc_active, mapped by user space: `slot` changes in one store. */
+struct oc_active {
+        __u32 slot;
+        __u32 reserved;
+        struct oc_rules rules[2];
+};
+EVENT_LAYOUT(oc_active, 40);
+
+/* Value of oc_tasks: a process of a channel. */
+struct oc_task {
+        struct oc_match match;
+        __u64 catalogue; /* the numbers are of this catalogue */
+};
+EVENT_LAYOUT(oc_task, 16);
 
 #define OC_HASH_A 0xcbf29ce484222325ULL /* FNV-1a offset basis and prime */
 #define OC_HASH_PRIME_A 0x100000001b3ULL
 #define OC_HASH_B 0x9ae16a3b2f90404fULL
 #define OC_HASH_PRIME_B 0x9e3779b97f4a7c15ULL
 
-/* Feed the name's bytes from the last to the first: every label boundary then is the key
- * of a suffix, so a look-up costs O(labels). Upper case is folded here. */
-static inline __attribute__((always_inline)) void oc_name_hash_byte(struct oc_name_key *k, __u8 c)
+static inline __attribute__((always_inline)) void oc_key_init(struct oc_name_key *k)
 {
-        if (c >= 'A' && c <= 'Z')
-                c |= 0x20;
+        k->a = OC_HASH_A;
+        k->b = OC_HASH_B;
+}
+
+static inline __attribute__((always_inline)) void oc_key_byte(struct oc_name_key *k, __u8 c)
+{
         k->a = (k->a ^ c) * OC_HASH_PRIME_A;
         k->b = (k->b ^ c) * OC_HASH_PRIME_B;
         k->b ^= k->b >> 29;
+}
+
+/* Feed a domain name's bytes from the last to the first: every label boundary then is the
+ * key of a suffix, so a look-up costs O(labels). Upper case is folded here. */
+static inline __attribute__((always_inline)) void oc_key_name_byte(struct oc_name_key *k, __u8 c)
+{
+        oc_key_byte(k, c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+}
+
+static inline __attribute__((always_inline)) struct oc_name_key oc_key_of_kind(const struct oc_name_key *k,
+                                                                               enum oc_key_kind kind)
+{
+        return (struct oc_name_key){ k->a ^ kind, k->b };
 }

@@ -8,5 +8,6 @@ struct sockdestroy;
 int sockdestroy_new(struct sockdestroy **ret);
 struct sockdestroy *sockdestroy_free(struct sockdestroy *s);
 /* Socket of this flow in the agent's own network namespace.
- * -ENOENT already gone, -EOPNOTSUPP kernel without INET_DIAG_DESTROY. */
+ * -ENOENT already gone, -EXDEV the flow is of another network namespace, -EOPNOTSUPP kernel without
+ * INET_DIAG_DESTROY. */
 int sockdestroy_flow(struct sockdestroy *s, const struct fact_flow *f);

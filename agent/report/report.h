@@ -3,7 +3,7 @@
 /* Facts become violations, repeats collapse, violations become records in the spool. Owns the
  * spool and the device key. Runs as root, never waits for the network.
  *
- * A violation is collected under (user, program path, channel, layer, tier). The first record
+ * A violation is collected under (user, program path, channel, layer, tier, outcome). The first record
  * is written REPORT_SETTLE_MS after the first attempt (so that A and AAAA queries are one),
  * with the attempts until then as its count; further attempts within REPORT_WINDOW_MS give one
  * more record with the same violation id when the window closes. Tamper and coverage are
@@ -24,6 +24,7 @@ struct report_options {
         const char *boot_id;
         uint64_t spool_max_bytes;
         int group; /* gid of the uplink, or -1 */
+        uint64_t settle_ms, window_ms; /* 0: REPORT_SETTLE_MS, REPORT_WINDOW_MS */
 };
 
 /* What a person is told at once (control/ passes it on). Borrowed, valid during the call. */
@@ -41,19 +42,24 @@ struct report_notice {
 struct report;
 struct sd_event;
 
-/* Opens or makes the device key and the spool; adds its timers to the event loop. */
+/* Opens or makes the device key and the spool; adds its timers to the event loop.
+ * -EBADMSG device.key is malformed, -EBUSY another agent holds the spool. */
 int report_new(const struct report_options *o, struct sd_event *event, struct report **ret);
 struct report *report_free(struct report *r); /* writes what is open, seals */
 
-/* Which policy later records name; strings are copied. */
+/* Which policy later records name: only policy_* and catalogue_version are taken, and copied.
+ * What is collected is written first, under the policy before. */
 int report_set_policy(struct report *r, const struct record_context *policy);
 void report_set_notice_handler(struct report *r, void (*handler)(const struct report_notice *, void *), void *userdata);
 
-/* Takes a completed fact; rs is the rule set of f->generation. */
+/* Takes a completed fact; rs is the rule set of f->generation. Calls the notice handler at once for
+ * the first attempt that was stopped. An allowed channel gives nothing. -ESTALE when rs is NULL or
+ * does not know the channel: counted as `unresolved` in the next coverage record. */
 int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs);
 int report_tamper(struct report *r, const char *what, enum outcome outcome);
 int report_coverage(struct report *r, struct coverage *c); /* fills queue, clock; seals at once */
-/* Look at uplink/ack (decimal text) and free acknowledged segments. */
+/* Look at uplink/ack (decimal text) and free acknowledged segments. -ENOENT no file, -EINVAL not a
+ * number, -ERANGE a number that was never shipped: nothing is freed then. */
 int report_read_ack(struct report *r);
 
 struct report_state {

@@ -23,7 +23,7 @@ void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(prin
 void buf_add_be16(struct buf *b, uint16_t v);
 void buf_add_be32(struct buf *b, uint32_t v);
 void buf_add_be64(struct buf *b, uint64_t v);
-/* Room for `size` more bytes, uninitialised; NULL once the buffer has failed. */
+/* Grows by `size` uninitialised bytes and returns them; NULL once the buffer has failed. */
 void *buf_extend(struct buf *b, size_t size);
 /* Drop the first n bytes (n <= size). */
 void buf_consume(struct buf *b, size_t n);

@@ -9,11 +9,11 @@
 #define _cleanup_(f) __attribute__((cleanup(f)))
 
 /* Defines name##p(T **) for a `T *` destructor that accepts NULL. */
-#define DEFINE_CLEANUP(T, name)              \
-        static inline void name##p(T **p)    \
-        {                                    \
-                if (*p)                      \
-                        name(*p);            \
+#define DEFINE_CLEANUP(T, name)                                                                                      \
+        static inline void name##p(T **p)                                                                            \
+        {                                                                                                            \
+                if (*p)                                                                                              \
+                        name(*p);                                                                                    \
         }
 
 static inline void freep(void *p)
@@ -34,21 +34,21 @@ static inline void file_closep(FILE **f)
 }
 
 #define _cleanup_free_ _cleanup_(freep)
-#define _cleanup_fd_ _cleanup_(fd_closep)
+#define _cleanup_fd_   _cleanup_(fd_closep)
 #define _cleanup_file_ _cleanup_(file_closep)
 
-#define TAKE_PTR(p)                  \
-        ({                           \
-                __typeof__(p) _t = (p); \
-                (p) = NULL;          \
-                _t;                  \
+#define TAKE_PTR(p)                                                                                                  \
+        ({                                                                                                           \
+                __typeof__(p) _t = (p);                                                                              \
+                (p) = NULL;                                                                                          \
+                _t;                                                                                                  \
         })
 
-#define TAKE_FD(fd)              \
-        ({                       \
-                int _t = (fd);   \
-                (fd) = -1;       \
-                _t;              \
+#define TAKE_FD(fd)                                                                                                  \
+        ({                                                                                                           \
+                int _t = (fd);                                                                                       \
+                (fd) = -1;                                                                                           \
+                _t;                                                                                                  \
         })
 
 #define ELEMENTSOF(a) (sizeof(a) / sizeof((a)[0]))

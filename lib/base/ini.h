@@ -9,10 +9,10 @@
 
 /* Called for each section start (name == NULL) and for each key. Return 0, or a negative
  * errno after filling *reterr through diag_set(reterr, r, file, line, …). */
-typedef int (*ini_handler)(void *userdata, const char *section, const char *name, const char *value,
-                           unsigned line, struct diag *reterr);
+typedef int (*ini_handler)(void *userdata, const char *section, const char *name, const char *value, unsigned line,
+                           struct diag *reterr);
 
 /* -EBADMSG line too long, NUL, not UTF-8, syntax; or what the handler returned.
  * `file` is used in diagnostics only. Inline comments start with " ;". */
-int ini_parse_text(const char *text, size_t size, const char *file, ini_handler handler,
-                   void *userdata, struct diag *reterr);
+int ini_parse_text(const char *text, size_t size, const char *file, ini_handler handler, void *userdata,
+                   struct diag *reterr);

@@ -9,6 +9,8 @@
 #define DOMAIN_NAME_MAX 253 /* RFC 1035 2.3.4, dotted text without the root dot */
 
 bool text_is_utf8(const char *s, size_t size);
+/* UTF-8 without control characters (C0, C1, DEL) but tab. */
+bool text_is_line(const char *s, size_t size);
 /* ret has room for 2*size+1. */
 void hex_encode(const uint8_t *data, size_t size, char *ret);
 /* Exactly 2*size lower- or upper-case digits; -EINVAL otherwise. */

@@ -9,9 +9,9 @@
 #include "base/diag.h"
 #include "base/prefix.h"
 
-#define CATALOGUE_MAX_BYTES (64u << 20)
+#define CATALOGUE_MAX_BYTES    (64u << 20)
 #define CATALOGUE_CHANNELS_MAX 1000 /* a channel number must fit the mark mask's ten bits */
-#define CHANNEL_ID_MAX 32 /* [a-z0-9][a-z0-9-]* */
+#define CHANNEL_ID_MAX         32 /* [a-z0-9][a-z0-9-]* */
 
 enum category {
         CATEGORY_MESSENGER,
@@ -105,8 +105,8 @@ int catalogue_parse_files(const struct catalogue_source *sources, size_t n_sourc
                           struct diag *reterr);
 /* Text of one built file, reproducible byte for byte; free(). Channel files are embedded
  * whole, so that file and line of every entry survive. */
-int catalogue_build(const struct catalogue_source *sources, size_t n_sources, const char *version,
-                    uint64_t serial, char **ret, size_t *ret_size, struct diag *reterr);
+int catalogue_build(const struct catalogue_source *sources, size_t n_sources, const char *version, uint64_t serial,
+                    char **ret, size_t *ret_size, struct diag *reterr);
 /* Parse a built file already verified by trust_verify(). */
 int catalogue_parse_built(const char *text, size_t size, const char *file, struct catalogue **ret,
                           struct diag *reterr);

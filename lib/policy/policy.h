@@ -9,7 +9,7 @@
 #include "base/diag.h"
 
 #define POLICY_MAX_BYTES (1u << 20)
-#define POLICY_FORMAT 1
+#define POLICY_FORMAT    1
 
 enum verdict {
         VERDICT_ALLOW,
@@ -34,7 +34,7 @@ enum quic_mode {
 const char *policy_mode_to_string(enum policy_mode m);
 const char *quic_mode_to_string(enum quic_mode m);
 
-struct policy_group { /* [group NAME]: device and user both match, an absent kind matches all */
+struct policy_group { /* [group NAME]: device and user both match, an absent kind matches all, one is there */
         char *name;
         char **devices; /* fnmatch patterns of the device name, NULL-terminated or NULL */
         char **users; /* login names, NULL-terminated or NULL */
@@ -76,7 +76,8 @@ static inline void policy_freep(struct policy **p)
 }
 #define _cleanup_policy_ _cleanup_(policy_freep)
 
-/* Parse a policy whose signature trust_verify() has accepted.
+/* Parse a policy whose signature trust_verify() has accepted. Channels keep the order of the
+ * file; whether they exist is checked by the compiler. A group with neither device nor user is refused.
  * On failure *ret is untouched and *reterr says where.
  * -EBADMSG malformed or unknown key, -E2BIG over POLICY_MAX_BYTES, -ENOTUNIQ given twice,
  * -ENOENT a group that is not defined. */

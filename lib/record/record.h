@@ -105,6 +105,8 @@ struct coverage {
         const char *sensors; /* one line: "exec=signal dns=cgroup_skb connect=cgroup tls=cgroup_skb" */
         const char *table_hash; /* SHA-256 of the live nftables table's dump, hex, or NULL */
         uint64_t lost; /* ring-buffer records lost since start */
+        uint64_t refused; /* records that the full spool refused since the last coverage record */
+        uint64_t unresolved; /* facts of a rule set that is gone, since the last coverage record */
         uint64_t queue; /* records in the spool, not acknowledged */
         bool clock_synchronised;
         bool self_test_passed;
@@ -114,8 +116,8 @@ struct coverage {
 
 /* One OCSF line (free()) for the record that will get the sequence number `seq` after the
  * record whose hash is `prev`. now_ms: UTC; boottime_ms: CLOCK_BOOTTIME.
- * Classes: exec 1007, dns 4003, connect/tls/quic/http 4001, tamper 1007-less Detection
- * Finding 2004; coverage: Device Config State 5019 ("unmapped.onchannel.coverage").
+ * Classes: exec 1007, dns 4003, connect/tls/quic/http/browser 4001, tamper Detection Finding 2004,
+ * coverage Device Config State Change 5019. What OCSF has no field for: unmapped.onchannel.
  * -E2BIG over RECORD_MAX_BYTES. */
 int record_violation_encode(const struct record_context *c, const struct violation *v, uint64_t seq,
                             const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms,

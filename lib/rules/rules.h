@@ -41,7 +41,7 @@ struct rule_channel { /* index = channel number; number 0 is "no channel" */
         enum verdict programs; /* verdict for starting its programs */
         /* which line of the policy decided: "[channel whatsapp]", "unlisted", "bypass", "no policy" */
         const char *decided_by;
-        unsigned decided_line;
+        unsigned decided_line; /* 0: no line of its own */
 };
 
 /* (channel, uid) -> verdict, overriding rule_channel.verdict. Sorted by channel, uid. */
@@ -49,6 +49,8 @@ struct rule_exemption {
         uint16_t channel;
         uid_t uid;
         enum verdict verdict;
+        enum verdict programs; /* for starting the channel's programs */
+        unsigned decided_line; /* of its [channel ID] section */
 };
 
 struct ruleset {
@@ -66,7 +68,7 @@ struct ruleset {
         const char *notice;
         const char *help;
         const char *catalogue_version;
-        void *storage; /* owns the strings */
+        void *storage; /* owns the strings and the matcher's index */
 };
 
 struct ruleset *ruleset_free(struct ruleset *r); /* returns NULL */
@@ -119,4 +121,6 @@ struct rules_program {
         const char *snap;
         const char *package;
 };
+/* The application's id before the executable's path, base name and package, and its
+ * arguments (from argv[1]; a web app's id as "--app-id=ID") last. */
 uint32_t rules_match_program(const struct ruleset *r, const struct rules_program *p);

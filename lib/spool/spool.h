@@ -5,12 +5,14 @@
  * but no logging.
  *
  * Folder DIR holds NNNNNNNNNNNNNNNNNNNN.seg, named by the first sequence number in it
- * (20 digits). A segment is a 16-byte header "ONCHSPL1", be64 first, then frames:
+ * (20 digits). A segment is a 48-byte header "ONCHSPL1", be64 first, H(first - 1), then frames:
  *   be32 size | be32 CRC-32C of (type | payload) | u8 type | payload[size - 1]
  *   type 1 record: be64 seq | salt[16] | hash[32] | record bytes
  *   type 2 seal:   be64 first | be64 n | prev[32] | head[32] | signature[64] | boot id text[36]
  * Records behind the last whole seal of the spool are not yet durable promises: at open the
- * writer cuts a torn tail and seals what whole records remain. */
+ * writer cuts a torn tail and seals what whole records remain. Beside the segments: `lock`, and
+ * `state` ("SEQ HASH\n" of the last acknowledged record), from which the chain goes on when
+ * every segment is deleted. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,10 +42,11 @@ struct spool_state {
         uint8_t head[CHAIN_HASH_SIZE];
 };
 
-/* -EBUSY another writer holds the folder. A damaged segment is renamed *.damaged, counted in
- * torn_bytes, and the chain goes on from the last whole record before it. */
+/* -EBUSY another writer holds the folder. A damaged segment is kept as *.damaged, counted in
+ * torn_bytes, and the chain goes on from the last whole record before it, or from the last
+ * acknowledged one when that is newer. */
 int spool_open(const struct spool_options *o, struct spool **ret);
-struct spool *spool_free(struct spool *s);
+struct spool *spool_free(struct spool *s); /* does not seal */
 const struct spool_state *spool_state(const struct spool *s);
 
 /* Append one record: the caller encodes it for spool_state()->next_seq and ->head.
@@ -58,6 +61,7 @@ int spool_acknowledge(struct spool *s, uint64_t seq);
 /* The reader (another process). Finds the batch that starts right after `after`.
  * 0 and a batch in NDJSON wire form (chain.h; free()), -ENODATA nothing sealed yet,
  * -ENOENT the records after `after` are gone (acknowledged and deleted): *ret_first says
- * what the spool starts with, -EBADMSG a damaged segment. */
+ * what the spool starts with, -EBADMSG a damaged segment or no batch starts there,
+ * -ERANGE `after` itself was never written here. */
 int spool_read_batch(const char *dir, const char *device_id, uint64_t after, char **ret, size_t *ret_size,
                      uint64_t *ret_first, uint64_t *ret_last);

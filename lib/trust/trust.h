@@ -8,10 +8,10 @@
 #include <stdint.h>
 #include "base/diag.h"
 
-#define TRUST_KEY_MAX_BYTES 1024
+#define TRUST_KEY_MAX_BYTES       1024
 #define TRUST_SIGNATURE_MAX_BYTES 2048
-#define TRUST_COMMENT_MAX 512
-#define TRUST_KEY_ID_TEXT 17 /* 16 upper-case hex digits as minisign prints them, NUL */
+#define TRUST_COMMENT_MAX         512
+#define TRUST_KEY_ID_TEXT         17 /* 16 upper-case hex digits as minisign prints them, NUL */
 
 struct trust_key {
         uint8_t id[8];
@@ -44,8 +44,8 @@ void trust_secret_done(struct trust_secret *s); /* wipes */
  * global signature over the trusted comment included.
  * -EBADMSG malformed, -ENOKEY signed by another key, -EKEYREJECTED signature wrong. */
 int trust_verify(const struct trust_key *keys, size_t n_keys, const void *data, size_t size,
-                 const char *signature_text, size_t signature_size, const char *file,
-                 struct trust_signature *ret, struct diag *reterr);
+                 const char *signature_text, size_t signature_size, const char *file, struct trust_signature *ret,
+                 struct diag *reterr);
 /* Text of a .minisig, free(). The comment must be one printable line. */
 int trust_sign(const struct trust_secret *secret, const void *data, size_t size, const char *trusted_comment,
                char **ret_signature_text);

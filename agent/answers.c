@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/runtime.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <string.h>
+
+#include "agent/mydata.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/text.h"
+
+/* A name is looked for among names and then among programs: "signal-desktop" is both. */
+static uint32_t match_subject(const struct ruleset *rs, const char *subject)
+{
+        char domain[DOMAIN_NAME_MAX + 1];
+        struct prefix address;
+        uint32_t entry = 0;
+
+        if (prefix_parse(subject, &address) >= 0)
+                return rules_match_address(rs, &address);
+        if (!strchr(subject, '/') && domain_normalise(subject, strlen(subject), domain) >= 0)
+                entry = rules_match_name(rs, domain);
+        if (!entry) {
+                _cleanup_free_ char *path = *subject == '/' ? strdup(subject) : format_new("/usr/bin/%s", subject);
+                struct rules_program p = { .path = path, .flatpak = subject, .snap = subject };
+
+                entry = path ? rules_match_program(rs, &p) : 0;
+        }
+        return entry;
+}
+
+static int user_of(const struct control_request *q, uid_t caller, uid_t *ret)
+{
+        const struct passwd *pw;
+
+        *ret = caller;
+        if (!*q->user)
+                return 0;
+        pw = getpwnam(q->user);
+        if (!pw)
+                return -ENOENT;
+        *ret = pw->pw_uid;
+        return 0;
+}
+
+static json_t *why_new(const struct ruleset *rs, uint32_t entry, uid_t uid)
+{
+        const struct rule_entry *e = &rs->entries[entry];
+        const struct rule_channel *c = &rs->channels[e->channel];
+        const struct rule_exemption *own = runtime_exemption(rs, e->channel, uid);
+        unsigned line = own ? own->decided_line : c->decided_line;
+
+        return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:I}", "channel", c->id, "name", c->name,
+                         "category", category_to_string(c->category), "class", violation_class_to_string(c->class),
+                         "verdict", verdict_to_string(rules_verdict(rs, e->channel, uid)), "programs",
+                         verdict_to_string(own ? own->programs : c->programs), "entry", e->value, "file", c->file, "line",
+                         (json_int_t)e->line, "decided_by", own ? "the channel's section" : c->decided_by, "decided_line",
+                         (json_int_t)line);
+}
+
+static json_t *answer_why(struct runtime *rt, const struct control_request *q, uid_t caller, char *error)
+{
+        const struct ruleset *rs = rt->current;
+        json_t *o;
+        uint32_t entry;
+        uid_t uid;
+
+        if (user_of(q, caller, &uid) < 0) {
+                snprintf(error, CONTROL_ERROR_MAX, "no such user");
+                return NULL;
+        }
+        entry = match_subject(rs, q->subject);
+        if (!entry)
+                o = json_pack("{s:n,s:s}", "channel", "verdict", "allow");
+        else
+                o = why_new(rs, entry, uid);
+        if (!o)
+                return NULL;
+        json_object_set_new(o, "subject", json_string(q->subject));
+        if (entry) {
+                json_auto_t *whole = json_sprintf("%s %s", entry_kind_to_string(rs->entries[entry].kind),
+                                                  rs->entries[entry].value);
+
+                json_object_set(o, "entry", whole);
+                if (rs->help)
+                        json_object_set_new(o, "help", json_string(rs->help));
+        }
+        return o;
+}
+
+static json_t *answer_reload(struct runtime *rt, char *error)
+{
+        char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
+        struct diag d = { 0 };
+        int r;
+
+        r = reload_all(rt, &d);
+        if (r >= 0)
+                return status_new(rt);
+        snprintf(error, CONTROL_ERROR_MAX, "%s", *d.text ? diag_format(&d, where, sizeof(where)) : strerror(-r));
+        log_errno(LOG_ERR, r, "reload failed: %s", error);
+        return NULL;
+}
+
+json_t *answer(const struct control_request *q, uid_t uid, char ret_error[static CONTROL_ERROR_MAX], void *userdata)
+{
+        struct runtime *rt = userdata;
+
+        switch (q->verb) {
+        case CONTROL_STATUS:
+                return status_new(rt);
+        case CONTROL_WHY:
+                return answer_why(rt, q, uid, ret_error);
+        case CONTROL_RELOAD:
+                return answer_reload(rt, ret_error);
+        case CONTROL_NOTICES: /* control/ answers these itself */
+        case CONTROL_MY_DATA:
+        case _CONTROL_VERB_MAX:
+                break;
+        }
+        return NULL;
+}
+
+int answer_my_data(int fd, uid_t uid, void *userdata)
+{
+        struct runtime *rt = userdata;
+        _cleanup_free_ char *dir = format_new("%s/spool", rt->config->state);
+        struct report_state s = { 0 };
+
+        report_get_state(rt->report, &s);
+        return dir ? mydata_write(fd, uid, dir, s.device_id) : -ENOMEM;
+}
+
+void answer_notice(const struct report_notice *n, void *userdata)
+{
+        const struct violation *v = n->violation;
+        struct runtime *rt = userdata;
+        char when[TIME_TEXT_MAX];
+        json_auto_t *o = NULL;
+
+        log_line(LOG_NOTICE, "%s %s: %s (%s, %s) user %s, program '%s'",
+                 v->outcome == OUTCOME_PASSED ? "seen" : "stopped", n->channel, outcome_to_string(v->outcome),
+                 layer_to_string(v->layer), tier_to_string(v->tier), v->user ? v->user : "?",
+                 n->program ? n->program : "?");
+        o = json_pack("{s:s,s:s,s:I,s:s,s:s,s:s?,s:s,s:s?,s:s,s:s,s:s}", "id", n->violation_id, "time",
+                      time_format((time_t)(v->last_ms / 1000), when), "uid", (json_int_t)n->uid, "channel", n->channel,
+                      "channel_name", n->channel_name, "program", n->program, "text", n->text ? n->text : "", "help",
+                      n->help, "outcome", outcome_to_string(v->outcome), "layer", layer_to_string(v->layer), "class",
+                      v->class);
+        if (!o || !rt->control || control_notice(rt->control, n->uid, o) < 0)
+                log_line(LOG_WARNING, "cannot pass a notice on, ignoring");
+}

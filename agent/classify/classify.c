@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "agent/classify/classify.h"
+#include "agent/classify/host.h"
+#include "agent/classify/proc.h"
+#include "base/text.h"
+#include "bpf/event.h"
+
+/* What the kernel side gives: longer paths arrive cut. */
+static bool is_cut(const char *path)
+{
+        return strlen(path) >= OC_PATH_SIZE - 1;
+}
+
+static void read_cgroup(int fd, char ret_flatpak[static 256], char ret_snap[static 256])
+{
+        char text[PROC_FILE_MAX], *save = NULL;
+
+        ret_flatpak[0] = ret_snap[0] = '\0';
+        if (proc_text(fd, "cgroup", text) < 0)
+                return;
+        /* cgroups(7): "0::/path" is version 2, "N:name=systemd:/path" systemd's on a hybrid system */
+        for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+                char *path = strchr(line, '/');
+
+                if (path && (text_starts_with(line, "0::/") || strstr(line, ":name=systemd:/")))
+                        classify_cgroup(path, ret_flatpak, ret_snap);
+                if (ret_flatpak[0] || ret_snap[0])
+                        return;
+        }
+}
+
+/* The name that a start goes by: absolute, by text. */
+static bool absolute_name(int fd, const char *name, char ret[static FACT_PATH_MAX])
+{
+        char cwd[FACT_PATH_MAX] = "/";
+
+        if (name[0] != '/' && proc_link(fd, "cwd", cwd, sizeof(cwd)) < 0)
+                return false;
+        return path_join(cwd, name, ret, FACT_PATH_MAX);
+}
+
+/* As the process sees the file system. */
+static bool exists(int fd, const char *path)
+{
+        char name[FACT_PATH_MAX + 8];
+        struct stat st;
+
+        snprintf(name, sizeof(name), "root%s", path);
+        return fstatat(fd, name, &st, 0) == 0;
+}
+
+/* By this name, without symbolic links resolved: that is what the path is matched for. */
+static uint32_t match_name(const struct ruleset *r, int fd, const char *name, struct fact *f)
+{
+        char path[FACT_PATH_MAX];
+        uint32_t entry;
+
+        if (!name || !name[0] || !absolute_name(fd, name, path))
+                return 0;
+        entry = rules_match_program(r, &(struct rules_program){ .path = path });
+        if (entry && exists(fd, path)) /* `python3 -m NAME` names no file */
+                snprintf(f->path, sizeof(f->path), "%s", path);
+        return entry;
+}
+
+static uint32_t match_script(const struct ruleset *r, int fd, const char *script, struct fact *f)
+{
+        char name[FACT_PATH_MAX];
+
+        if (!script || strlen(script) >= sizeof(name))
+                return 0;
+        strcpy(name, script);
+        for (char *p = name; name[0] != '/' && *p; p++) /* Wine: C:\Program Files\… */
+                if (*p == '\\')
+                        *p = '/';
+        return match_name(r, fd, name, f);
+}
+
+static int match_host(const struct ruleset *r, int fd, enum host host, struct fact *f, uint32_t *ret_entry)
+{
+        _cleanup_cmdline_ struct proc_cmdline c = {};
+        int error;
+
+        error = proc_cmdline(fd, &c);
+        if (error < 0)
+                return error;
+        *ret_entry = match_script(r, fd, host_script(host, c.argv), f);
+        if (*ret_entry == 0)
+                *ret_entry = rules_match_program(r, &(struct rules_program){ .argv = c.argv });
+        return 0;
+}
+
+/* First what the executable is, which holds for every start of it; then what this start is:
+ * its application id, the name it was called by, what its arguments make it run. */
+static int match(const struct ruleset *r, int fd, struct fact *f, struct classification *ret)
+{
+        char given[sizeof(f->path)], flatpak[256], snap[256];
+        enum host host;
+        struct stat st, again;
+        int error;
+
+        strcpy(given, f->path);
+        error = proc_exe(fd, f->path, sizeof(f->path), &st);
+        if (error < 0)
+                return error;
+        if (f->exe_ino != 0 && f->exe_ino != st.st_ino)
+                return -ESRCH; /* it runs something else already, of which another fact tells */
+        ret->entry = rules_match_program(r, &(struct rules_program){ .path = f->path });
+        if (ret->entry)
+                return 0;
+
+        host = host_of(f->path);
+        read_cgroup(fd, flatpak, snap);
+        ret->entry = rules_match_program(r, &(struct rules_program){ .flatpak = flatpak, .snap = snap });
+        if (!ret->entry && !is_cut(given))
+                ret->entry = match_name(r, fd, given, f);
+        if (!ret->entry && host != HOST_NONE)
+                error = match_host(r, fd, host, f, &ret->entry);
+        ret->look_at_argv = ret->entry || host != HOST_NONE;
+        if (error == 0 && (fstatat(fd, "exe", &again, 0) < 0 || again.st_ino != st.st_ino))
+                error = -ESRCH; /* what was read may be of its next program */
+        return error;
+}
+
+int classify_exec(const struct ruleset *r, struct fact *f, struct classification *ret)
+{
+        struct classification c = {};
+        _cleanup_fd_ int fd = -1;
+        int error;
+
+        error = proc_open(f->tgid, f->boottime_ns, &fd);
+        if (error == 0)
+                error = match(r, fd, f, &c);
+        if (error == -ESRCH) {
+                *ret = (struct classification){ .gone = true };
+                return 0;
+        }
+        if (error < 0)
+                return error;
+        c.channel = r->entries[c.entry].channel;
+        *ret = c;
+        return 0;
+}
+
+void classify_process(struct fact *f)
+{
+        char path[sizeof(f->path)], comm[PROC_FILE_MAX];
+        _cleanup_fd_ int fd = -1;
+        bool wants_path = f->path[0] != '/' || is_cut(f->path);
+        struct stat st;
+
+        if ((!wants_path && f->comm[0]) || proc_open(f->tgid, f->boottime_ns, &fd) < 0)
+                return;
+        if (wants_path && proc_exe(fd, path, sizeof(path), &st) == 0)
+                strcpy(f->path, path);
+        if (!f->comm[0] && proc_text(fd, "comm", comm) == 0) {
+                comm[strcspn(comm, "\n")] = '\0';
+                snprintf(f->comm, sizeof(f->comm), "%.16s", comm);
+        }
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <ctype.h>
+#include <string.h>
+#include "agent/classify/host.h"
+#include "base/cleanup.h"
+
+static const struct {
+        const char *word;
+        enum host host;
+} hosts[] = {
+        { "brave", HOST_BROWSER },        { "chrome", HOST_BROWSER },     { "chromium", HOST_BROWSER },
+        { "electron", HOST_BROWSER },     { "epiphany", HOST_BROWSER },   { "firefox", HOST_BROWSER },
+        { "google-chrome", HOST_BROWSER }, { "librewolf", HOST_BROWSER }, { "microsoft-edge", HOST_BROWSER },
+        { "msedge", HOST_BROWSER },       { "nw", HOST_BROWSER },         { "opera", HOST_BROWSER },
+        { "vivaldi", HOST_BROWSER },      { "bash", HOST_INTERPRETER },   { "bun", HOST_INTERPRETER },
+        { "busybox", HOST_INTERPRETER },  { "dash", HOST_INTERPRETER },   { "deno", HOST_INTERPRETER },
+        { "dotnet", HOST_INTERPRETER },   { "fish", HOST_INTERPRETER },   { "gjs", HOST_INTERPRETER },
+        { "guile", HOST_INTERPRETER },    { "java", HOST_INTERPRETER },   { "ksh", HOST_INTERPRETER },
+        { "lua", HOST_INTERPRETER },      { "mono", HOST_INTERPRETER },   { "node", HOST_INTERPRETER },
+        { "nodejs", HOST_INTERPRETER },   { "perl", HOST_INTERPRETER },   { "php", HOST_INTERPRETER },
+        { "pypy", HOST_INTERPRETER },     { "python", HOST_INTERPRETER }, { "ruby", HOST_INTERPRETER },
+        { "sh", HOST_INTERPRETER },       { "tclsh", HOST_INTERPRETER },  { "wish", HOST_INTERPRETER },
+        { "zsh", HOST_INTERPRETER },      { "ld", HOST_LOADER },          { "libc.musl", HOST_LOADER },
+        { "wine", HOST_WINE },            { "wine64", HOST_WINE },
+};
+
+static const char *base_name(const char *path)
+{
+        const char *slash = strrchr(path, '/');
+
+        return slash ? slash + 1 : path;
+}
+
+enum host host_of(const char *path)
+{
+        const char *name = base_name(path);
+
+        for (size_t i = 0; i < ELEMENTSOF(hosts); i++) {
+                size_t size = strlen(hosts[i].word);
+                char next;
+
+                if (strncmp(name, hosts[i].word, size) != 0)
+                        continue;
+                next = name[size];
+                if (next == '\0' || isdigit((unsigned char)next) || strchr(".-_", next))
+                        return hosts[i].host;
+        }
+        return HOST_NONE;
+}
+
+/* Options of ld.so(8) that have no value of their own. */
+static bool is_loader_flag(const char *option)
+{
+        return strcmp(option, "--inhibit-cache") == 0 || strcmp(option, "--list") == 0 || strcmp(option, "--verify") == 0;
+}
+
+const char *host_script(enum host h, const char *const *argv)
+{
+        if (h == HOST_NONE || h == HOST_BROWSER || !argv[0])
+                return NULL;
+        for (const char *const *a = argv + 1; *a; a++) {
+                if ((*a)[0] != '-')
+                        return *a;
+                if (h == HOST_LOADER) {
+                        if (!is_loader_flag(*a) && a[1])
+                                a++;
+                } else if (strcmp(*a, "-c") == 0 || strcmp(*a, "-e") == 0) {
+                        return NULL; /* program text, not a file */
+                } else if (strcmp(*a, "--") == 0 || strcmp(*a, "-m") == 0 || strcmp(*a, "-jar") == 0) {
+                        return a[1];
+                }
+        }
+        return NULL;
+}
+
+bool path_join(const char *cwd, const char *path, char *ret, size_t size)
+{
+        const char *const parts[] = { path[0] == '/' ? "" : cwd, path };
+        size_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(parts); i++) {
+                for (const char *p = parts[i]; *p;) {
+                        size_t length;
+
+                        p += strspn(p, "/");
+                        length = strcspn(p, "/");
+                        if (length == 2 && memcmp(p, "..", 2) == 0) {
+                                while (n > 0 && ret[--n] != '/')
+                                        ;
+                        } else if (length > 0 && !(length == 1 && p[0] == '.')) {
+                                if (n + 1 + length >= size)
+                                        return false;
+                                ret[n++] = '/';
+                                memcpy(ret + n, p, length);
+                                n += length;
+                        }
+                        p += length;
+                }
+        }
+        if (n == 0)
+                ret[n++] = '/';
+        ret[n] = '\0';
+        return true;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* Which executables run something else that their arguments name. Pure.
+ *
+ * The rule: an executable is a host when its base name is a word of the table in host.c, alone
+ * or followed by a digit, '.', '-' or '_' ("python3.11", "google-chrome-stable"). Only a
+ * host's arguments are looked at, at each of its starts; `grep --app=URL` is nobody's business. */
+#include <stdbool.h>
+#include <stddef.h>
+
+enum host {
+        HOST_NONE,
+        HOST_BROWSER, /* arguments: a web app */
+        HOST_INTERPRETER, /* the first argument that is no option: a script */
+        HOST_LOADER, /* the dynamic loader: the first argument that is no option: a program */
+        HOST_WINE, /* a Windows program, its path may be written with '\' */
+        _HOST_MAX,
+};
+
+enum host host_of(const char *path);
+/* What this host runs: points into argv; NULL none. argv is NULL-terminated. */
+const char *host_script(enum host h, const char *const *argv);
+/* Join a path with the working folder and take out ".", ".." and "//" by text alone.
+ * False: does not fit. */
+bool path_join(const char *cwd, const char *path, char *ret, size_t size);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* agent.ini(5): what the machine's owner decides about the agent. Every default stands in
+ * config_parse(). Owns its strings; parsing does no I/O but asking for the host name. */
+#include <stddef.h>
+#include <stdint.h>
+#include "base/diag.h"
+#include "base/prefix.h"
+
+#define CONFIG_MAX_BYTES (256u << 10)
+#define CONFIG_PROTECT_MAX 1000
+#define CONFIG_HEARTBEAT_MAX 86400u /* seconds */
+
+struct config_protect { /* never blocked, whatever a policy says */
+        char *name; /* normalised, or NULL */
+        struct prefix prefix; /* when name is NULL */
+        char *why; /* "agent.ini:12: [collector] url" */
+};
+
+struct config {
+        char *device;
+        char *state;
+        char *runtime;
+        char *keys;
+        char *catalogue;
+        char *bpffs;
+        char *cgroup; /* NULL: the root of the hierarchy */
+        char *table;
+        char *uplink_group;
+        char *collector_url; /* NULL: no collector */
+        char *collector_ca;
+        uint32_t mark_mask;
+        unsigned heartbeat; /* seconds */
+        struct config_protect *protect; /* [protect] and the collector's host */
+        size_t n_protect;
+};
+
+struct config *config_free(struct config *c); /* returns NULL */
+static inline void config_freep(struct config **p)
+{
+        config_free(*p);
+}
+#define _cleanup_config_ _cleanup_(config_freep)
+
+/* -EBADMSG malformed, -ENOTUNIQ a key given twice, -ERANGE a number out of its range. */
+int config_parse(const char *text, size_t size, const char *file, struct config **ret, struct diag *reterr);
+int config_load(const char *path, struct config **ret, struct diag *reterr);
+
+/* Host of "https://host[:port][/…]" into *ret (free()), brackets of IPv6 stripped. -EINVAL. */
+int config_url_host(const char *url, char **ret);

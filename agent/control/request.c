@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/control/request.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+static const struct verb {
+        const char *name;
+        bool subject, user, follow; /* the fields it takes */
+        bool root_only;
+} verbs[] = {
+        [CONTROL_STATUS] = { .name = "status" },
+        [CONTROL_WHY] = { .name = "why", .subject = true, .user = true },
+        [CONTROL_NOTICES] = { .name = "notices", .follow = true },
+        [CONTROL_MY_DATA] = { .name = "my-data" },
+        [CONTROL_RELOAD] = { .name = "reload", .root_only = true },
+};
+_Static_assert(ELEMENTSOF(verbs) == _CONTROL_VERB_MAX, "every verb needs a name");
+
+#define refuse(error, ...) (snprintf(error, CONTROL_ERROR_MAX, __VA_ARGS__), -EBADMSG)
+
+static int parse_verb(const json_t *root, enum control_verb *ret, char *error)
+{
+        const char *name = json_string_value(json_object_get(root, "verb"));
+
+        if (!name)
+                return refuse(error, "a request needs \"verb\"");
+        for (enum control_verb v = 0; v < _CONTROL_VERB_MAX; v++)
+                if (!strcmp(name, verbs[v].name)) {
+                        *ret = v;
+                        return 0;
+                }
+        return refuse(error, "unknown verb");
+}
+
+static int copy_string(const json_t *value, const char *key, char *ret, size_t max)
+{
+        const char *s = json_string_value(value);
+
+        if (!s || !*s || json_string_length(value) > max)
+                return -EBADMSG;
+        memcpy(ret, s, json_string_length(value) + 1);
+        return 0;
+}
+
+static int parse_field(struct control_request *q, const char *key, const json_t *value, char *error)
+{
+        const struct verb *v = &verbs[q->verb];
+
+        if (!strcmp(key, "verb"))
+                return 0;
+        if (v->subject && !strcmp(key, "subject")) {
+                if (copy_string(value, key, q->subject, CONTROL_SUBJECT_MAX) >= 0)
+                        return 0;
+                return refuse(error, "\"subject\" must be a string of 1 to %d bytes", CONTROL_SUBJECT_MAX);
+        }
+        if (v->user && !strcmp(key, "user")) {
+                if (copy_string(value, key, q->user, CONTROL_USER_MAX) >= 0)
+                        return 0;
+                return refuse(error, "\"user\" must be a login name");
+        }
+        if (v->follow && !strcmp(key, "follow")) {
+                if (!json_is_boolean(value))
+                        return refuse(error, "\"follow\" must be true or false");
+                q->follow = json_is_true(value);
+                return 0;
+        }
+        return refuse(error, "unknown field for \"%s\"", v->name);
+}
+
+int control_request_parse(const char *line, size_t size, struct control_request *ret,
+                          char ret_error[static CONTROL_ERROR_MAX])
+{
+        json_auto_t *root = NULL;
+        struct control_request q = { 0 };
+        const char *key;
+        json_t *value;
+        int r;
+
+        if (size > CONTROL_LINE_MAX)
+                return refuse(ret_error, "a request has at most %d bytes", CONTROL_LINE_MAX);
+        root = json_loadb(line, size, JSON_REJECT_DUPLICATES, NULL);
+        if (!json_is_object(root))
+                return refuse(ret_error, "a request is one JSON object a line");
+        r = parse_verb(root, &q.verb, ret_error);
+        if (r < 0)
+                return r;
+        json_object_foreach(root, key, value) {
+                r = parse_field(&q, key, value, ret_error);
+                if (r < 0)
+                        return r;
+        }
+        if (verbs[q.verb].subject && !*q.subject)
+                return refuse(ret_error, "\"%s\" needs \"subject\"", verbs[q.verb].name);
+        *ret = q;
+        return 0;
+}
+
+int control_request_allowed(const struct control_request *q, uid_t uid, char ret_error[static CONTROL_ERROR_MAX])
+{
+        if (uid == 0)
+                return 0;
+        if (verbs[q->verb].root_only) {
+                snprintf(ret_error, CONTROL_ERROR_MAX, "only root may ask for \"%s\"", verbs[q->verb].name);
+                return -EPERM;
+        }
+        if (*q->user) {
+                snprintf(ret_error, CONTROL_ERROR_MAX, "only root may ask about another user");
+                return -EPERM;
+        }
+        return 0;
+}

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/daemon.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "agent/runtime.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+
+#define RING_RECORDS_PER_TURN 256
+#define RING_TURNS_AT_END 1024
+
+static struct watch_options watch_options_of(const struct config *c, bool no_lsm)
+{
+        return (struct watch_options){ .bpffs = c->bpffs, .cgroup = c->cgroup, .mark_mask = c->mark_mask,
+                                       .no_lsm = no_lsm };
+}
+
+static struct nft_options nft_options_of(const struct config *c)
+{
+        return (struct nft_options){ .table = c->table, .mark_mask = c->mark_mask };
+}
+
+/* One sentence that says what is missing. */
+static int check_machine(const struct config *c)
+{
+        struct watch_options o = watch_options_of(c, false);
+        char reason[512] = "";
+        int r;
+
+        if (geteuid() != 0) {
+                log_line(LOG_ERR, "onchanneld must run as root: start it with 'systemctl start onchannel' or sudo");
+                return -EPERM;
+        }
+        r = watch_check(&o, reason, sizeof(reason));
+        if (r >= 0)
+                r = nft_check(reason, sizeof(reason));
+        if (r < 0)
+                log_line(LOG_ERR, "%s", *reason ? reason : strerror(-r));
+        return r;
+}
+
+struct folder {
+        const char *name;
+        mode_t mode;
+        bool for_group; /* the uplink reads it, or writes it with 0770 */
+};
+
+static int make_folder(const char *parent, const struct folder *f, int gid)
+{
+        _cleanup_free_ char *path = format_new("%s%s", parent, f->name);
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        r = dir_make(path, f->mode);
+        if (r >= 0 && chmod(path, f->mode) < 0)
+                r = -errno;
+        if (r >= 0 && f->for_group && gid >= 0 && chown(path, (uid_t)-1, (gid_t)gid) < 0)
+                r = -errno;
+        return r < 0 ? log_errno(LOG_ERR, r, "cannot make the folder '%s'", path) : 0;
+}
+
+static int make_folders(const struct config *c, int gid)
+{
+        static const struct folder state[] = {
+                { "", 0750, true },           { "/policy", 0700, false },  { "/catalogue", 0700, false },
+                { "/spool", 0750, true },     { "/incoming", 0770, true }, { "/uplink", 0770, true },
+        }, runtime = { "", 0755, false };
+
+        for (size_t i = 0; i < ELEMENTSOF(state); i++) {
+                int r = make_folder(c->state, &state[i], gid);
+
+                if (r < 0)
+                        return r;
+        }
+        return make_folder(c->runtime, &runtime, -1);
+}
+
+static int uplink_group(const struct config *c)
+{
+        const struct group *g = getgrnam(c->uplink_group);
+
+        if (!g)
+                log_line(LOG_WARNING, "group '%s' does not exist: no uplink can read the spool", c->uplink_group);
+        return g ? (int)g->gr_gid : -1;
+}
+
+static int on_ring(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+{
+        struct runtime *rt = userdata;
+        int r;
+
+        r = watch_dispatch(rt->watch, RING_RECORDS_PER_TURN);
+        if (r < 0 && r != -EAGAIN && r != -EINTR)
+                log_errno(LOG_ERR, r, "cannot read the ring buffer");
+        return 0;
+}
+
+static int on_end(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+        return sd_event_exit(sd_event_source_get_event(s), 0);
+}
+
+static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+        char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
+        struct diag d = { 0 };
+        int r;
+
+        r = reload_all(userdata, &d);
+        if (r < 0)
+                log_errno(LOG_ERR, r, "reload failed: %s", diag_format(&d, where, sizeof(where)));
+        return 0;
+}
+
+static int on_ack(sd_event_source *s, const struct inotify_event *e, void *userdata)
+{
+        struct runtime *rt = userdata;
+        int r;
+
+        if (!e->len || strcmp(e->name, "ack"))
+                return 0;
+        r = report_read_ack(rt->report);
+        if (r < 0 && r != -ENOENT)
+                log_errno(LOG_WARNING, r, "cannot read the collector's acknowledgement, ignoring");
+        status_dirty(rt);
+        return 0;
+}
+
+/* Nothing that was seen is left behind in the ring buffer. */
+static void drain(struct runtime *rt)
+{
+        for (int i = 0; i < RING_TURNS_AT_END; i++)
+                if (watch_dispatch(rt->watch, RING_RECORDS_PER_TURN) <= 0)
+                        return;
+}
+
+/* Runs as the loop's last source, while records can still be written. */
+static int on_exit_loop(sd_event_source *s, void *userdata)
+{
+        struct runtime *rt = userdata;
+        int r;
+
+        sd_notify(0, "STOPPING=1");
+        drain(rt);
+        health_coverage(rt, COVERAGE_STOP, 0, rt->release ? "enforcement taken off" : "enforcement goes on");
+        rt->lastrun.stopped = true;
+        lastrun_stamp(&rt->lastrun);
+        r = lastrun_write(rt->config->state, &rt->lastrun);
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot write '%s/last-run', ignoring", rt->config->state);
+        r = rt->release ? nft_remove(rt->nft) : 0;
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot remove the nftables table '%s'", rt->config->table);
+        return 0;
+}
+
+static int add_sources(struct runtime *rt)
+{
+        _cleanup_free_ char *uplink = format_new("%s/uplink", rt->config->state);
+        sd_event_source *ring, *ack;
+        int r;
+
+        r = uplink ? 0 : -ENOMEM;
+        if (r >= 0)
+                r = sd_event_add_signal(rt->event, NULL, SIGTERM, on_end, rt);
+        if (r >= 0)
+                r = sd_event_add_signal(rt->event, NULL, SIGINT, on_end, rt);
+        if (r >= 0)
+                r = sd_event_add_signal(rt->event, NULL, SIGHUP, on_hangup, rt);
+        if (r >= 0)
+                r = sd_event_add_exit(rt->event, NULL, on_exit_loop, rt);
+        if (r >= 0)
+                r = sd_event_add_io(rt->event, &ring, watch_fd(rt->watch), EPOLLIN, on_ring, rt);
+        if (r < 0)
+                return log_errno(LOG_ERR, r, "cannot set the event loop up");
+        sd_event_source_set_priority(ring, PRIORITY_ENFORCEMENT);
+        sd_event_source_set_floating(ring, true);
+        sd_event_source_unref(ring);
+        r = sd_event_add_inotify(rt->event, &ack, uplink, IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR, on_ack, rt);
+        if (r < 0)
+                return log_errno(LOG_ERR, r, "cannot watch '%s'", uplink);
+        sd_event_source_set_priority(ack, PRIORITY_TELEMETRY);
+        sd_event_source_set_floating(ack, true);
+        sd_event_source_unref(ack);
+        return 0;
+}
+
+static int new_event(struct runtime *rt)
+{
+        sigset_t set;
+        int r;
+
+        sigemptyset(&set);
+        sigaddset(&set, SIGTERM);
+        sigaddset(&set, SIGINT);
+        sigaddset(&set, SIGHUP);
+        sigaddset(&set, SIGCHLD);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        signal(SIGPIPE, SIG_IGN);
+        r = sd_event_new(&rt->event);
+        if (r < 0)
+                return log_errno(LOG_ERR, r, "cannot make an event loop");
+        r = sd_event_set_watchdog(rt->event, true);
+        return r < 0 ? log_errno(LOG_ERR, r, "cannot use the watchdog") : 0;
+}
+
+static int open_report(struct runtime *rt)
+{
+        struct report_options o = { .state_dir = rt->config->state, .device_name = rt->config->device };
+        int r;
+
+        o.boot_id = rt->lastrun.boot_id;
+        o.group = uplink_group(rt->config);
+        r = make_folders(rt->config, o.group);
+        if (r < 0)
+                return r;
+        r = report_new(&o, rt->event, &rt->report);
+        if (r == -EBUSY)
+                return log_errno(LOG_ERR, r, "another agent uses '%s'", rt->config->state);
+        if (r < 0)
+                return log_errno(LOG_ERR, r, "cannot open the spool in '%s'", rt->config->state);
+        report_set_notice_handler(rt->report, answer_notice, rt);
+        return 0;
+}
+
+/* Linux 5.14 */
+static uint64_t own_netns_cookie(void)
+{
+        _cleanup_fd_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        uint64_t cookie = 0;
+        socklen_t size = sizeof(cookie);
+
+        if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) < 0)
+                return 0;
+        return cookie;
+}
+
+static int open_enforcement(struct runtime *rt, const struct daemon_options *d)
+{
+        struct watch_options wo = watch_options_of(rt->config, d->no_lsm);
+        struct nft_options no = nft_options_of(rt->config);
+        bool pinned = false;
+        int r;
+
+        r = watch_new(&wo, facts_handle, rt, &rt->watch, &pinned);
+        if (r < 0)
+                return log_errno(LOG_ERR, r, "cannot load the eBPF programs");
+        if (pinned)
+                log_line(LOG_INFO, "took over what an earlier agent had left in '%s'", rt->config->bpffs);
+        r = nft_new(&no, &rt->nft);
+        if (r < 0)
+                return log_errno(LOG_ERR, r, "cannot talk to nftables");
+        rt->netns_cookie = own_netns_cookie();
+        r = sockdestroy_new(&rt->sockdestroy);
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "this kernel cannot end sockets; connections are reset by nftables");
+        return 0;
+}
+
+static int open_control(struct runtime *rt)
+{
+        struct control_handlers h = { .answer = answer, .my_data = answer_my_data, .userdata = rt };
+        _cleanup_free_ char *path = format_new("%s/control.sock", rt->config->runtime);
+        int r;
+
+        r = path ? control_new(path, rt->event, &h, &rt->control) : -ENOMEM;
+        return r < 0 ? log_errno(LOG_ERR, r, "cannot listen on '%s'", path ? path : "control.sock") : 0;
+}
+
+/* The agent before this one: numbering to go on from, and how long nobody watched the watcher. */
+static uint64_t recall_last_run(struct runtime *rt)
+{
+        struct lastrun last = { 0 };
+        int r;
+
+        r = lastrun_read(rt->config->state, &last);
+        lastrun_stamp(&rt->lastrun);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0) {
+                log_errno(LOG_WARNING, r, "cannot read '%s/last-run', ignoring", rt->config->state);
+                return 0;
+        }
+        rt->last_generation = last.generation;
+        rt->same_numbers_since = last.same_numbers_since;
+        strcpy(rt->lastrun.catalogue_hash, last.catalogue_hash);
+        return lastrun_gap_ms(&last, &rt->lastrun);
+}
+
+static void tell_start(struct runtime *rt, uint64_t gap_ms)
+{
+        char text[128];
+
+        if (gap_ms > 0) {
+                snprintf(text, sizeof(text), "the agent did not run for at most %llu s; what it had attached went on",
+                         (unsigned long long)(gap_ms + 999) / 1000);
+                log_line(LOG_WARNING, "%s", text);
+                health_coverage(rt, COVERAGE_GAP, gap_ms, text);
+        }
+        health_coverage(rt, COVERAGE_START, 0, NULL);
+}
+
+static int start(struct runtime *rt, const struct daemon_options *o)
+{
+        uint64_t gap_ms;
+        int r;
+
+        gap_ms = recall_last_run(rt);
+        r = new_event(rt);
+        if (r >= 0)
+                r = open_report(rt);
+        if (r >= 0)
+                r = open_enforcement(rt, o);
+        if (r >= 0)
+                r = reload_start(rt);
+        if (r < 0)
+                return r;
+        r = watch_attach(rt->watch);
+        if (r < 0)
+                return log_errno(LOG_ERR, r, "cannot attach the sensors");
+        rt->self_test_passed = true;
+        tell_start(rt, gap_ms);
+        r = add_sources(rt);
+        if (r >= 0)
+                r = health_start(rt);
+        if (r >= 0)
+                r = open_control(rt);
+        if (r >= 0)
+                r = reload_watch_incoming(rt);
+        return r;
+}
+
+static void runtime_done(struct runtime *rt, bool detach)
+{
+        _cleanup_free_ char *status = format_new("%s/status.json", rt->config->runtime);
+
+        if (rt->control && status)
+                unlink(status);
+        control_free(rt->control);
+        sd_event_source_disable_unref(rt->on_change);
+        sd_event_source_disable_unref(rt->on_status);
+        sd_event_source_disable_unref(rt->on_applied);
+        sd_event_source_disable_unref(rt->on_heartbeat);
+        rt->control = NULL;
+        report_free(rt->report);
+        watch_free(rt->watch, detach);
+        nft_free(rt->nft);
+        sockdestroy_free(rt->sockdestroy);
+        store_free(rt->store);
+        ruleset_free(rt->current);
+        ruleset_free(rt->previous);
+        sd_event_unref(rt->event);
+}
+
+int daemon_run(const struct config *c, const struct daemon_options *o)
+{
+        struct runtime rt = { .config = c, .release = o->release };
+        struct timespec t;
+        int r;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        rt.started_us = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+        r = check_machine(c);
+        if (r < 0)
+                return r;
+        r = start(&rt, o);
+        if (r >= 0) {
+                sd_notify(0, "READY=1");
+                log_line(LOG_INFO, "ready: %s", watch_sensors(rt.watch));
+                r = sd_event_loop(rt.event);
+        }
+        runtime_done(&rt, r >= 0 && o->release);
+        return r;
+}
+
+int daemon_check(const struct config *c)
+{
+        struct store_options o = { .state_dir = c->state, .keys_dir = c->keys, .catalogue = c->catalogue,
+                                   .read_only = true };
+        char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
+        struct stored *policy = NULL, *catalogue = NULL;
+        _cleanup_ruleset_ struct ruleset *rules = NULL;
+        _cleanup_store_ struct store *store = NULL;
+        struct diag d = { 0 };
+        int r;
+
+        r = store_new(&o, &store, &d);
+        if (r >= 0)
+                r = store_load_catalogue(store, &catalogue, &d);
+        if (r >= 0 && *d.text)
+                log_line(LOG_WARNING, "passed over: %s", diag_format(&d, where, sizeof(where)));
+        if (r >= 0) {
+                r = store_load_policy(store, &policy, &d);
+                if (r == -ENOENT)
+                        r = 0;
+        }
+        if (r >= 0)
+                r = runtime_compile(c, policy, catalogue, &rules, &d);
+        if (r < 0) {
+                log_line(LOG_ERR, "%s", *d.text ? diag_format(&d, where, sizeof(where)) : strerror(-r));
+                return r;
+        }
+        if (!policy)
+                log_line(LOG_WARNING, "there is no policy: the agent would only watch");
+        puts("configuration OK");
+        return 0;
+}
+
+static bool is_running(const struct config *c)
+{
+        struct sockaddr_un a = { .sun_family = AF_UNIX };
+        _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        snprintf(a.sun_path, sizeof(a.sun_path), "%s/control.sock", c->runtime);
+        return fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
+}
+
+static void ignore_fact(const struct fact *f, void *userdata)
+{
+}
+
+int daemon_release(const struct config *c)
+{
+        struct watch_options wo = watch_options_of(c, false);
+        struct nft_options no = nft_options_of(c);
+        struct watch *w = NULL;
+        struct nft *n = NULL;
+        bool pinned;
+        int r, q;
+
+        if (is_running(c)) {
+                log_line(LOG_ERR, "the agent is running: end it first");
+                return -EBUSY;
+        }
+        r = watch_new(&wo, ignore_fact, NULL, &w, &pinned);
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot take the eBPF programs off");
+        else
+                watch_free(w, true);
+        q = nft_new(&no, &n);
+        if (q >= 0)
+                q = nft_remove(n);
+        nft_free(n);
+        if (q < 0)
+                log_errno(LOG_ERR, q, "cannot remove the nftables table '%s'", c->table);
+        return r < 0 ? r : q;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/runtime.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+
+#include "agent/classify/classify.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+
+/* May this user start programs of that channel? */
+static enum verdict program_verdict(const struct ruleset *rs, uint16_t channel, uid_t uid)
+{
+        const struct rule_exemption *e = runtime_exemption(rs, channel, uid);
+
+        return e ? e->programs : rs->channels[channel].programs;
+}
+
+/* Is the process behind the number still the program that was judged? */
+static bool is_same_program(const struct fact *f)
+{
+        char link[32], path[FACT_PATH_MAX];
+        struct stat st;
+        ssize_t n;
+
+        snprintf(link, sizeof(link), "/proc/%" PRIu32 "/exe", f->tgid);
+        n = readlink(link, path, sizeof(path) - 1);
+        if (n < 0)
+                return false;
+        path[n] = 0;
+        return !strcmp(path, f->path) || (f->exe_ino && stat(link, &st) == 0 && st.st_ino == f->exe_ino);
+}
+
+/* 0 killed, -ESRCH it is gone or has become another program. */
+static int kill_program(const struct fact *f)
+{
+        _cleanup_fd_ int fd = pidfd_open((pid_t)f->tgid, 0); /* before the check: no other process can take its place */
+
+        if (fd < 0)
+                return -errno;
+        if (!is_same_program(f))
+                return -ESRCH;
+        return pidfd_send_signal(fd, SIGKILL, NULL, 0) < 0 ? -errno : 0;
+}
+
+static void learn(struct runtime *rt, const struct fact *f, const struct classification *c)
+{
+        int r;
+
+        if (c->look_at_argv) /* this start only: the executable alone says nothing */
+                r = watch_learn_program(rt->watch, f, 0, 0, true);
+        else
+                r = watch_learn_program(rt->watch, f, c->channel, c->entry, false);
+        if (r >= 0 && c->channel)
+                r = watch_learn_process(rt->watch, f->tgid, c->channel, c->entry);
+        if (r < 0)
+                log_errno(LOG_DEBUG, r, "cannot remember the program '%s', ignoring", f->path);
+}
+
+/* A program that the kernel side does not know: false when it is nobody's business. */
+static bool handle_unknown_program(struct runtime *rt, struct fact *f)
+{
+        struct classification c = { 0 };
+        int r;
+
+        r = classify_exec(rt->current, f, &c);
+        if (r < 0) {
+                log_errno(LOG_DEBUG, r, "cannot classify process %" PRIu32 ", ignoring", f->tgid);
+                return false;
+        }
+        if (c.gone)
+                return false;
+        learn(rt, f, &c);
+        if (!c.channel)
+                return false;
+        f->channel = c.channel;
+        f->entry = c.entry;
+        f->tier = TIER_PROGRAM;
+        f->generation = rt->generation;
+        f->outcome = OUTCOME_PASSED;
+        if (program_verdict(rt->current, c.channel, f->uid) != VERDICT_BLOCK)
+                return rules_verdict(rt->current, c.channel, f->uid) != VERDICT_ALLOW;
+        r = kill_program(f);
+        if (r >= 0)
+                f->outcome = OUTCOME_KILLED;
+        else if (r != -ESRCH)
+                log_errno(LOG_ERR, r, "cannot end process %" PRIu32 " ('%s')", f->tgid, f->path);
+        return true;
+}
+
+/* A dropped TLS or QUIC hello: end the connection now instead of letting it retransmit. */
+static void handle_named_flow(struct runtime *rt, struct fact *f)
+{
+        int r = -EOPNOTSUPP;
+
+        if (f->outcome != OUTCOME_DROPPED || !f->flow.family)
+                return;
+        if (rt->sockdestroy)
+                r = sockdestroy_flow(rt->sockdestroy, &f->flow);
+        if (r == -EXDEV)
+                return; /* a container's: the dropped hello has to do */
+        if (r < 0 && r != -ENOENT) /* a reset for its next packet; not for a port that may be used anew */
+                r = nft_add_flow(rt->nft, &f->flow);
+        if (r >= 0)
+                f->outcome = OUTCOME_RESET;
+        else if (r != -ENOENT)
+                log_errno(LOG_WARNING, r, "cannot reset a connection, ignoring");
+}
+
+/* Here nftables answers marked TCP by a reset and the rest by ICMP; elsewhere connect() failed. */
+static void handle_connect(const struct runtime *rt, struct fact *f)
+{
+        if (f->outcome == OUTCOME_DENIED && f->flow.protocol == IPPROTO_TCP && rt->netns_cookie &&
+            f->flow.netns == rt->netns_cookie)
+                f->outcome = OUTCOME_RESET;
+}
+
+static bool handle_by_layer(struct runtime *rt, struct fact *f)
+{
+        switch (f->layer) {
+        case LAYER_EXEC:
+                if (!f->channel)
+                        return handle_unknown_program(rt, f);
+                break;
+        case LAYER_TLS:
+        case LAYER_QUIC:
+        case LAYER_HTTP:
+                handle_named_flow(rt, f);
+                break;
+        case LAYER_CONNECT:
+                handle_connect(rt, f);
+                break;
+        case LAYER_DNS:
+        case LAYER_BROWSER:
+        case LAYER_AGENT:
+        case _LAYER_MAX:
+                break;
+        }
+        classify_process(f);
+        return true;
+}
+
+void facts_handle(const struct fact *fact, void *userdata)
+{
+        struct runtime *rt = userdata;
+        struct fact f = *fact;
+        int r;
+
+        rt->counters.facts++;
+        if (!handle_by_layer(rt, &f))
+                return;
+        rt->counters.killed += f.outcome == OUTCOME_KILLED;
+        rt->counters.reset += f.outcome == OUTCOME_RESET;
+        r = report_fact(rt->report, &f, runtime_ruleset(rt, f.generation));
+        rt->counters.stale += r == -ESTALE;
+        if (r < 0 && r != -ESTALE)
+                log_errno(LOG_ERR, r, "cannot record a violation");
+        status_dirty(rt);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/runtime.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#define USEC_PER_SEC 1000000ull
+#define RESTORES_PER_SECOND 20
+#define TAMPER_EVERY_US (60 * USEC_PER_SEC)
+
+static uint64_t now_us(void)
+{
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t)t.tv_sec * USEC_PER_SEC + (uint64_t)t.tv_nsec / 1000;
+}
+
+static void on_tamper(struct runtime *rt, const char *what, enum outcome outcome)
+{
+        uint64_t now = now_us();
+        int r;
+
+        log_line(LOG_WARNING, "%s", what);
+        if (rt->tamper_reported_us && now - rt->tamper_reported_us < TAMPER_EVERY_US)
+                return; /* the count in status and coverage goes on */
+        rt->tamper_reported_us = now;
+        r = report_tamper(rt->report, what, outcome);
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot record tampering");
+}
+
+/* Only now is the table as we want it, so its hash is the one to expect. */
+static void learn_table_hash(struct runtime *rt)
+{
+        int r;
+
+        r = nft_hash(rt->nft, rt->table_hash);
+        if (r < 0) {
+                *rt->table_hash = 0;
+                log_errno(LOG_WARNING, r, "cannot read the nftables table '%s' back", rt->config->table);
+        }
+}
+
+static void restore_table(struct runtime *rt)
+{
+        char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
+        struct diag d = { 0 };
+        int r;
+
+        rt->counters.restored++;
+        r = nft_apply(rt->nft, rt->current, &d);
+        if (r < 0) {
+                log_errno(LOG_CRIT, r, "cannot restore the nftables table: %s", diag_format(&d, where, sizeof(where)));
+                on_tamper(rt, "somebody changed the nftables table; it could not be restored", OUTCOME_PASSED);
+                return;
+        }
+        on_tamper(rt, "somebody changed the nftables table; it was restored", OUTCOME_DENIED);
+        status_dirty(rt);
+}
+
+static int on_nft(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+{
+        struct runtime *rt = userdata;
+        bool changed = false;
+        int r;
+
+        r = nft_monitor_read(rt->nft, &changed);
+        if (r < 0 && r != -EAGAIN)
+                log_errno(LOG_WARNING, r, "cannot read nftables events, ignoring");
+        if (changed)
+                restore_table(rt);
+        return 0;
+}
+
+static void check_table(struct runtime *rt)
+{
+        char live[65] = "";
+        int r;
+
+        r = nft_hash(rt->nft, live);
+        if (r < 0 && r != -ENOENT) {
+                log_errno(LOG_WARNING, r, "cannot read the nftables table '%s' back", rt->config->table);
+                rt->self_test_passed = false;
+        } else if (strcmp(live, rt->table_hash)) {
+                rt->self_test_passed = false;
+                restore_table(rt);
+                learn_table_hash(rt);
+        }
+}
+
+static void check_sensors(struct runtime *rt)
+{
+        char what[256] = "", text[320];
+        int r;
+
+        r = watch_verify(rt->watch, what, sizeof(what));
+        if (r >= 0)
+                return;
+        rt->self_test_passed = false;
+        r = watch_attach(rt->watch);
+        snprintf(text, sizeof(text), "a sensor was detached (%s); it was %s", what,
+                 r < 0 ? "not possible to attach it again" : "attached again");
+        on_tamper(rt, text, r < 0 ? OUTCOME_PASSED : OUTCOME_DENIED);
+}
+
+void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap_ms, const char *detail)
+{
+        struct coverage c = { .event = event, .mode = "none", .gap_ms = gap_ms, .detail = detail };
+        const struct stored *p = rt->store ? rt->store->policy : NULL;
+        struct watch_counters counters = { 0 };
+        int r;
+
+        if (p) {
+                c.mode = policy_mode_to_string(p->policy->mode);
+                c.policy_expired = p->policy->expires <= time(NULL);
+        }
+        if (watch_counters(rt->watch, &counters) >= 0)
+                c.lost = counters.lost;
+        c.sensors = watch_sensors(rt->watch);
+        c.table_hash = *rt->table_hash ? rt->table_hash : NULL;
+        c.self_test_passed = rt->self_test_passed;
+        r = report_coverage(rt->report, &c);
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot record coverage");
+}
+
+static int on_applied(sd_event_source *s, void *userdata)
+{
+        struct runtime *rt = userdata;
+
+        learn_table_hash(rt);
+        rt->self_test_passed = *rt->table_hash != 0;
+        check_sensors(rt);
+        health_coverage(rt, COVERAGE_POLICY, 0, rt->coverage_detail);
+        status_dirty(rt);
+        return 0;
+}
+
+void health_applied(struct runtime *rt, const char *detail)
+{
+        int r;
+
+        rt->coverage_detail = detail;
+        if (rt->on_applied) {
+                sd_event_source_set_enabled(rt->on_applied, SD_EVENT_ONESHOT);
+                return;
+        }
+        r = sd_event_add_defer(rt->event, &rt->on_applied, on_applied, rt);
+        if (r < 0) {
+                log_errno(LOG_ERR, r, "cannot schedule the check of what was applied");
+                return;
+        }
+        sd_event_source_set_priority(rt->on_applied, PRIORITY_TELEMETRY);
+}
+
+static int on_heartbeat(sd_event_source *s, uint64_t usec, void *userdata)
+{
+        struct runtime *rt = userdata;
+        int r;
+
+        rt->self_test_passed = true;
+        check_table(rt);
+        check_sensors(rt);
+        health_coverage(rt, COVERAGE_HEARTBEAT, 0, NULL);
+        status_dirty(rt);
+        lastrun_stamp(&rt->lastrun);
+        r = lastrun_write(rt->config->state, &rt->lastrun);
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot write '%s/last-run', ignoring", rt->config->state);
+        sd_event_source_set_time_relative(s, rt->config->heartbeat * USEC_PER_SEC);
+        return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+static int add_monitor(struct runtime *rt)
+{
+        sd_event_source *s;
+        int fd, r;
+
+        fd = nft_monitor_fd(rt->nft);
+        if (fd < 0)
+                return log_errno(LOG_ERR, fd, "cannot listen to nftables changes");
+        r = sd_event_add_io(rt->event, &s, fd, EPOLLIN, on_nft, rt);
+        if (r < 0)
+                return log_errno(LOG_ERR, r, "cannot listen to nftables changes");
+        sd_event_source_set_priority(s, PRIORITY_ENFORCEMENT);
+        sd_event_source_set_ratelimit(s, USEC_PER_SEC, RESTORES_PER_SECOND);
+        sd_event_source_set_floating(s, true);
+        sd_event_source_unref(s);
+        return 0;
+}
+
+int health_start(struct runtime *rt)
+{
+        int r;
+
+        r = add_monitor(rt);
+        if (r < 0)
+                return r;
+        r = sd_event_add_time_relative(rt->event, &rt->on_heartbeat, CLOCK_BOOTTIME,
+                                       rt->config->heartbeat * USEC_PER_SEC, USEC_PER_SEC, on_heartbeat, rt);
+        if (r < 0)
+                return log_errno(LOG_ERR, r, "cannot add the heartbeat");
+        return sd_event_source_set_priority(rt->on_heartbeat, PRIORITY_TELEMETRY);
+}

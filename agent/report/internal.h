@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* Inside of report/: who this device is, what a fact means, and the table that collapses
+ * repeats. Only report.c writes records. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <netinet/in.h>
+#include "agent/report/report.h"
+
+/* ---- identity.c ---- */
+
+/* Read STATE/device.key or make it; write STATE/device.pub. -EBADMSG when it is malformed. */
+int device_key_load(const char *state_dir, uint8_t ret_public[static DEVICE_KEY_SIZE],
+                    uint8_t ret_secret[static DEVICE_SECRET_SIZE]);
+#define OS_TEXT_MAX 128
+void os_release_read(const char *path, char ret_name[static OS_TEXT_MAX], char ret_version[static OS_TEXT_MAX]);
+#define USER_NAME_MAX 64
+/* Local accounts only: the name service of a domain may wait for the network. "" unknown. */
+void user_name(uint32_t uid, char ret[static USER_NAME_MAX]);
+
+/* ---- describe.c ---- */
+
+/* The texts that a violation made from a fact points to. */
+struct description {
+        char id[UUID_TEXT_MAX];
+        char entry[320];
+        char entry_source[320];
+        char user[USER_NAME_MAX];
+        char remote[INET6_ADDRSTRLEN];
+};
+/* 1 and *ret, 0 when the fact is no violation, -ESTALE when rs cannot explain it. Without id
+ * and login name. */
+int describe(const struct fact *f, const struct ruleset *rs, struct description *d, struct violation *ret);
+uint64_t utc_now_ms(void);
+uint64_t boottime_now_ms(void);
+/* CLOCK_BOOTTIME to UTC; 0 or a time to come: now. */
+uint64_t utc_from_boottime(uint64_t boottime_ns);
+
+/* ---- collapse.c ---- */
+
+struct collected { /* one violation id; owns its strings */
+        struct collected *next_in_bucket;
+        struct collected *next_in_queue;
+        uint64_t deadline_ms; /* CLOCK_MONOTONIC */
+        uint64_t policy_serial;
+        struct violation violation; /* count: attempts that no record stands for yet */
+};
+
+struct collected_queue { /* one constant delay, so the order of arrival is that of deadlines */
+        struct collected *head, **tail;
+        uint64_t delay_ms;
+};
+
+#define COLLAPSE_BUCKETS 1024 /* power of two */
+struct collapse {
+        struct collected *buckets[COLLAPSE_BUCKETS];
+        struct collected_queue settling; /* nothing written yet */
+        struct collected_queue window; /* written, further attempts are counted */
+        size_t n;
+};
+
+void collapse_init(struct collapse *c, uint64_t settle_ms, uint64_t window_ms);
+struct collected *collapse_find(const struct collapse *c, const struct violation *v);
+/* Copies v. -ENOMEM, or -ENOSPC when REPORT_OPEN_MAX are collected. */
+int collapse_add(struct collapse *c, const struct violation *v, uint64_t now_ms, struct collected **ret);
+/* The earliest deadline, or UINT64_MAX. */
+uint64_t collapse_deadline(const struct collapse *c);
+typedef void (*collapse_handler)(const struct collected *, void *userdata);
+/* Hands over each whose time has come and that has attempts to report; a settled one then
+ * waits for its window to close, one whose window closed is forgotten. */
+void collapse_expire(struct collapse *c, uint64_t now_ms, collapse_handler handler, void *userdata);
+/* The same for all, and all are forgotten. */
+void collapse_flush(struct collapse *c, collapse_handler handler, void *userdata);

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/report/report.h"
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/timex.h>
+#include <systemd/sd-event.h>
+#include "agent/report/internal.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "spool/spool.h"
+
+#define ACK_MAX_BYTES 32
+#define TIMER_ACCURACY_US 10000
+/* Behind enforcement and control: nothing waits for a record. */
+#define PRIORITY_RECORD (SD_EVENT_PRIORITY_NORMAL + 20)
+#define PRIORITY_SEAL (SD_EVENT_PRIORITY_NORMAL + 30)
+
+struct report {
+        struct record_context context; /* points into the texts below */
+        char device_id[DEVICE_ID_MAX];
+        char os_name[OS_TEXT_MAX], os_version[OS_TEXT_MAX];
+        char *device_name, *boot_id, *ack_path;
+        char *organisation, *policy_hash, *policy_signer, *catalogue_version;
+        uint8_t public_key[DEVICE_KEY_SIZE], secret[DEVICE_SECRET_SIZE];
+
+        struct spool *spool;
+        struct collapse collapse;
+        sd_event_source *timer, *seal;
+        void (*notice_handler)(const struct report_notice *, void *);
+        void *notice_userdata;
+        uint64_t refused, unresolved; /* since the last coverage record */
+};
+DEFINE_CLEANUP(struct report, report_free)
+
+/* ---- writing ---- */
+
+static int append(struct report *r, const char *line, size_t size)
+{
+        int k = spool_append(r->spool, line, size);
+
+        if (k < 0) {
+                r->refused++;
+                return k;
+        }
+        if (!r->seal)
+                return 0;
+        return sd_event_source_set_enabled(r->seal, SD_EVENT_ONESHOT);
+}
+
+static int write_violation(struct report *r, const struct violation *v, uint64_t policy_serial)
+{
+        const struct spool_state *state = spool_state(r->spool);
+        struct record_context context = r->context;
+        _cleanup_free_ char *line = NULL;
+        size_t size;
+        int k;
+
+        if (policy_serial != context.policy_serial) { /* decided by an earlier policy */
+                context.policy_serial = policy_serial;
+                context.policy_hash = context.policy_signer = NULL;
+        }
+        k = record_violation_encode(&context, v, state->next_seq, state->head, utc_now_ms(), boottime_now_ms(),
+                                    &line, &size);
+        if (k < 0) {
+                r->refused++;
+                return k;
+        }
+        return append(r, line, size);
+}
+
+static void write_collected(const struct collected *e, void *userdata)
+{
+        write_violation(userdata, &e->violation, e->policy_serial);
+}
+
+static int on_seal(sd_event_source *source, void *userdata)
+{
+        struct report *r = userdata;
+
+        spool_seal(r->spool); /* what a full disk refuses now is sealed with the next record */
+        return 0;
+}
+
+static uint64_t monotonic_ms(void)
+{
+        struct timespec ts;
+
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static int arm_timer(struct report *r)
+{
+        uint64_t deadline = collapse_deadline(&r->collapse);
+        int k;
+
+        if (deadline == UINT64_MAX)
+                return sd_event_source_set_enabled(r->timer, SD_EVENT_OFF);
+        k = sd_event_source_set_time(r->timer, deadline * 1000);
+        if (k < 0)
+                return k;
+        return sd_event_source_set_enabled(r->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct report *r = userdata;
+
+        collapse_expire(&r->collapse, monotonic_ms(), write_collected, r);
+        return arm_timer(r);
+}
+
+/* ---- life ---- */
+
+static int open_spool(struct report *r, const struct report_options *o)
+{
+        _cleanup_free_ char *dir = NULL;
+        int k;
+
+        dir = format_new("%s/spool", o->state_dir);
+        if (!dir)
+                return -ENOMEM;
+        k = dir_make(dir, 0700);
+        if (k < 0)
+                return k;
+        if (o->group >= 0 && (chown(dir, (uid_t)-1, (gid_t)o->group) < 0 || chmod(dir, 0750) < 0))
+                return -errno;
+        return spool_open(&(struct spool_options){ .dir = dir, .max_bytes = o->spool_max_bytes,
+                                                   .device_id = r->device_id, .boot_id = r->boot_id,
+                                                   .public_key = r->public_key, .secret = r->secret,
+                                                   .group = o->group }, &r->spool);
+}
+
+static int add_sources(struct report *r, sd_event *event)
+{
+        int k;
+
+        k = sd_event_add_time(event, &r->timer, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US, on_timer, r);
+        if (k >= 0)
+                k = sd_event_source_set_enabled(r->timer, SD_EVENT_OFF);
+        if (k >= 0)
+                k = sd_event_source_set_priority(r->timer, PRIORITY_RECORD);
+        if (k >= 0)
+                k = sd_event_add_defer(event, &r->seal, on_seal, r);
+        if (k >= 0)
+                k = sd_event_source_set_enabled(r->seal, SD_EVENT_OFF);
+        if (k >= 0)
+                k = sd_event_source_set_priority(r->seal, PRIORITY_SEAL);
+        return k;
+}
+
+int report_new(const struct report_options *o, sd_event *event, struct report **ret)
+{
+        _cleanup_(report_freep) struct report *r = NULL;
+        int k;
+
+        r = calloc(1, sizeof(*r));
+        if (!r)
+                return -ENOMEM;
+        collapse_init(&r->collapse, o->settle_ms ? o->settle_ms : REPORT_SETTLE_MS,
+                      o->window_ms ? o->window_ms : REPORT_WINDOW_MS);
+        r->device_name = strdup(o->device_name);
+        r->boot_id = strdup(o->boot_id);
+        r->ack_path = format_new("%s/uplink/ack", o->state_dir);
+        if (!r->device_name || !r->boot_id || !r->ack_path)
+                return -ENOMEM;
+
+        k = device_key_load(o->state_dir, r->public_key, r->secret);
+        if (k < 0)
+                return k;
+        device_id_format(r->public_key, r->device_id);
+        os_release_read("/etc/os-release", r->os_name, r->os_version);
+        r->context = (struct record_context){
+                .device_uid = r->device_id, .device_name = r->device_name, .boot_id = r->boot_id,
+                .agent_version = ONCHANNEL_VERSION, .os_name = r->os_name,
+                .os_version = r->os_version[0] ? r->os_version : NULL,
+        };
+        k = open_spool(r, o);
+        if (k < 0)
+                return k;
+        k = add_sources(r, event);
+        if (k < 0)
+                return k;
+        report_read_ack(r); /* absent or unreadable: nothing is freed */
+        *ret = TAKE_PTR(r);
+        return 0;
+}
+
+struct report *report_free(struct report *r)
+{
+        if (!r)
+                return NULL;
+        r->timer = sd_event_source_disable_unref(r->timer);
+        r->seal = sd_event_source_disable_unref(r->seal);
+        if (r->spool) {
+                collapse_flush(&r->collapse, write_collected, r);
+                spool_seal(r->spool);
+        }
+        spool_free(r->spool);
+        sodium_memzero(r->secret, sizeof(r->secret));
+        char **texts[] = { &r->device_name, &r->boot_id, &r->ack_path, &r->organisation, &r->policy_hash,
+                           &r->policy_signer, &r->catalogue_version };
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+                freep(texts[i]);
+        freep(&r);
+        return NULL;
+}
+
+static int replace_text(char **p, const char *text)
+{
+        char *copy = text ? strdup(text) : NULL;
+
+        if (text && !copy)
+                return -ENOMEM;
+        freep(p);
+        *p = copy;
+        return 0;
+}
+
+int report_set_policy(struct report *r, const struct record_context *policy)
+{
+        int k;
+
+        collapse_flush(&r->collapse, write_collected, r); /* under the policy that decided them */
+        k = arm_timer(r);
+        if (k >= 0)
+                k = replace_text(&r->organisation, policy->policy_organisation);
+        if (k >= 0)
+                k = replace_text(&r->policy_hash, policy->policy_hash);
+        if (k >= 0)
+                k = replace_text(&r->policy_signer, policy->policy_signer);
+        if (k >= 0)
+                k = replace_text(&r->catalogue_version, policy->catalogue_version);
+        r->context.policy_organisation = r->organisation;
+        r->context.policy_hash = r->policy_hash;
+        r->context.policy_signer = r->policy_signer;
+        r->context.catalogue_version = r->catalogue_version;
+        r->context.policy_serial = policy->policy_serial;
+        return k;
+}
+
+void report_set_notice_handler(struct report *r, void (*handler)(const struct report_notice *, void *), void *userdata)
+{
+        r->notice_handler = handler;
+        r->notice_userdata = userdata;
+}
+
+/* ---- what happened ---- */
+
+static void notify(struct report *r, const struct ruleset *rs, const struct violation *v)
+{
+        if (!v->notified)
+                return;
+        r->notice_handler(&(struct report_notice){ .uid = v->uid, .violation_id = v->id,
+                                                   .channel_name = v->channel_name, .channel = v->channel,
+                                                   .program = v->program, .text = rs->notice ? rs->notice : "",
+                                                   .help = rs->help, .violation = v }, r->notice_userdata);
+}
+
+static void count_attempt(struct violation *v, const struct violation *attempt)
+{
+        if (v->count++ == 0) {
+                v->first_ms = attempt->first_ms;
+                v->last_ms = attempt->last_ms;
+        }
+        if (attempt->first_ms < v->first_ms)
+                v->first_ms = attempt->first_ms;
+        if (attempt->last_ms > v->last_ms)
+                v->last_ms = attempt->last_ms;
+}
+
+int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs)
+{
+        struct collected *e = NULL;
+        struct description d;
+        struct violation v;
+        int k;
+
+        k = describe(f, rs, &d, &v);
+        if (k == -ESTALE)
+                r->unresolved++;
+        if (k <= 0)
+                return k;
+        e = collapse_find(&r->collapse, &v);
+        if (e) {
+                count_attempt(&e->violation, &v);
+                return 0;
+        }
+
+        uuid_v7(v.first_ms, d.id);
+        v.id = d.id;
+        user_name(v.uid, d.user);
+        v.user = d.user[0] ? d.user : NULL;
+        v.notified = r->notice_handler && v.outcome != OUTCOME_PASSED && v.outcome != OUTCOME_ALLOWED;
+        k = collapse_add(&r->collapse, &v, monotonic_ms(), &e);
+        notify(r, rs, &v);
+        if (k < 0)
+                return write_violation(r, &v, rs->policy_serial);
+        e->policy_serial = rs->policy_serial;
+        return arm_timer(r);
+}
+
+int report_tamper(struct report *r, const char *what, enum outcome outcome)
+{
+        uint64_t now = utc_now_ms();
+        char id[UUID_TEXT_MAX];
+        int k;
+
+        uuid_v7(now, id);
+        k = write_violation(r, &(struct violation){ .id = id, .class = violation_class_to_string(CLASS_TAMPER),
+                                                    .verdict = verdict_to_string(VERDICT_BLOCK),
+                                                    .layer = LAYER_AGENT, .tier = TIER_NONE, .outcome = outcome,
+                                                    .detail = what, .count = 1, .first_ms = now,
+                                                    .last_ms = now }, r->context.policy_serial);
+        return k < 0 ? k : spool_seal(r->spool);
+}
+
+static uint64_t queue_length(const struct report *r)
+{
+        const struct spool_state *state = spool_state(r->spool);
+
+        return state->next_seq - 1 - state->acknowledged;
+}
+
+int report_coverage(struct report *r, struct coverage *c)
+{
+        const struct spool_state *state = spool_state(r->spool);
+        _cleanup_free_ char *line = NULL;
+        struct timex clock = { 0 };
+        size_t size;
+        int k;
+
+        c->queue = queue_length(r);
+        c->refused = r->refused;
+        c->unresolved = r->unresolved;
+        c->clock_synchronised = adjtimex(&clock) >= 0 && !(clock.status & STA_UNSYNC);
+        k = record_coverage_encode(&r->context, c, state->next_seq, state->head, utc_now_ms(), boottime_now_ms(),
+                                   &line, &size);
+        if (k < 0)
+                return k;
+        k = append(r, line, size);
+        if (k < 0)
+                return k;
+        r->refused -= c->refused;
+        r->unresolved -= c->unresolved;
+        return spool_seal(r->spool);
+}
+
+int report_read_ack(struct report *r)
+{
+        _cleanup_free_ char *text = NULL;
+        uint64_t seq;
+        size_t size;
+        int k;
+
+        k = file_read(r->ack_path, ACK_MAX_BYTES, &text, &size);
+        if (k < 0)
+                return k;
+        text[strcspn(text, "\n")] = '\0';
+        k = parse_u64(text, INT64_MAX, &seq);
+        if (k < 0)
+                return k;
+        return spool_acknowledge(r->spool, seq);
+}
+
+void report_get_state(const struct report *r, struct report_state *ret)
+{
+        const struct spool_state *state = spool_state(r->spool);
+
+        *ret = (struct report_state){ .device_id = r->device_id, .next_seq = state->next_seq,
+                                      .acknowledged = state->acknowledged, .queue = queue_length(r),
+                                      .spool_bytes = state->bytes, .refused = r->refused };
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/runtime.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+struct users {
+        struct rules_user *list;
+        size_t n;
+};
+
+static void users_done(struct users *u)
+{
+        free(u->list);
+}
+
+static bool users_has(const struct users *u, const char *name)
+{
+        for (size_t i = 0; i < u->n; i++)
+                if (!strcmp(u->list[i].name, name))
+                        return true;
+        return false;
+}
+
+/* An account that does not exist on this machine is left out. */
+static int users_add(struct users *u, const char *name)
+{
+        const struct passwd *pw = users_has(u, name) ? NULL : getpwnam(name);
+        struct rules_user *list;
+
+        if (!pw)
+                return 0;
+        list = reallocarray(u->list, u->n + 1, sizeof(*list));
+        if (!list)
+                return -ENOMEM;
+        u->list = list;
+        list[u->n++] = (struct rules_user){ .name = name, .uid = pw->pw_uid };
+        return 0;
+}
+
+static int users_resolve(struct users *u, const struct policy *p)
+{
+        for (size_t i = 0; p && i < p->n_groups; i++)
+                for (char **name = p->groups[i].users; name && *name; name++) {
+                        int r = users_add(u, *name);
+
+                        if (r < 0)
+                                return r;
+                }
+        return 0;
+}
+
+int runtime_compile(const struct config *c, const struct stored *policy, const struct stored *catalogue,
+                    struct ruleset **ret, struct diag *reterr)
+{
+        _cleanup_free_ struct rules_protected *protect = calloc(c->n_protect + 1, sizeof(*protect));
+        _cleanup_(users_done) struct users users = { 0 };
+        struct rules_input in;
+        int r;
+
+        if (!protect)
+                return -ENOMEM;
+        for (size_t i = 0; i < c->n_protect; i++)
+                protect[i] = (struct rules_protected){ .name = c->protect[i].name, .prefix = c->protect[i].prefix,
+                                                       .why = c->protect[i].why };
+        r = users_resolve(&users, policy ? policy->policy : NULL);
+        if (r < 0)
+                return r;
+        in = (struct rules_input){
+                .catalogue = catalogue->catalogue,
+                .policy = policy ? policy->policy : NULL,
+                .policy_file = policy ? policy->file : NULL,
+                .device = c->device,
+                .now = time(NULL),
+                .users = users.list,
+                .n_users = users.n,
+                .protect = protect,
+                .n_protect = c->n_protect,
+        };
+        return rules_compile(&in, ret, reterr);
+}
+
+/* Facts with this generation may still be on their way. */
+static void keep_previous(struct runtime *rt, struct ruleset *r, uint32_t generation)
+{
+        ruleset_free(rt->previous);
+        rt->previous = r;
+        rt->previous_generation = generation;
+}
+
+static int apply_both(struct runtime *rt, struct ruleset *next, uint32_t generation, struct diag *reterr)
+{
+        int r;
+
+        r = watch_apply(rt->watch, next, generation);
+        if (r < 0)
+                return diag_set(reterr, r, "eBPF maps", 0, "%s", strerror(-r));
+        return nft_apply(rt->nft, next, reterr);
+}
+
+/* The eBPF maps may hold `next` already: put the rule set in force back. */
+static int go_back(struct runtime *rt, struct ruleset *next, uint32_t generation)
+{
+        int r = 0;
+
+        keep_previous(rt, next, generation);
+        rt->same_numbers_since = generation + 1; /* `next` may number channels differently */
+        if (!rt->current)
+                return 0;
+        r = watch_apply(rt->watch, rt->current, rt->generation);
+        if (r < 0)
+                log_errno(LOG_CRIT, r, "cannot go back to the previous rule set");
+        else
+                log_line(LOG_ERR, "went back to the previous rule set");
+        return r;
+}
+
+static void take_numbers(struct runtime *rt, const struct stored *catalogue)
+{
+        if (strcmp(rt->lastrun.catalogue_hash, catalogue->hash)) {
+                rt->same_numbers_since = rt->generation;
+                strcpy(rt->lastrun.catalogue_hash, catalogue->hash);
+        }
+        rt->lastrun.generation = rt->generation;
+        rt->lastrun.same_numbers_since = rt->same_numbers_since;
+}
+
+int runtime_apply(struct runtime *rt, const struct stored *policy, const struct stored *catalogue,
+                  struct diag *reterr)
+{
+        _cleanup_ruleset_ struct ruleset *next = NULL;
+        uint32_t generation = rt->last_generation + 1;
+        int r;
+
+        r = runtime_compile(rt->config, policy, catalogue, &next, reterr);
+        if (r < 0)
+                return r;
+        rt->last_generation = generation;
+        r = apply_both(rt, next, generation, reterr);
+        if (r < 0) {
+                go_back(rt, TAKE_PTR(next), generation);
+                return r;
+        }
+        keep_previous(rt, rt->current, rt->generation);
+        rt->current = TAKE_PTR(next);
+        rt->generation = generation;
+        take_numbers(rt, catalogue);
+        lastrun_stamp(&rt->lastrun);
+        r = lastrun_write(rt->config->state, &rt->lastrun);
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot write '%s/last-run', ignoring", rt->config->state);
+        return 0;
+}
+
+const struct ruleset *runtime_ruleset(const struct runtime *rt, uint32_t generation)
+{
+        if (generation == rt->generation)
+                return rt->current;
+        if (rt->previous && generation == rt->previous_generation)
+                return rt->previous;
+        /* numbers depend on the catalogue alone: another policy means the same by them */
+        if (generation >= rt->same_numbers_since && generation <= rt->last_generation)
+                return rt->current;
+        return NULL;
+}
+
+const struct rule_exemption *runtime_exemption(const struct ruleset *rs, uint16_t channel, uid_t uid)
+{
+        for (size_t i = 0; i < rs->n_exemptions; i++)
+                if (rs->exemptions[i].channel == channel && rs->exemptions[i].uid == uid)
+                        return &rs->exemptions[i];
+        return NULL;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* The running daemon: the modules wired together, and which rule set is in force. One
+ * thread, sd-event; enforcement comes before control, control before telemetry. Shared by
+ * the agent's own files only. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+#include "agent/config.h"
+#include "agent/control/control.h"
+#include "agent/enforce/nft.h"
+#include "agent/enforce/sockdestroy.h"
+#include "agent/fact.h"
+#include "agent/lastrun.h"
+#include "agent/report/report.h"
+#include "agent/store.h"
+#include "agent/watch/watch.h"
+
+#define PRIORITY_ENFORCEMENT SD_EVENT_PRIORITY_IMPORTANT
+#define PRIORITY_CONTROL SD_EVENT_PRIORITY_NORMAL
+#define PRIORITY_TELEMETRY SD_EVENT_PRIORITY_IDLE
+
+struct refusal { /* the last file that was refused and not replaced by an accepted one */
+        struct diag diag;
+        char hash[STORE_HASH_TEXT]; /* "" nothing was refused */
+        time_t when;
+};
+
+struct runtime_counters { /* since the agent started */
+        uint64_t facts;
+        uint64_t killed;
+        uint64_t reset;
+        uint64_t stale; /* facts of a rule set that is gone */
+        uint64_t restored; /* somebody else changed the table */
+};
+
+struct runtime {
+        const struct config *config;
+        bool release; /* take enforcement off at the end */
+        sd_event *event;
+        struct store *store;
+        struct watch *watch;
+        struct nft *nft;
+        struct sockdestroy *sockdestroy; /* NULL: this kernel cannot */
+        struct report *report;
+        struct control *control;
+        uint64_t netns_cookie; /* of this network namespace, 0 unknown */
+
+        struct ruleset *current, *previous;
+        uint32_t generation, previous_generation, last_generation;
+        uint32_t same_numbers_since; /* generations from here on number channels as `current` does */
+
+        struct refusal refused[_STORE_ROLE_MAX];
+        struct runtime_counters counters;
+        struct lastrun lastrun;
+        char table_hash[65]; /* of the table as applied; "" unknown */
+        bool self_test_passed;
+        uint64_t started_us; /* CLOCK_MONOTONIC */
+        uint64_t tamper_reported_us;
+        const char *coverage_detail; /* of the next COVERAGE_POLICY */
+
+        sd_event_source *on_change, *on_status, *on_applied, *on_heartbeat;
+};
+
+/* ---- runtime.c: the rule set ---- */
+/* Compile without applying, as apply would. `policy` may be NULL. */
+int runtime_compile(const struct config *c, const struct stored *policy, const struct stored *catalogue,
+                    struct ruleset **ret, struct diag *reterr);
+/* Make one rule set of the two hold everywhere; on failure the one in force stays. */
+int runtime_apply(struct runtime *rt, const struct stored *policy, const struct stored *catalogue,
+                  struct diag *reterr);
+/* Rule set of a fact, NULL when its numbers mean nothing any more. */
+const struct ruleset *runtime_ruleset(const struct runtime *rt, uint32_t generation);
+/* What the policy says for this user alone, or NULL. */
+const struct rule_exemption *runtime_exemption(const struct ruleset *rs, uint16_t channel, uid_t uid);
+
+/* ---- reload.c: policy and catalogue from disk ---- */
+int reload_start(struct runtime *rt); /* what was in force when the agent ended */
+int reload_watch_incoming(struct runtime *rt); /* and take what lies there */
+int reload_all(struct runtime *rt, struct diag *reterr); /* for the verb */
+void reload_schedule(struct runtime *rt); /* when the rule set in force changes by the clock */
+
+/* ---- facts.c ---- */
+void facts_handle(const struct fact *f, void *userdata); /* a watch_handler */
+
+/* ---- health.c: coverage, heartbeat, tampering ---- */
+int health_start(struct runtime *rt);
+void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap_ms, const char *detail);
+void health_applied(struct runtime *rt, const char *detail); /* coverage and status, as soon as there is time */
+
+/* ---- status.c ---- */
+json_t *status_new(struct runtime *rt);
+void status_dirty(struct runtime *rt); /* status.json is rewritten within a second */
+int status_write(struct runtime *rt);
+
+/* ---- answers.c: the control socket's verbs ---- */
+json_t *answer(const struct control_request *q, uid_t uid, char ret_error[static CONTROL_ERROR_MAX], void *userdata);
+int answer_my_data(int fd, uid_t uid, void *userdata);
+void answer_notice(const struct report_notice *n, void *userdata); /* report's notice handler */

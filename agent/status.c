@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/runtime.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "bpf/event.h"
+
+#define STATUS_DELAY_US 500000
+
+static const char *const drop_reasons[] = {
+        [DROP_RING_FULL] = "ring_full",
+        [DROP_TASK_MAP_FULL] = "task_map_full",
+        [DROP_PARSE_BOUND] = "parse_bound",
+        [DROP_FLOW_MAP_FULL] = "flow_map_full",
+};
+_Static_assert(ELEMENTSOF(drop_reasons) == _DROP_REASON_MAX, "every reason needs a name");
+
+static json_t *time_json(time_t t)
+{
+        char text[TIME_TEXT_MAX];
+
+        return json_string(time_format(t, text));
+}
+
+static json_t *refused_json(const struct refusal *f)
+{
+        if (!*f->hash)
+                return NULL;
+        return json_pack("{s:s,s:I,s:s,s:s,s:o}", "file", f->diag.file, "line", (json_int_t)f->diag.line, "reason",
+                         f->diag.text, "hash", f->hash, "time", time_json(f->when));
+}
+
+/* {"mode":"none"} without a policy. */
+static json_t *policy_json(const struct runtime *rt)
+{
+        const struct stored *s = rt->store->policy;
+        const struct policy *p = s ? s->policy : NULL;
+        json_t *o;
+
+        if (!p)
+                o = json_pack("{s:s,s:n}", "mode", "none", "serial");
+        else
+                o = json_pack("{s:I,s:s,s:s,s:o,s:b,s:s,s:s}", "serial", (json_int_t)s->serial, "organisation",
+                              p->organisation ? p->organisation : "", "mode", policy_mode_to_string(p->mode),
+                              "expires", time_json(p->expires), "expired", p->expires <= time(NULL), "signer",
+                              s->signer, "hash", s->hash);
+        if (o && *rt->refused[STORE_POLICY].hash)
+                json_object_set_new(o, "refused", refused_json(&rt->refused[STORE_POLICY]));
+        return o;
+}
+
+static json_t *catalogue_json(const struct runtime *rt)
+{
+        const struct stored *s = rt->store->catalogue;
+        json_t *o = json_pack("{s:s,s:I,s:I,s:I,s:s,s:s}", "version", s->catalogue->version ? s->catalogue->version : "",
+                              "serial", (json_int_t)s->serial, "channels", (json_int_t)s->catalogue->n_channels,
+                              "entries", (json_int_t)(rt->current->n_entries - 1), "signer", s->signer, "hash",
+                              s->hash);
+
+        if (o && *rt->refused[STORE_CATALOGUE].hash)
+                json_object_set_new(o, "refused", refused_json(&rt->refused[STORE_CATALOGUE]));
+        return o;
+}
+
+static json_t *counters_json(const struct runtime *rt)
+{
+        struct watch_counters w = { 0 };
+        json_t *drops = json_object();
+
+        watch_counters(rt->watch, &w);
+        for (size_t i = 0; i < _DROP_REASON_MAX; i++)
+                json_object_set_new(drops, drop_reasons[i], json_integer((json_int_t)w.drops[i]));
+        return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "facts", (json_int_t)rt->counters.facts, "killed",
+                         (json_int_t)rt->counters.killed, "reset", (json_int_t)rt->counters.reset, "stale",
+                         (json_int_t)rt->counters.stale, "restored", (json_int_t)rt->counters.restored, "lost",
+                         (json_int_t)w.lost, "drops", drops);
+}
+
+static json_t *spool_json(const struct report_state *s)
+{
+        return json_pack("{s:I,s:I,s:I,s:I,s:I}", "next_seq", (json_int_t)s->next_seq, "acknowledged",
+                         (json_int_t)s->acknowledged, "queue", (json_int_t)s->queue, "bytes",
+                         (json_int_t)s->spool_bytes, "refused", (json_int_t)s->refused);
+}
+
+static uint64_t uptime_s(const struct runtime *rt)
+{
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t)t.tv_sec - rt->started_us / 1000000;
+}
+
+json_t *status_new(struct runtime *rt)
+{
+        json_auto_t *incoming = json_sprintf("%s/incoming", rt->config->state);
+        struct report_state s = { 0 };
+        json_t *o;
+
+        report_get_state(rt->report, &s);
+        o = json_pack("{s:s,s:s,s:s,s:s,s:I,s:o,s:o,s:s,s:b,s:o,s:o}", "device", s.device_id ? s.device_id : "",
+                      "name", rt->config->device, "version", ONCHANNEL_VERSION, "boot", rt->lastrun.boot_id, "uptime",
+                      (json_int_t)uptime_s(rt), "policy", policy_json(rt), "catalogue", catalogue_json(rt), "sensors",
+                      watch_sensors(rt->watch), "self_test_passed", rt->self_test_passed, "counters",
+                      counters_json(rt), "spool", spool_json(&s));
+        if (!o)
+                return NULL;
+        json_object_set_new(o, "table_hash", *rt->table_hash ? json_string(rt->table_hash) : json_null());
+        json_object_set(o, "incoming", incoming);
+        return o;
+}
+
+static int group_of(const char *name)
+{
+        const struct group *g = getgrnam(name);
+
+        return g ? (int)g->gr_gid : -1;
+}
+
+int status_write(struct runtime *rt)
+{
+        _cleanup_free_ char *path = format_new("%s/status.json", rt->config->runtime), *text = NULL;
+        json_auto_t *o = status_new(rt);
+        int gid = group_of(rt->config->uplink_group), r;
+
+        if (o)
+                text = json_dumps(o, JSON_INDENT(1));
+        if (!path || !text)
+                return -ENOMEM;
+        r = file_write_atomic(path, text, strlen(text), 0640);
+        if (r >= 0 && gid >= 0 && chown(path, (uid_t)-1, (gid_t)gid) < 0)
+                r = -errno;
+        return r;
+}
+
+static int on_status(sd_event_source *s, uint64_t usec, void *userdata)
+{
+        struct runtime *rt = userdata;
+        int r;
+
+        r = status_write(rt);
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot write '%s/status.json', ignoring", rt->config->runtime);
+        return 0;
+}
+
+void status_dirty(struct runtime *rt)
+{
+        int enabled = SD_EVENT_OFF, r;
+
+        if (!rt->on_status) {
+                r = sd_event_add_time_relative(rt->event, &rt->on_status, CLOCK_MONOTONIC, STATUS_DELAY_US,
+                                               STATUS_DELAY_US / 5, on_status, rt);
+                if (r < 0)
+                        log_errno(LOG_WARNING, r, "cannot schedule status.json, ignoring");
+                else
+                        sd_event_source_set_priority(rt->on_status, PRIORITY_TELEMETRY);
+                return;
+        }
+        sd_event_source_get_enabled(rt->on_status, &enabled);
+        if (enabled != SD_EVENT_OFF)
+                return;
+        sd_event_source_set_time_relative(rt->on_status, STATUS_DELAY_US);
+        sd_event_source_set_enabled(rt->on_status, SD_EVENT_ONESHOT);
+}

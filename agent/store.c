@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#define SERIAL_MAX_BYTES 32
+
+static const struct role {
+        const char *name;
+        const char *comment; /* of the signature, up to the serial's digits or the version */
+        size_t max_bytes;
+} roles[] = {
+        [STORE_POLICY] = { "policy", "onchannel policy serial=", POLICY_MAX_BYTES },
+        [STORE_CATALOGUE] = { "catalogue", "onchannel catalogue version=", CATALOGUE_MAX_BYTES },
+};
+_Static_assert(ELEMENTSOF(roles) == _STORE_ROLE_MAX, "every role needs a name");
+
+const char *store_role_to_string(enum store_role r)
+{
+        return roles[r].name;
+}
+
+struct stored *stored_free(struct stored *s)
+{
+        if (!s)
+                return NULL;
+        policy_free(s->policy);
+        catalogue_free(s->catalogue);
+        free(s->file);
+        free(s->text);
+        free(s->minisig);
+        free(s);
+        return NULL;
+}
+
+struct store *store_free(struct store *s)
+{
+        if (!s)
+                return NULL;
+        stored_free(s->policy);
+        stored_free(s->catalogue);
+        free(s->state_dir);
+        free(s->installed_catalogue);
+        free(s);
+        return NULL;
+}
+
+static void hash_bytes(const void *data, size_t size, char ret[static STORE_HASH_TEXT])
+{
+        uint8_t hash[crypto_hash_sha256_BYTES];
+
+        crypto_hash_sha256(hash, data, size);
+        hex_encode(hash, sizeof(hash), ret);
+}
+
+static int load_key(struct store *s, enum store_role role, const char *keys_dir, struct diag *reterr)
+{
+        _cleanup_free_ char *path = format_new("%s/%s.pub", keys_dir, roles[role].name);
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        r = file_read(path, TRUST_KEY_MAX_BYTES, &text, &size);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return diag_set(reterr, r, path, 0, "%s", strerror(-r));
+        r = trust_key_parse(text, size, path, &s->keys[role], reterr);
+        s->has_key[role] = r >= 0;
+        return r;
+}
+
+static int load_serial(struct store *s, struct diag *reterr)
+{
+        _cleanup_free_ char *path = format_new("%s/policy/serial", s->state_dir);
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        r = file_read(path, SERIAL_MAX_BYTES, &text, NULL);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return diag_set(reterr, r, path, 0, "%s", strerror(-r));
+        text[strcspn(text, "\n")] = 0;
+        if (parse_u64(text, UINT64_MAX, &s->policy_serial) < 0)
+                return diag_set(reterr, -EBADMSG, path, 1, "not a serial number: '%s'", text);
+        return 0;
+}
+
+int store_new(const struct store_options *o, struct store **ret, struct diag *reterr)
+{
+        _cleanup_store_ struct store *s = calloc(1, sizeof(*s));
+        int r;
+
+        if (!s)
+                return -ENOMEM;
+        s->read_only = o->read_only;
+        s->state_dir = strdup(o->state_dir);
+        s->installed_catalogue = strdup(o->catalogue);
+        if (!s->state_dir || !s->installed_catalogue)
+                return -ENOMEM;
+        for (enum store_role role = 0; role < _STORE_ROLE_MAX; role++) {
+                r = load_key(s, role, o->keys_dir, reterr);
+                if (r < 0)
+                        return r;
+        }
+        r = load_serial(s, reterr);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+/* A link or a device in a folder that another user owns is not followed. */
+static int read_plain(const char *path, size_t max, char **ret, size_t *ret_size)
+{
+        _cleanup_fd_ int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        char self[sizeof("/proc/self/fd/") + 11];
+
+        if (fd < 0)
+                return -errno;
+        snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+        return file_read(self, max, ret, ret_size);
+}
+
+/* Reads FILE and its signature; nothing is verified yet. */
+static int stored_read(enum store_role role, const char *file, const char *minisig, struct stored **ret,
+                       struct diag *reterr)
+{
+        _cleanup_stored_ struct stored *s = calloc(1, sizeof(*s));
+        int r;
+
+        if (!s || !(s->file = strdup(file)))
+                return -ENOMEM;
+        r = read_plain(file, roles[role].max_bytes, &s->text, &s->size);
+        if (r == -EFBIG)
+                return diag_set(reterr, r, file, 0, "larger than %zu bytes", roles[role].max_bytes);
+        if (r < 0)
+                return diag_set(reterr, r, file, 0, "%s", strerror(-r));
+        r = read_plain(minisig, TRUST_SIGNATURE_MAX_BYTES, &s->minisig, NULL);
+        if (r == -ENOENT)
+                return diag_set(reterr, -ENOKEY, file, 0, "not signed: '%s' is missing", minisig);
+        if (r < 0)
+                return diag_set(reterr, r, minisig, 0, "%s", strerror(-r));
+        hash_bytes(s->text, s->size, s->hash);
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+static int serial_from_comment(enum store_role role, const char *comment, uint64_t *ret)
+{
+        const char *digits = comment + strlen(roles[role].comment);
+        char number[SERIAL_MAX_BYTES];
+        size_t size;
+
+        if (!text_starts_with(comment, roles[role].comment))
+                return -EBADMSG;
+        if (role == STORE_CATALOGUE) {
+                digits = strstr(digits, " serial=");
+                if (!digits)
+                        return -EBADMSG;
+                digits += strlen(" serial=");
+        }
+        size = strcspn(digits, " ");
+        if (size >= sizeof(number))
+                return -EBADMSG;
+        memcpy(number, digits, size);
+        number[size] = 0;
+        return parse_u64(number, UINT64_MAX, ret);
+}
+
+static int check_serial(const struct store *s, enum store_role role, const struct stored *c, struct diag *reterr)
+{
+        const struct stored *held = role == STORE_POLICY ? s->policy : s->catalogue;
+        uint64_t floor = role == STORE_POLICY ? s->policy_serial : held ? held->serial : 0;
+
+        if (c->serial < floor)
+                return diag_set(reterr, -ESTALE, c->file, 0, "serial %" PRIu64 " is older than %" PRIu64
+                                ", which was accepted before", c->serial, floor);
+        if (!held || c->serial != held->serial)
+                return 0;
+        if (!strcmp(c->hash, held->hash))
+                return diag_set(reterr, -EALREADY, c->file, 0, "already in force");
+        return diag_set(reterr, -ESTALE, c->file, 0, "serial %" PRIu64 " is in force with other contents: "
+                        "a changed file needs a higher serial", c->serial);
+}
+
+static int parse_catalogue(struct stored *c, const char *comment, struct diag *reterr)
+{
+        _cleanup_free_ char *expected = NULL;
+        int r;
+
+        r = catalogue_parse_built(c->text, c->size, c->file, &c->catalogue, reterr);
+        if (r < 0)
+                return r;
+        expected = format_new("%s%s serial=%" PRIu64, roles[STORE_CATALOGUE].comment, c->catalogue->version,
+                              c->catalogue->serial);
+        if (!expected)
+                return -ENOMEM;
+        if (strcmp(expected, comment))
+                return diag_set(reterr, -EBADMSG, c->file, 0, "the signature's trusted comment is '%s', not '%s'",
+                                comment, expected);
+        return 0;
+}
+
+/* Everything from the signature on, in the order of trust. */
+static int stored_verify(struct store *s, enum store_role role, struct stored *c, struct diag *reterr)
+{
+        struct trust_signature signature;
+        int r;
+
+        if (!s->has_key[role])
+                return diag_set(reterr, -ENOKEY, c->file, 0, "no key '%s.pub' is installed to verify it with",
+                                roles[role].name);
+        r = trust_verify(&s->keys[role], 1, c->text, c->size, c->minisig, strlen(c->minisig), c->file, &signature,
+                         reterr);
+        if (r < 0)
+                return r;
+        trust_key_id_format(signature.key_id, c->signer);
+        r = serial_from_comment(role, signature.comment, &c->serial);
+        if (r < 0)
+                return diag_set(reterr, -EBADMSG, c->file, 0, "the signature's trusted comment '%s' is not that of a %s",
+                                signature.comment, roles[role].name);
+        r = check_serial(s, role, c, reterr);
+        if (r < 0)
+                return r;
+        if (role == STORE_CATALOGUE)
+                return parse_catalogue(c, signature.comment, reterr);
+        r = policy_parse(c->text, c->size, c->file, &c->policy, reterr);
+        if (r < 0)
+                return r;
+        return policy_comment_check(c->policy, signature.comment, c->file, reterr);
+}
+
+static int load(struct store *s, enum store_role role, const char *file, const char *minisig, struct stored **ret,
+                struct diag *reterr)
+{
+        _cleanup_stored_ struct stored *c = NULL;
+        int r;
+
+        r = stored_read(role, file, minisig, &c, reterr);
+        if (r < 0)
+                return r;
+        r = stored_verify(s, role, c, reterr);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(c);
+        return 0;
+}
+
+/* The bytes are on disk; the parsed form is what the agent keeps. */
+static void stored_forget_text(struct stored *c)
+{
+        free(TAKE_PTR(c->text));
+        free(TAKE_PTR(c->minisig));
+        c->size = 0;
+}
+
+static int load_current(struct store *s, enum store_role role, struct stored **ret, struct diag *reterr)
+{
+        _cleanup_free_ char *current = format_new("%s/%s/current.ini", s->state_dir, roles[role].name);
+        _cleanup_free_ char *minisig = format_new("%s/%s/current.ini.minisig", s->state_dir, roles[role].name);
+        _cleanup_free_ char *next = format_new("%s/%s/next.ini", s->state_dir, roles[role].name);
+        int r;
+
+        if (!current || !minisig || !next)
+                return -ENOMEM;
+        r = load(s, role, current, minisig, ret, reterr);
+        if (r >= 0 || access(next, F_OK) < 0)
+                return r;
+        /* store_commit() was cut off between its two renames */
+        if (load(s, role, next, minisig, ret, NULL) < 0)
+                return r;
+        if (!s->read_only && rename(next, current) < 0) {
+                *ret = stored_free(*ret);
+                return diag_set(reterr, -errno, next, 0, "%s", strerror(errno));
+        }
+        return 0;
+}
+
+static int raise_serial(struct store *s, uint64_t serial)
+{
+        _cleanup_free_ char *path = NULL;
+        char text[SERIAL_MAX_BYTES];
+        int r;
+
+        if (serial <= s->policy_serial)
+                return 0;
+        path = format_new("%s/policy/serial", s->state_dir);
+        if (!path)
+                return -ENOMEM;
+        snprintf(text, sizeof(text), "%" PRIu64 "\n", serial);
+        r = file_write_atomic(path, text, strlen(text), 0600);
+        if (r >= 0)
+                s->policy_serial = serial;
+        return r;
+}
+
+int store_load_policy(struct store *s, struct stored **ret, struct diag *reterr)
+{
+        struct stored *p = NULL;
+        int r;
+
+        r = load_current(s, STORE_POLICY, &p, reterr);
+        if (r == -ENOENT && s->policy_serial > 0)
+                return diag_set(reterr, -ENODATA, "policy/current.ini", 0,
+                                "serial %" PRIu64 " was in force, but its file is gone", s->policy_serial);
+        if (r < 0)
+                return r;
+        stored_forget_text(p);
+        s->policy = *ret = p;
+        return s->read_only ? 0 : raise_serial(s, p->serial);
+}
+
+int store_load_catalogue(struct store *s, struct stored **ret, struct diag *reterr)
+{
+        _cleanup_free_ char *minisig = format_new("%s.minisig", s->installed_catalogue);
+        _cleanup_stored_ struct stored *installed = NULL, *received = NULL;
+        struct diag passed_over = { 0 }, missing = { 0 };
+        int r, q;
+
+        if (!minisig)
+                return -ENOMEM;
+        q = load_current(s, STORE_CATALOGUE, &received, &passed_over);
+        r = load(s, STORE_CATALOGUE, s->installed_catalogue, minisig, &installed, &missing);
+        if (r < 0 && q < 0) {
+                if (reterr)
+                        *reterr = missing;
+                return r;
+        }
+        if (q < 0 && q != -ENOENT && reterr)
+                *reterr = passed_over;
+        if (!received || (installed && installed->serial > received->serial))
+                s->catalogue = TAKE_PTR(installed);
+        else
+                s->catalogue = TAKE_PTR(received);
+        stored_forget_text(s->catalogue);
+        *ret = s->catalogue;
+        return 0;
+}
+
+static char *incoming_path(const struct store *s, enum store_role role, const char *suffix)
+{
+        return format_new("%s/incoming/%s.ini%s", s->state_dir, roles[role].name, suffix);
+}
+
+int store_read_incoming(struct store *s, enum store_role role, time_t now, struct stored **ret, struct diag *reterr)
+{
+        _cleanup_free_ char *file = incoming_path(s, role, ""), *minisig = incoming_path(s, role, ".minisig");
+        _cleanup_stored_ struct stored *c = NULL;
+        char when[TIME_TEXT_MAX];
+        int r;
+
+        if (!file || !minisig)
+                return -ENOMEM;
+        r = load(s, role, file, minisig, &c, reterr);
+        if (r < 0)
+                return r;
+        if (c->policy && c->policy->not_before > now)
+                return diag_set(reterr, -ETIME, file, 0, "not to be used before %s",
+                                time_format(c->policy->not_before, when));
+        *ret = TAKE_PTR(c);
+        return 0;
+}
+
+void store_hash_incoming(const struct store *s, enum store_role role, char ret[static STORE_HASH_TEXT])
+{
+        _cleanup_free_ char *file = incoming_path(s, role, ""), *text = NULL;
+        size_t size;
+
+        ret[0] = 0;
+        if (file && read_plain(file, roles[role].max_bytes, &text, &size) >= 0)
+                hash_bytes(text, size, ret);
+}
+
+/* Two files cannot be replaced as one: next.ini bridges the moment between them. */
+static int write_current(const struct store *s, enum store_role role, const struct stored *c)
+{
+        _cleanup_free_ char *current = format_new("%s/%s/current.ini", s->state_dir, roles[role].name);
+        _cleanup_free_ char *minisig = format_new("%s/%s/current.ini.minisig", s->state_dir, roles[role].name);
+        _cleanup_free_ char *next = format_new("%s/%s/next.ini", s->state_dir, roles[role].name);
+        int r;
+
+        if (!current || !minisig || !next)
+                return -ENOMEM;
+        r = file_write_atomic(next, c->text, c->size, 0600);
+        if (r < 0)
+                return r;
+        r = file_write_atomic(minisig, c->minisig, strlen(c->minisig), 0600);
+        if (r < 0)
+                return r;
+        return rename(next, current) < 0 ? -errno : 0;
+}
+
+int store_commit(struct store *s, struct stored *accepted)
+{
+        enum store_role role = accepted->policy ? STORE_POLICY : STORE_CATALOGUE;
+        struct stored **held = role == STORE_POLICY ? &s->policy : &s->catalogue;
+        int r;
+
+        r = write_current(s, role, accepted);
+        if (r >= 0 && role == STORE_POLICY)
+                r = raise_serial(s, accepted->serial);
+        stored_forget_text(accepted);
+        stored_free(*held);
+        *held = accepted;
+        return r;
+}

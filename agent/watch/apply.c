@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A rule set into the idle slot of the maps, then one store that switches to it. */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include "agent/watch/internal.h"
+#include "bpf/onchannel.skel.h"
+
+#define FEED_ELEMENTS 1024
+#define SLOT_MAPS 3
+
+_Static_assert(OC_ALLOW == VERDICT_ALLOW && OC_WATCH == VERDICT_WATCH && OC_BLOCK == VERDICT_BLOCK,
+               "verdicts in the maps have the policy's numbers");
+
+/* Collects elements of a map and hands them over many at a time. Sticky error. */
+struct feed {
+        int fd;
+        int error;
+        uint32_t n;
+        size_t key_size;
+        size_t value_size;
+        uint8_t keys[FEED_ELEMENTS * sizeof(struct oc_prefix_key)];
+        uint8_t values[FEED_ELEMENTS * sizeof(struct oc_match)];
+};
+_Static_assert(sizeof(struct oc_verdict) <= sizeof(struct oc_match) &&
+                       sizeof(struct oc_name_key) <= sizeof(struct oc_prefix_key),
+               "every element fits");
+
+static void feed_flush(struct feed *f)
+{
+        LIBBPF_OPTS(bpf_map_batch_opts, opts);
+
+        if (f->error == 0 && f->n > 0 && bpf_map_update_batch(f->fd, f->keys, f->values, &f->n, &opts) < 0)
+                f->error = -errno;
+        f->n = 0;
+}
+
+static void feed_add(struct feed *f, const void *key, const void *value)
+{
+        memcpy(f->keys + f->n * f->key_size, key, f->key_size);
+        memcpy(f->values + f->n * f->value_size, value, f->value_size);
+        if (++f->n == FEED_ELEMENTS)
+                feed_flush(f);
+}
+
+static bool key_of_entry(const struct rule_entry *e, struct oc_name_key *ret)
+{
+        size_t size = strlen(e->value);
+        bool name = e->kind == ENTRY_SUFFIX || e->kind == ENTRY_EXACT;
+
+        oc_key_init(ret);
+        for (size_t i = 0; i < size; i++)
+                if (name)
+                        oc_key_name_byte(ret, (uint8_t)e->value[size - 1 - i]);
+                else
+                        oc_key_byte(ret, (uint8_t)e->value[i]);
+        switch (e->kind) {
+        case ENTRY_SUFFIX:
+                *ret = oc_key_of_kind(ret, OC_KEY_SUFFIX);
+                return true;
+        case ENTRY_EXACT:
+                *ret = oc_key_of_kind(ret, OC_KEY_EXACT);
+                return true;
+        case ENTRY_PROGRAM_NAME:
+                *ret = oc_key_of_kind(ret, OC_KEY_PROGRAM);
+                return true;
+        case ENTRY_FLATPAK:
+                *ret = oc_key_of_kind(ret, OC_KEY_FLATPAK);
+                return true;
+        case ENTRY_SNAP:
+                *ret = oc_key_of_kind(ret, OC_KEY_SNAP);
+                return true;
+        case ENTRY_PREFIX:
+        case ENTRY_PROGRAM_PATH:
+        case ENTRY_PROGRAM_ARGV:
+        case ENTRY_PACKAGE:
+        case ENTRY_BUILD_ID:
+        case ENTRY_SHA256:
+        case ENTRY_WEB_URL:
+        case ENTRY_WEB_PWA:
+        case ENTRY_PORT_TCP:
+        case ENTRY_PORT_UDP:
+        case _ENTRY_KIND_MAX:
+                break;
+        }
+        return false;
+}
+
+static struct oc_prefix_key key_of_prefix(const struct prefix *p)
+{
+        struct oc_prefix_key k = { .length = p->length };
+
+        if (p->family == AF_INET6) {
+                memcpy(k.address, p->address, 16);
+        } else {
+                k.length += 96;
+                k.address[10] = k.address[11] = 0xff;
+                memcpy(k.address + 12, p->address, 4);
+        }
+        return k;
+}
+
+static void add_names(struct feed *f, const struct ruleset *r)
+{
+        for (uint32_t i = 1; i < r->n_entries; i++) {
+                struct oc_match m = { .entry = i, .channel = r->entries[i].channel };
+                struct oc_name_key k;
+
+                if (key_of_entry(&r->entries[i], &k))
+                        feed_add(f, &k, &m);
+        }
+}
+
+static void add_prefixes(struct feed *f, const struct ruleset *r)
+{
+        for (uint32_t i = 1; i < r->n_entries; i++) {
+                struct oc_match m = { .entry = i, .channel = r->entries[i].channel };
+                struct oc_prefix_key k = key_of_prefix(&r->entries[i].prefix);
+
+                if (r->entries[i].kind == ENTRY_PREFIX)
+                        feed_add(f, &k, &m);
+        }
+}
+
+static void add_verdicts(struct feed *f, const struct ruleset *r)
+{
+        for (uint32_t i = 1; i < r->n_channels; i++) {
+                struct oc_verdict_key k = { .channel = i, .uid = OC_EVERYONE };
+                struct oc_verdict v = { r->channels[i].verdict, r->channels[i].programs };
+                feed_add(f, &k, &v);
+        }
+        for (size_t i = 0; i < r->n_exemptions; i++) {
+                const struct rule_exemption *e = &r->exemptions[i];
+                struct oc_verdict_key k = { .channel = e->channel, .uid = e->uid };
+                struct oc_verdict v = { e->verdict, e->programs };
+                feed_add(f, &k, &v);
+        }
+}
+
+/* Fills one kind of map of a slot: its inner map must look like the template in bpf/maps.h, but
+ * may have another size (Linux 5.10). */
+struct slot_map {
+        const struct ruleset *rules;
+        uint32_t slot;
+        int result;
+        const struct bpf_map *outer;
+        enum bpf_map_type type;
+        uint32_t flags;
+        uint32_t key_size;
+        uint32_t value_size;
+        size_t size;
+        void (*add)(struct feed *f, const struct ruleset *r);
+};
+
+static int fill_slot(const struct slot_map *m)
+{
+        LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = m->flags);
+        _cleanup_free_ struct feed *f = calloc(1, sizeof(*f));
+
+        if (!f)
+                return -ENOMEM;
+        _cleanup_fd_ int fd = bpf_map_create(m->type, bpf_map__name(m->outer), m->key_size, m->value_size,
+                                             m->size ? (uint32_t)m->size : 1, &opts);
+        if (fd < 0)
+                return -errno;
+        f->fd = fd;
+        f->key_size = m->key_size;
+        f->value_size = m->value_size;
+        m->add(f, m->rules);
+        feed_flush(f);
+        if (f->error < 0)
+                return f->error;
+        return bpf_map_update_elem(bpf_map__fd(m->outer), &m->slot, &fd, BPF_ANY) < 0 ? -errno : 0;
+}
+
+static void *fill_slot_thread(void *userdata)
+{
+        struct slot_map *m = userdata;
+        m->result = fill_slot(m);
+        return NULL;
+}
+
+/* Side by side: each replacement of an inner map waits for an RCU grace period. */
+static int fill_slots(struct slot_map *maps, size_t n)
+{
+        pthread_t threads[SLOT_MAPS];
+        size_t started = 0;
+        int r = 0;
+
+        while (started < n && r == 0) {
+                r = -pthread_create(&threads[started], NULL, fill_slot_thread, &maps[started]);
+                started += r == 0;
+        }
+        for (size_t i = 0; i < started; i++) {
+                pthread_join(threads[i], NULL);
+                if (r == 0)
+                        r = maps[i].result;
+        }
+        return r;
+}
+
+static uint64_t hash_bytes(uint64_t h, const void *data, size_t size)
+{
+        for (size_t i = 0; i < size; i++)
+                h = (h ^ ((const uint8_t *)data)[i]) * OC_HASH_PRIME_A;
+        return h;
+}
+
+/* Equal for rule sets whose channel and entry numbers mean the same. */
+static uint64_t hash_catalogue(const struct ruleset *r)
+{
+        uint64_t h = OC_HASH_A;
+
+        for (size_t i = 1; i < r->n_channels; i++)
+                h = hash_bytes(h, r->channels[i].id, strlen(r->channels[i].id) + 1);
+        for (size_t i = 1; i < r->n_entries; i++) {
+                const struct rule_entry *e = &r->entries[i];
+                h = hash_bytes(h, &e->kind, sizeof(e->kind));
+                h = hash_bytes(h, &e->channel, sizeof(e->channel));
+                h = hash_bytes(h, e->value, strlen(e->value) + 1);
+        }
+        return h;
+}
+
+static size_t count_entries(const struct ruleset *r, bool prefixes)
+{
+        struct oc_name_key k;
+        size_t n = 0;
+
+        for (size_t i = 1; i < r->n_entries; i++)
+                n += prefixes ? r->entries[i].kind == ENTRY_PREFIX : key_of_entry(&r->entries[i], &k);
+        return n;
+}
+
+int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
+{
+        uint32_t old = w->active->slot & 1, slot = !old;
+        struct slot_map maps[SLOT_MAPS] = {
+                { .outer = w->bpf->maps.oc_names,
+                  .type = BPF_MAP_TYPE_HASH,
+                  .key_size = sizeof(struct oc_name_key),
+                  .value_size = sizeof(struct oc_match),
+                  .size = count_entries(r, false),
+                  .add = add_names },
+                { .outer = w->bpf->maps.oc_prefixes,
+                  .type = BPF_MAP_TYPE_LPM_TRIE,
+                  .flags = BPF_F_NO_PREALLOC,
+                  .key_size = sizeof(struct oc_prefix_key),
+                  .value_size = sizeof(struct oc_match),
+                  .size = count_entries(r, true),
+                  .add = add_prefixes },
+                { .outer = w->bpf->maps.oc_verdicts,
+                  .type = BPF_MAP_TYPE_HASH,
+                  .key_size = sizeof(struct oc_verdict_key),
+                  .value_size = sizeof(struct oc_verdict),
+                  .size = r->n_channels + r->n_exemptions,
+                  .add = add_verdicts },
+        };
+        uint64_t catalogue = hash_catalogue(r);
+
+        for (size_t i = 0; i < SLOT_MAPS; i++) {
+                maps[i].rules = r;
+                maps[i].slot = slot;
+        }
+        int q = fill_slots(maps, SLOT_MAPS);
+        if (q < 0)
+                return q;
+        if (catalogue != w->active->rules[old].catalogue)
+                watch_map_clear(bpf_map__fd(w->bpf->maps.oc_exes), sizeof(struct oc_exe));
+        w->active->rules[slot] = (struct oc_rules){ .generation = generation, .catalogue = catalogue };
+        __atomic_store_n(&w->active->slot, slot, __ATOMIC_RELEASE);
+        watch_forget_tasks(w, catalogue);
+        return 0;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* What the files of this folder share. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include "agent/watch/watch.h"
+#include "base/cleanup.h"
+#include "bpf/event.h"
+
+#define WATCH_PROGRAMS_MAX 16
+#define WATCH_TEXT_MAX 256
+#define WATCH_PATH_MAX 4096
+
+struct onchannel_bpf;
+
+struct watch_sequence { /* of one CPU */
+        uint32_t first;
+        uint32_t last;
+        uint64_t received;
+};
+
+struct watch {
+        struct onchannel_bpf *bpf;
+        struct bpf_link *links[WATCH_PROGRAMS_MAX]; /* in the order of the object's programs */
+        struct ring_buffer *ring;
+        struct oc_active *active; /* the map's only element, shared with the kernel */
+        int cgroup_fd;
+        char *bpffs;
+        watch_handler handler;
+        void *userdata;
+        enum exec_path exec_path;
+        char exec_reason[WATCH_TEXT_MAX]; /* why not LSM */
+        char sensors[2 * WATCH_TEXT_MAX];
+        struct watch_sequence *sequences; /* by CPU */
+        int n_cpus;
+        uint64_t received;
+        int budget; /* records left in this turn */
+};
+
+/* check.c: the cgroup v2 folder to attach to, from the options or /proc/self/mountinfo; -ENOENT. */
+int watch_cgroup_path(const struct watch_options *o, char *ret, size_t size);
+/* load.c: open, size, reuse pins, load; fills bpf, exec_path, exec_reason. */
+int watch_load(struct watch *w, const struct watch_options *o);
+/* The last line that libbpf wrote, "" none. */
+const char *watch_libbpf_error(void);
+/* attach.c: remove every pin and the folder. */
+void watch_unpin(const char *bpffs);
+bool watch_has_pins(const char *bpffs);
+/* NAME in the folder of pins; -ENAMETOOLONG. */
+int watch_pin_path(const char *bpffs, const char *name, char ret[static WATCH_PATH_MAX]);
+/* events.c */
+int watch_on_record(void *userdata, void *data, size_t size);
+/* learn.c: forget processes of another catalogue. */
+void watch_forget_tasks(struct watch *w, uint64_t catalogue);
+int watch_map_clear(int fd, size_t key_size);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What user space found out, kept where the kernel decides. */
+#include <errno.h>
+#include <time.h>
+#include "agent/watch/internal.h"
+#include "bpf/onchannel.skel.h"
+
+/* A file rewritten within one tick of the clock keeps its change time (before Linux 6.13), so
+ * the identity of a file this young proves nothing. */
+#define EXE_SETTLED_NS 1000000000LL
+
+static bool is_settled(uint64_t ctime_ns)
+{
+        struct timespec now;
+
+        if (clock_gettime(CLOCK_REALTIME, &now) < 0)
+                return false;
+        return (int64_t)(now.tv_sec * 1000000000LL + now.tv_nsec - (int64_t)ctime_ns) > EXE_SETTLED_NS;
+}
+
+int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t channel, uint32_t entry, bool look_at_argv)
+{
+        struct oc_exe key = { .dev = exec->exe_dev, .ino = exec->exe_ino, .ctime_ns = exec->exe_ctime_ns };
+        struct oc_match m = { .channel = channel, .entry = entry, .flags = look_at_argv ? OC_MATCH_ARGV : 0 };
+
+        if (key.ino == 0 || (channel == 0 && !is_settled(key.ctime_ns)))
+                return 0;
+        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_exes), &key, &m, BPF_ANY) < 0 ? -errno : 0;
+}
+
+int watch_learn_process(struct watch *w, uint32_t tgid, uint16_t channel, uint32_t entry)
+{
+        struct oc_task t = { .match = { .channel = channel, .entry = entry },
+                             .catalogue = w->active->rules[w->active->slot & 1].catalogue };
+
+        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_tasks), &tgid, &t, BPF_ANY) < 0 ? -errno : 0;
+}
+
+int watch_map_clear(int fd, size_t key_size)
+{
+        uint8_t key[sizeof(struct oc_exe)];
+
+        if (key_size > sizeof(key))
+                return -EINVAL;
+        while (bpf_map_get_next_key(fd, NULL, key) == 0)
+                if (bpf_map_delete_elem(fd, key) < 0 && errno != ENOENT)
+                        return -errno;
+        return errno == ENOENT ? 0 : -errno;
+}
+
+/* The kernel ignores them already; this only frees their room. */
+void watch_forget_tasks(struct watch *w, uint64_t catalogue)
+{
+        int fd = bpf_map__fd(w->bpf->maps.oc_tasks);
+        uint32_t key, next;
+        struct oc_task t;
+
+        for (int r = bpf_map_get_next_key(fd, NULL, &next); r == 0;) {
+                key = next;
+                r = bpf_map_get_next_key(fd, &key, &next);
+                if (bpf_map_lookup_elem(fd, &key, &t) == 0 && t.catalogue != catalogue)
+                        bpf_map_delete_elem(fd, &key);
+        }
+}

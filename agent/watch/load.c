@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Opens and loads the eBPF object, with the best set of programs that this kernel takes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include "agent/watch/internal.h"
+#include "base/io.h"
+#include "bpf/onchannel.skel.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71 /* Linux 5.14 */
+#endif
+
+static char libbpf_error[WATCH_TEXT_MAX];
+
+const char *watch_libbpf_error(void)
+{
+        return libbpf_error;
+}
+
+/* Keeps the last error line for a diagnostic; a refused probe is no news. */
+static int on_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+        char line[WATCH_TEXT_MAX];
+
+        if (level != LIBBPF_WARN)
+                return 0;
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        vsnprintf(line, sizeof(line), format, args);
+#pragma GCC diagnostic pop
+        line[strcspn(line, "\n")] = 0;
+        memcpy(libbpf_error, line, sizeof(libbpf_error));
+        return 0;
+}
+
+/* The kernel's own list; unreadable (securityfs is not mounted): find out by trying. */
+static bool lsm_is_listed(void)
+{
+        _cleanup_file_ FILE *f = fopen("/sys/kernel/security/lsm", "re");
+        char list[WATCH_TEXT_MAX] = "";
+
+        if (!f)
+                return true;
+        if (!fgets(list, sizeof(list), f))
+                return false;
+        list[strcspn(list, "\n")] = 0;
+        char *save = NULL;
+        for (char *name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save))
+                if (strcmp(name, "bpf") == 0)
+                        return true;
+        return false;
+}
+
+static int netns_cookie(uint64_t *ret)
+{
+        _cleanup_fd_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        socklen_t size = sizeof(*ret);
+
+        if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, ret, &size) < 0)
+                return -errno;
+        return 0;
+}
+
+/* All maps that must outlive this process; programs' constants and the scope are their own. */
+static int set_pins(struct watch *w, struct onchannel_bpf *bpf, bool reuse)
+{
+        struct bpf_map *map;
+
+        bpf_object__for_each_map(map, bpf->obj) {
+                char path[WATCH_PATH_MAX];
+
+                if (bpf_map__is_internal(map) || map == bpf->maps.oc_scope)
+                        continue;
+                int r = watch_pin_path(w->bpffs, bpf_map__name(map), path);
+                if (r == 0 && !reuse && unlink(path) < 0 && errno != ENOENT)
+                        r = -errno;
+                if (r == 0)
+                        r = bpf_map__set_pin_path(map, path);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int load_once(struct watch *w, const struct watch_options *o, bool lsm, bool reuse)
+{
+        struct onchannel_bpf *bpf = onchannel_bpf__open();
+
+        if (!bpf)
+                return -errno;
+        bpf->rodata->oc_mark_mask = o->mark_mask;
+        bpf->rodata->oc_mark_shift = (unsigned)__builtin_ctz(o->mark_mask);
+        uint64_t cookie = 0;
+        int r = netns_cookie(&cookie);
+        bpf->rodata->oc_netns_cookie = cookie;
+        if (r == 0)
+                r = bpf_program__set_autoload(bpf->progs.oc_exec_check, lsm);
+        if (r == 0)
+                r = set_pins(w, bpf, reuse);
+        if (r == 0)
+                r = onchannel_bpf__load(bpf);
+        if (r < 0) {
+                onchannel_bpf__destroy(bpf);
+                return r;
+        }
+        w->bpf = bpf;
+        return 0;
+}
+
+/* In a child whose number the program knows: it denies every exec of it, so EPERM shows that
+ * the hook fires. Otherwise the kernel finds that one byte is no program. */
+static int probe_child(int go)
+{
+        _cleanup_fd_ int fd = memfd_create("onchannel-probe", MFD_CLOEXEC);
+        char *const none[] = { NULL };
+        char c;
+
+        if (fd < 0 || write(fd, "x", 1) != 1 || read(go, &c, 1) != 1)
+                return 0;
+        fexecve(fd, none, none);
+        return errno == EPERM;
+}
+
+static bool lsm_fires(struct watch *w)
+{
+        int fds[2], status = 0;
+
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return false;
+        _cleanup_fd_ int wait_fd = fds[0], go_fd = fds[1];
+        struct bpf_link *link = bpf_program__attach_lsm(w->bpf->progs.oc_exec_check);
+        if (!link)
+                return false;
+        pid_t pid = fork();
+        if (pid == 0) {
+                fd_close(&go_fd);
+                _exit(probe_child(wait_fd));
+        }
+        w->bpf->bss->oc_probe_tgid = pid > 0 ? (uint32_t)pid : 0;
+        bool asked = pid > 0 && write(go_fd, "g", 1) == 1;
+        fd_close(&go_fd);
+        bool answered = pid > 0 && waitpid(pid, &status, 0) == pid;
+        w->bpf->bss->oc_probe_tgid = 0;
+        bpf_link__destroy(link);
+        return asked && answered && WIFEXITED(status) && WEXITSTATUS(status) == 1;
+}
+
+/* Tries the best first: with BPF LSM before without, with the pinned maps before new ones. */
+int watch_load(struct watch *w, const struct watch_options *o)
+{
+        bool lsm = !o->no_lsm && lsm_is_listed();
+        int r = -EINVAL;
+
+        libbpf_set_print(on_libbpf);
+        w->exec_path = EXEC_PATH_SIGNAL;
+        snprintf(w->exec_reason, sizeof(w->exec_reason), "%s",
+                 lsm ? "" : o->no_lsm ? "BPF LSM is switched off" : "BPF LSM is not in /sys/kernel/security/lsm");
+        for (int attempt = 0; attempt < 4 && !w->bpf; attempt++) {
+                bool with_lsm = attempt % 2 == 0;
+                if (with_lsm && !lsm)
+                        continue;
+                r = load_once(w, o, with_lsm, attempt < 2);
+                if (r < 0 && with_lsm)
+                        snprintf(w->exec_reason, sizeof(w->exec_reason), "the kernel refuses BPF LSM programs: %s", strerror(-r));
+                else if (r == 0 && with_lsm)
+                        w->exec_path = EXEC_PATH_LSM;
+        }
+        if (w->bpf && w->exec_path == EXEC_PATH_LSM && !lsm_fires(w)) {
+                w->exec_path = EXEC_PATH_SIGNAL;
+                snprintf(w->exec_reason, sizeof(w->exec_reason), "BPF LSM loads but its hook does not fire");
+        }
+        return w->bpf ? 0 : r;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A watch from birth to death, and what it says about itself. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "agent/watch/internal.h"
+#include "base/io.h"
+#include "bpf/onchannel.skel.h"
+
+static int open_cgroup(struct watch *w, const struct watch_options *o)
+{
+        char path[WATCH_PATH_MAX];
+        uint32_t zero = 0;
+
+        int r = watch_cgroup_path(o, path, sizeof(path));
+        if (r < 0)
+                return r;
+        w->cgroup_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (w->cgroup_fd < 0)
+                return -errno;
+        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_scope), &zero, &w->cgroup_fd, BPF_ANY) < 0 ? -errno : 0;
+}
+
+static int map_active(struct watch *w)
+{
+        size_t size = (size_t)sysconf(_SC_PAGESIZE);
+        void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(w->bpf->maps.oc_active), 0);
+
+        if (p == MAP_FAILED)
+                return -errno;
+        w->active = p;
+        return 0;
+}
+
+static int open_ring(struct watch *w)
+{
+        w->n_cpus = libbpf_num_possible_cpus();
+        if (w->n_cpus < 0)
+                return w->n_cpus;
+        w->sequences = calloc((size_t)w->n_cpus, sizeof(*w->sequences));
+        if (!w->sequences)
+                return -ENOMEM;
+        w->ring = ring_buffer__new(bpf_map__fd(w->bpf->maps.oc_events), watch_on_record, w, NULL);
+        return w->ring ? 0 : -errno;
+}
+
+static void describe_sensors(struct watch *w)
+{
+        bool lsm = w->exec_path == EXEC_PATH_LSM;
+
+        snprintf(w->sensors, sizeof(w->sensors), "exec=%s dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb%s%s%s",
+                 lsm ? "lsm" : "signal", lsm ? "" : " (", w->exec_reason, lsm ? "" : ")");
+}
+
+static int start(struct watch *w, const struct watch_options *o)
+{
+        w->bpffs = strdup(o->bpffs);
+        if (!w->bpffs)
+                return -ENOMEM;
+        int r = dir_make(w->bpffs, 0700);
+        if (r == 0)
+                r = watch_load(w, o);
+        if (r == 0)
+                r = open_cgroup(w, o);
+        if (r == 0)
+                r = map_active(w);
+        if (r == 0)
+                r = open_ring(w);
+        if (r == 0)
+                describe_sensors(w);
+        return r;
+}
+
+int watch_new(const struct watch_options *o, watch_handler handler, void *userdata, struct watch **ret,
+              bool *ret_pinned)
+{
+        struct watch *w = calloc(1, sizeof(*w));
+
+        if (!w)
+                return -ENOMEM;
+        w->cgroup_fd = -1;
+        w->handler = handler;
+        w->userdata = userdata;
+        bool pinned = watch_has_pins(o->bpffs);
+        int r = start(w, o);
+        if (r < 0) {
+                watch_free(w, false);
+                return r;
+        }
+        *ret_pinned = pinned;
+        *ret = w;
+        return 0;
+}
+
+struct watch *watch_free(struct watch *w, bool detach)
+{
+        if (!w)
+                return NULL;
+        ring_buffer__free(w->ring);
+        for (size_t i = 0; i < WATCH_PROGRAMS_MAX; i++)
+                bpf_link__destroy(w->links[i]);
+        if (w->active)
+                munmap(w->active, (size_t)sysconf(_SC_PAGESIZE));
+        onchannel_bpf__destroy(w->bpf);
+        if (detach && w->bpffs)
+                watch_unpin(w->bpffs);
+        fd_close(&w->cgroup_fd);
+        free(w->sequences);
+        free(w->bpffs);
+        free(w);
+        return NULL;
+}
+
+int watch_fd(const struct watch *w)
+{
+        return ring_buffer__epoll_fd(w->ring);
+}
+
+int watch_dispatch(struct watch *w, int max)
+{
+        uint64_t before = w->received;
+
+        w->budget = max;
+        int r = ring_buffer__consume(w->ring);
+        return r < 0 && r != -EAGAIN ? r : (int)(w->received - before);
+}
+
+enum exec_path watch_exec_path(const struct watch *w)
+{
+        return w->exec_path;
+}
+
+const char *watch_sensors(const struct watch *w)
+{
+        return w->sensors;
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Destinations: connect() and sendto() by a process of a channel, or to an address of a
+ * channel alone. A blocked connect marks its socket, and nftables rejects what it sends. */
+#include <linux/in.h>
+#include "rules.h"
+
+#define PORT_DNS 53
+
+const volatile __u32 oc_mark_mask = 0x3ff00000;
+const volatile __u32 oc_mark_shift = 20;
+const volatile __u64 oc_netns_cookie; /* the agent's, where its nftables table is */
+
+struct attempt {
+        struct oc_prefix_key to;
+        struct oc_rules rules;
+        struct oc_match match;
+        __u32 verdict;
+        __u32 tgid;
+        __u32 uid;
+        __u16 port;
+        __u16 tier;
+        bool sending; /* sendto() on an unconnected socket */
+};
+
+static __always_inline bool is_ipv4(const struct oc_prefix_key *k)
+{
+        const __u32 *a = (const __u32 *)k->address;
+        return !a[0] && !a[1] && a[2] == bpf_htonl(0xffff);
+}
+
+/* A service on this machine is no channel, but its resolver may ask for one. */
+static __always_inline bool is_exempt(const struct attempt *a)
+{
+        const __u32 *to = (const __u32 *)a->to.address;
+        bool loopback = is_ipv4(&a->to) ? a->to.address[12] == 127 : !to[0] && !to[1] && !to[2] && to[3] == bpf_htonl(1);
+        return loopback && a->port != PORT_DNS;
+}
+
+static __always_inline struct oc_sock *sock_attribute(struct bpf_sock_addr *ctx, const struct attempt *a)
+{
+        struct oc_sock *s = bpf_sk_storage_get(&oc_socks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+
+        if (!s) {
+                drops_add(DROP_FLOW_MAP_FULL);
+                return NULL;
+        }
+        if (s->tgid != a->tgid || !a->sending) {
+                s->tgid = a->tgid;
+                s->uid = a->uid;
+                s->netns = bpf_get_netns_cookie(ctx);
+                bpf_get_current_comm(s->comm, sizeof(s->comm));
+        }
+        return s;
+}
+
+/* The stricter of what the process and what the address says; the process first. */
+static __always_inline void attempt_decide(struct attempt *a)
+{
+        struct oc_task *t = bpf_map_lookup_elem(&oc_tasks, &a->tgid);
+        __u32 slot = a->rules.slot;
+        void *prefixes = bpf_map_lookup_elem(&oc_prefixes, &slot);
+        const struct oc_match *m = prefixes ? bpf_map_lookup_elem(prefixes, &a->to) : NULL;
+
+        if (t && t->catalogue == a->rules.catalogue) {
+                a->match = t->match;
+                a->verdict = rules_verdict(&a->rules, t->match.channel, a->uid).verdict;
+        }
+        if (!m)
+                return;
+        __u32 verdict = rules_verdict(&a->rules, m->channel, a->uid).verdict;
+        if (verdict > a->verdict) {
+                a->match = *m;
+                a->verdict = verdict;
+                a->tier = OC_TIER_ADDRESS;
+        }
+}
+
+static __noinline void attempt_report(struct bpf_sock_addr *ctx, const struct attempt *a, enum event_action action)
+{
+        struct event_connect *e = event_reserve(EVENT_CONNECT, sizeof(*e), &a->rules);
+
+        if (!e)
+                return;
+        event_set_match(&e->head, &a->match, a->tier);
+        e->head.action = action;
+        e->head.tgid = a->tgid;
+        e->head.uid = a->uid;
+        bpf_get_current_comm(e->head.comm, sizeof(e->head.comm));
+        e->flow.family = is_ipv4(&a->to) ? AF_INET : AF_INET6;
+        e->flow.protocol = ctx->protocol;
+        e->flow.remote_port = a->port;
+        if (is_ipv4(&a->to))
+                __builtin_memcpy(e->flow.remote, a->to.address + 12, 4);
+        else
+                __builtin_memcpy(e->flow.remote, a->to.address, 16);
+        e->flow.cookie = bpf_get_socket_cookie(ctx);
+        e->flow.netns = bpf_get_netns_cookie(ctx);
+        event_set_path(e->path, a->tgid);
+        bpf_ringbuf_submit(e, 0);
+}
+
+/* Other bits of a mark are somebody else's. */
+static __always_inline int mark_set(struct bpf_sock_addr *ctx, __u32 channel)
+{
+        __u32 old = ctx->sk->mark;
+        __u32 mark = (old & ~oc_mark_mask) | ((channel << oc_mark_shift) & oc_mark_mask);
+
+        return mark == old ? 0 : bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
+}
+
+static __noinline int attempt_judge(struct bpf_sock_addr *ctx, struct attempt *a)
+{
+        a->rules = rules_active();
+        a->tgid = bpf_get_current_pid_tgid() >> 32;
+        a->uid = (__u32)bpf_get_current_uid_gid();
+        a->port = bpf_ntohs(ctx->user_port);
+        a->to.length = 128;
+
+        struct oc_sock *sock = sock_attribute(ctx, a);
+        if (!is_exempt(a))
+                attempt_decide(a);
+        if (a->verdict != OC_BLOCK) {
+                __u64 told = a->to.address[15] | (__u64)a->port << 8 | (__u64)a->match.entry << 32;
+                mark_set(ctx, 0);
+                /* each datagram passes here */
+                if (a->verdict == OC_WATCH && !(a->sending && sock && sock->told == told))
+                        attempt_report(ctx, a, ACTION_PASSED);
+                if (sock && a->verdict == OC_WATCH)
+                        sock->told = told;
+                return 1;
+        }
+        /* The mark of a datagram was read before sendmsg hooks run, and nftables of another
+         * network namespace does not know our marks. */
+        if (a->sending || bpf_get_netns_cookie(ctx) != oc_netns_cookie || mark_set(ctx, a->match.channel) < 0) {
+                attempt_report(ctx, a, ACTION_DENIED);
+                return 0;
+        }
+        attempt_report(ctx, a, ACTION_MARKED);
+        return 1;
+}
+
+static __always_inline void address_set4(struct oc_prefix_key *k, __u32 address_be)
+{
+        __u32 *a = (__u32 *)k->address;
+
+        a[2] = bpf_htonl(0xffff);
+        a[3] = address_be;
+}
+
+static __always_inline void address_set6(struct oc_prefix_key *k, struct bpf_sock_addr *ctx)
+{
+        __u32 *a = (__u32 *)k->address;
+
+        a[0] = ctx->user_ip6[0];
+        a[1] = ctx->user_ip6[1];
+        a[2] = ctx->user_ip6[2];
+        a[3] = ctx->user_ip6[3];
+}
+
+SEC("cgroup/connect4")
+int oc_connect4(struct bpf_sock_addr *ctx)
+{
+        struct attempt a = {};
+
+        address_set4(&a.to, ctx->user_ip4);
+        return attempt_judge(ctx, &a);
+}
+
+SEC("cgroup/connect6")
+int oc_connect6(struct bpf_sock_addr *ctx)
+{
+        struct attempt a = {};
+
+        address_set6(&a.to, ctx);
+        return attempt_judge(ctx, &a);
+}
+
+SEC("cgroup/sendmsg4")
+int oc_sendmsg4(struct bpf_sock_addr *ctx)
+{
+        struct attempt a = { .sending = true };
+
+        address_set4(&a.to, ctx->user_ip4);
+        return attempt_judge(ctx, &a);
+}
+
+SEC("cgroup/sendmsg6")
+int oc_sendmsg6(struct bpf_sock_addr *ctx)
+{
+        struct attempt a = { .sending = true };
+
+        address_set6(&a.to, ctx);
+        return attempt_judge(ctx, &a);
+}
+
+char LICENSE[] SEC("license") = "GPL";

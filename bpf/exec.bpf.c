@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Programs: which channel one belongs to, whether it may start, and which processes run it. */
+#include "rules.h"
+
+#define PATH_BYTES_MAX 4096
+#define CGROUP_NAME_SIZE 128
+
+__u32 oc_probe_tgid; /* a child of the agent that only asks whether the LSM hook fires */
+
+struct path_walk {
+        const char *path;
+        struct oc_name_key key; /* of what follows the last slash */
+};
+
+static long path_step(__u32 i, struct path_walk *w)
+{
+        __u8 c;
+
+        if (bpf_probe_read_kernel(&c, 1, w->path + i) || !c)
+                return 1;
+        if (c == '/')
+                oc_key_init(&w->key);
+        else
+                oc_key_byte(&w->key, c);
+        return 0;
+}
+
+static bool find_base_name(const struct oc_rules *r, const char *path, struct oc_match *ret)
+{
+        struct path_walk w = { .path = path };
+
+        oc_key_init(&w.key);
+        bpf_loop(PATH_BYTES_MAX, path_step, &w, 0);
+        const struct oc_match *m = rules_find_key(r, &w.key, OC_KEY_PROGRAM);
+        if (m)
+                *ret = *m;
+        return m;
+}
+
+struct cgroup_walk {
+        char name[CGROUP_NAME_SIZE];
+        struct oc_name_key key;
+        struct oc_name_key id; /* Flatpak: up to the last dash */
+        __u32 flatpak;
+};
+
+/* "app-flatpak-ID-PID.scope", "snap.NAME.APP…": from behind the prefix. */
+static long cgroup_step(__u32 i, struct cgroup_walk *w)
+{
+        __u32 at = i + (w->flatpak ? sizeof("app-flatpak-") : sizeof("snap.")) - 1;
+
+        if (at >= CGROUP_NAME_SIZE)
+                return 1;
+        char c = w->name[at];
+        if (!c || (!w->flatpak && c == '.'))
+                return 1;
+        if (c == '-')
+                w->id = w->key;
+        oc_key_byte(&w->key, c);
+        return 0;
+}
+
+static bool find_application(const struct oc_rules *r, struct oc_match *ret)
+{
+        struct task_struct *task = (void *)bpf_get_current_task_btf();
+        struct cgroup_walk w = {};
+
+        if (bpf_probe_read_kernel_str(w.name, sizeof(w.name), task->cgroups->dfl_cgrp->kn->name) < 0)
+                return false;
+        /* word by word: clang calls no memcmp() then */
+        w.flatpak = __builtin_memcmp(w.name, "app-flat", 8) == 0 && __builtin_memcmp(w.name + 8, "pak-", 4) == 0;
+        if (!w.flatpak && !(__builtin_memcmp(w.name, "snap", 4) == 0 && w.name[4] == '.'))
+                return false;
+        oc_key_init(&w.key);
+        bpf_loop(CGROUP_NAME_SIZE, cgroup_step, &w, 0);
+        const struct oc_match *m = rules_find_key(r, w.flatpak ? &w.id : &w.key, w.flatpak ? OC_KEY_FLATPAK : OC_KEY_SNAP);
+        if (m)
+                *ret = *m;
+        return m;
+}
+
+struct start {
+        struct oc_rules rules;
+        struct oc_exe exe;
+        struct oc_match match; /* channel 0: none */
+        struct oc_verdict verdict;
+        __u32 uid;
+        bool unknown; /* user space should look at it */
+};
+
+/* A file system in user space may show another content under the same identity. */
+static __always_inline struct oc_exe exe_of(struct linux_binprm *bprm)
+{
+        struct inode *inode = bprm->file->f_inode;
+
+        if (inode->i_sb->s_magic == FUSE_SUPER_MAGIC)
+                return (struct oc_exe){};
+        return (struct oc_exe){ .dev = inode->i_sb->s_dev, .ino = inode->i_ino, .ctime_ns = inode_ctime_ns(inode) };
+}
+
+/* The application's id first, then what user space found out, then the names. */
+static __noinline void start_identify(struct linux_binprm *bprm, struct start *s)
+{
+        s->rules = rules_active();
+        s->exe = exe_of(bprm);
+        s->uid = (__u32)bpf_get_current_uid_gid();
+
+        const struct oc_match *cached = bpf_map_lookup_elem(&oc_exes, &s->exe);
+        if (find_application(&s->rules, &s->match))
+                ;
+        else if (cached && cached->channel)
+                s->match = *cached;
+        else if (!find_base_name(&s->rules, bprm->filename, &s->match) &&
+                 !find_base_name(&s->rules, (const char *)bprm->file->f_path.dentry->d_name.name, &s->match))
+                s->unknown = !cached || cached->flags & OC_MATCH_ARGV;
+        if (s->match.channel)
+                s->verdict = rules_verdict(&s->rules, s->match.channel, s->uid);
+}
+
+static __noinline void start_report(struct linux_binprm *bprm, const struct start *s, enum event_action action)
+{
+        struct event_exec *e = event_reserve(EVENT_EXEC, sizeof(*e), &s->rules);
+
+        if (!e)
+                return;
+        event_set_match(&e->head, &s->match, OC_TIER_PROGRAM);
+        e->head.action = action;
+        e->head.tgid = bpf_get_current_pid_tgid() >> 32;
+        e->head.uid = s->uid;
+        bpf_get_current_comm(e->head.comm, sizeof(e->head.comm));
+        e->exe = s->exe;
+        bpf_probe_read_kernel_str(e->path, sizeof(e->path), bprm->filename);
+        bpf_ringbuf_submit(e, 0);
+}
+
+/* Also called for each interpreter of a script; bprm->filename stays the script. */
+SEC("lsm/bprm_check_security")
+int BPF_PROG(oc_exec_check, struct linux_binprm *bprm, int ret)
+{
+        struct start s = {};
+
+        if (ret)
+                return ret;
+        if (oc_probe_tgid && oc_probe_tgid == bpf_get_current_pid_tgid() >> 32)
+                return -EPERM;
+        if (bpf_current_task_under_cgroup(&oc_scope, 0) != 1)
+                return 0;
+        start_identify(bprm, &s);
+        if (!s.match.channel || s.verdict.programs != OC_BLOCK)
+                return 0;
+        start_report(bprm, &s, ACTION_DENIED);
+        return -EPERM;
+}
+
+static __noinline void process_remember(struct linux_binprm *bprm, const struct start *s, __u32 tgid)
+{
+        static const struct oc_proc none;
+        struct oc_task task = { .match = s->match, .catalogue = s->rules.catalogue };
+
+        if (bpf_map_update_elem(&oc_procs, &tgid, &none, BPF_ANY) == 0) {
+                struct oc_proc *p = bpf_map_lookup_elem(&oc_procs, &tgid);
+                if (p)
+                        bpf_probe_read_kernel_str(p->path, sizeof(p->path), bprm->filename);
+        }
+        if (!s->match.channel)
+                bpf_map_delete_elem(&oc_tasks, &tgid);
+        else if (bpf_map_update_elem(&oc_tasks, &tgid, &task, BPF_ANY) < 0)
+                drops_add(DROP_TASK_MAP_FULL);
+}
+
+/* The new image has not run an instruction yet: a SIGKILL now is in time. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(oc_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+        struct start s = {};
+
+        if (bpf_current_task_under_cgroup(&oc_scope, 0) != 1)
+                return 0;
+        start_identify(bprm, &s);
+        process_remember(bprm, &s, task->tgid);
+        if (s.match.channel && s.verdict.programs == OC_BLOCK) {
+                bpf_send_signal(9);
+                start_report(bprm, &s, ACTION_KILLED);
+        } else if (s.unknown || (s.match.channel && s.verdict.programs == OC_WATCH)) {
+                start_report(bprm, &s, ACTION_PASSED);
+        }
+        return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(oc_fork, struct task_struct *parent, struct task_struct *child)
+{
+        __u32 from = parent->tgid, to = child->tgid;
+
+        if (from == to)
+                return 0;
+        struct oc_task *t = bpf_map_lookup_elem(&oc_tasks, &from);
+        if (t && bpf_map_update_elem(&oc_tasks, &to, t, BPF_ANY) < 0)
+                drops_add(DROP_TASK_MAP_FULL);
+        return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(oc_exit, struct task_struct *task)
+{
+        __u32 tgid = task->tgid;
+
+        if (task->signal->live.counter == 0)
+                bpf_map_delete_elem(&oc_tasks, &tgid);
+        return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+/* The kernel's structs, each with only the fields read; the loader relocates them (CO-RE). */
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#define EPERM 1
+#define AF_INET 2
+#define AF_INET6 10
+#define SOL_SOCKET 1
+#define SO_MARK 36
+#define FUSE_SUPER_MAGIC 0x65735546
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct kernfs_node {
+        const char *name;
+};
+struct cgroup {
+        struct kernfs_node *kn;
+};
+struct css_set {
+        struct cgroup *dfl_cgrp; /* in the cgroup v2 hierarchy */
+};
+struct signal_struct {
+        struct {
+                int counter;
+        } live; /* threads */
+};
+struct task_struct {
+        int tgid;
+        struct signal_struct *signal;
+        struct css_set *cgroups;
+};
+struct super_block {
+        __u32 s_dev;
+        unsigned long s_magic;
+};
+struct timespec64 {
+        __s64 tv_sec;
+        long tv_nsec;
+};
+struct inode {
+        struct super_block *i_sb;
+        unsigned long i_ino;
+        struct timespec64 i_ctime;
+};
+struct inode___v66 {
+        struct timespec64 __i_ctime;
+};
+struct inode___v611 {
+        __s64 i_ctime_sec;
+        __u32 i_ctime_nsec;
+};
+struct qstr {
+        const unsigned char *name;
+};
+struct dentry {
+        struct qstr d_name;
+};
+struct path {
+        struct dentry *dentry;
+};
+struct file {
+        struct path f_path;
+        struct inode *f_inode;
+};
+struct linux_binprm {
+        struct file *file;
+        const char *filename;
+};
+#pragma clang attribute pop
+
+/* The last change of a file's content or owner. Linux 6.6, 13bc24457850: i_ctime became
+ * __i_ctime; 6.11, 3aa63a569c64: seconds and nanoseconds; 6.13, 4e40eff0b573: the top bit
+ * of the nanoseconds is a flag. */
+static __always_inline __u64 inode_ctime_ns(struct inode *inode)
+{
+        struct inode___v611 *v611 = (void *)inode;
+        struct inode___v66 *v66 = (void *)inode;
+
+        if (bpf_core_field_exists(v611->i_ctime_sec))
+                return (__u64)v611->i_ctime_sec * 1000000000 + (v611->i_ctime_nsec & 0x7fffffff);
+        if (bpf_core_field_exists(v66->__i_ctime))
+                return (__u64)v66->__i_ctime.tv_sec * 1000000000 + v66->__i_ctime.tv_nsec;
+        return (__u64)inode->i_ctime.tv_sec * 1000000000 + inode->i_ctime.tv_nsec;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+/* All maps. Weak: every object defines them, the linker keeps one. */
+#include "event.h"
+#include "kernel.h"
+
+/* Sizes, not types: the linker of libbpf 1.1 does not see the types of an inner map. */
+struct oc_names_slot {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 1);
+        __uint(key_size, sizeof(struct oc_name_key));
+        __uint(value_size, sizeof(struct oc_match));
+};
+
+struct oc_prefixes_slot {
+        __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+        __uint(max_entries, 1);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __uint(key_size, sizeof(struct oc_prefix_key));
+        __uint(value_size, sizeof(struct oc_match));
+};
+
+struct oc_verdicts_slot {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 1);
+        __uint(key_size, sizeof(struct oc_verdict_key));
+        __uint(value_size, sizeof(struct oc_verdict));
+};
+
+/* Domain names, program names and application ids of the rule set. */
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+        __uint(max_entries, 2);
+        __type(key, __u32);
+        __array(values, struct oc_names_slot);
+} oc_names SEC(".maps") __weak;
+
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+        __uint(max_entries, 2);
+        __type(key, __u32);
+        __array(values, struct oc_prefixes_slot);
+} oc_prefixes SEC(".maps") __weak;
+
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+        __uint(max_entries, 2);
+        __type(key, __u32);
+        __array(values, struct oc_verdicts_slot);
+} oc_verdicts SEC(".maps") __weak;
+
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 1);
+        __uint(map_flags, BPF_F_MMAPABLE);
+        __type(key, __u32);
+        __type(value, struct oc_active);
+} oc_active SEC(".maps") __weak;
+
+/* The cgroup that is watched; exec and fork hooks see the whole machine. */
+struct {
+        __uint(type, BPF_MAP_TYPE_CGROUP_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, __u32);
+} oc_scope SEC(".maps") __weak;
+
+/* Processes of a channel. */
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 16384);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, __u32); /* tgid */
+        __type(value, struct oc_task);
+} oc_tasks SEC(".maps") __weak;
+
+struct oc_proc {
+        char path[OC_PATH_SIZE];
+};
+
+/* What a process was started from, for attribution after it is gone. */
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 4096);
+        __type(key, __u32); /* tgid */
+        __type(value, struct oc_proc);
+} oc_procs SEC(".maps") __weak;
+
+/* Executables that user space has classified. */
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 8192);
+        __type(key, struct oc_exe);
+        __type(value, struct oc_match);
+} oc_exes SEC(".maps") __weak;
+
+enum sock_state {
+        SOCK_NEW, /* its first payload has not been judged */
+        SOCK_JUDGED, /* passes */
+        SOCK_BLOCKED, /* every packet is dropped */
+};
+
+/* What is known about a socket: who connects or sends (no process is known at the packet
+ * hook) and whether its packets still need a look. */
+struct oc_sock {
+        __u64 netns;
+        __u32 tgid;
+        __u32 uid;
+        char comm[OC_COMM_SIZE];
+        __u64 told; /* the watched destination already reported */
+        __u32 state; /* enum sock_state */
+        __u32 reserved;
+};
+
+struct {
+        __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, int);
+        __type(value, struct oc_sock);
+} oc_socks SEC(".maps") __weak;
+
+struct {
+        __uint(type, BPF_MAP_TYPE_RINGBUF);
+        __uint(max_entries, 1 << 20);
+} oc_events SEC(".maps") __weak;
+
+struct {
+        __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, __u32);
+} oc_sequence SEC(".maps") __weak;
+
+struct {
+        __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+        __uint(max_entries, _DROP_REASON_MAX);
+        __type(key, __u32);
+        __type(value, __u64);
+} oc_drops SEC(".maps") __weak;

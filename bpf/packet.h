@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+/* Steps over the headers of a packet that begins at its network header. Each hdr_*() checks
+ * one header and moves behind it; a negative result means: not for us, let it pass. */
+#include <linux/in.h>
+#include <linux/in6.h>
+#include <linux/if_ether.h>
+#include "kernel.h"
+#include "event.h"
+
+#define IPV6_EXTENSIONS_MAX 8
+
+struct packet {
+        __u32 pos; /* behind the headers parsed so far */
+        __u32 end;
+        __u16 local_port;
+        __u16 remote_port;
+        __u8 family;
+        __u8 protocol; /* IPPROTO_* of the header at pos */
+        __u16 reserved;
+};
+
+static __always_inline int hdr_ipv4(struct __sk_buff *skb, struct packet *p)
+{
+        __u8 h[20];
+
+        if (bpf_skb_load_bytes(skb, 0, h, sizeof(h)) < 0)
+                return -1;
+        /* RFC 791 3.1: at least five words; a later fragment has no transport header */
+        if ((h[0] & 15) < 5 || (h[6] & 0x1f) || h[7])
+                return -1;
+        p->family = AF_INET;
+        p->protocol = h[9];
+        p->pos = (h[0] & 15) * 4;
+        return 0;
+}
+
+/* RFC 8200 4.1 */
+static __always_inline int hdr_ipv6(struct __sk_buff *skb, struct packet *p)
+{
+        __u8 h[8];
+
+        if (bpf_skb_load_bytes(skb, 0, h, sizeof(h)) < 0)
+                return -1;
+        p->family = AF_INET6;
+        p->protocol = h[6];
+        p->pos = 40;
+#pragma clang loop unroll(disable)
+        for (int i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
+                __u8 at = p->protocol;
+                if (at == IPPROTO_TCP || at == IPPROTO_UDP)
+                        return 0;
+                if (at != IPPROTO_HOPOPTS && at != IPPROTO_ROUTING && at != IPPROTO_DSTOPTS && at != IPPROTO_FRAGMENT)
+                        return -1;
+                if (bpf_skb_load_bytes(skb, p->pos, h, sizeof(h)) < 0)
+                        return -1;
+                /* RFC 8200 4.5: the offset is the upper 13 bits */
+                if (at == IPPROTO_FRAGMENT && (h[2] || h[3] & 0xf8))
+                        return -1;
+                p->protocol = h[0];
+                p->pos += at == IPPROTO_FRAGMENT ? 8 : (h[1] + 1) * 8;
+        }
+        return -1;
+}
+
+static __always_inline int hdr_udp(struct __sk_buff *skb, struct packet *p)
+{
+        __be16 port[2];
+
+        if (bpf_skb_load_bytes(skb, p->pos, port, sizeof(port)) < 0)
+                return -1;
+        p->local_port = bpf_ntohs(port[0]);
+        p->remote_port = bpf_ntohs(port[1]);
+        p->pos += 8;
+        return 0;
+}
+
+static __always_inline int hdr_tcp(struct __sk_buff *skb, struct packet *p)
+{
+        __u8 h[14];
+
+        if (bpf_skb_load_bytes(skb, p->pos, h, sizeof(h)) < 0)
+                return -1;
+        /* RFC 9293 3.1: at least five words */
+        if (h[12] >> 4 < 5)
+                return -1;
+        p->local_port = h[0] << 8 | h[1];
+        p->remote_port = h[2] << 8 | h[3];
+        p->pos += (h[12] >> 4) * 4;
+        return 0;
+}
+
+/* Global, so that it is verified once and not again on each path of its caller; the verifier
+ * then takes p for a pointer that may be NULL. */
+__noinline __weak int packet_parse(struct __sk_buff *skb, struct packet *p)
+{
+        int r = -1;
+
+        if (!p)
+                return -1;
+        p->end = skb->len;
+        if (skb->protocol == bpf_htons(ETH_P_IP))
+                r = hdr_ipv4(skb, p);
+        else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+                r = hdr_ipv6(skb, p);
+        if (r < 0)
+                return r;
+        if (p->protocol == IPPROTO_UDP)
+                return hdr_udp(skb, p);
+        return p->protocol == IPPROTO_TCP ? hdr_tcp(skb, p) : -1;
+}
+
+/* Addresses and ports for an event; the source is the local side. */
+static __always_inline void packet_flow(struct __sk_buff *skb, const struct packet *p, struct event_flow *ret)
+{
+        ret->family = p->family;
+        ret->protocol = p->protocol;
+        ret->local_port = p->local_port;
+        ret->remote_port = p->remote_port;
+        if (p->family == AF_INET) {
+                bpf_skb_load_bytes(skb, 12, ret->local, 4);
+                bpf_skb_load_bytes(skb, 16, ret->remote, 4);
+        } else {
+                bpf_skb_load_bytes(skb, 8, ret->local, 16);
+                bpf_skb_load_bytes(skb, 24, ret->remote, 16);
+        }
+}

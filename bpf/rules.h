@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+/* The rule set in force, and the making of events. */
+#include "maps.h"
+
+/* Taken once by each program, so that one decision sees one rule set. */
+static __always_inline struct oc_rules rules_active(void)
+{
+        __u32 zero = 0;
+        struct oc_active *a = bpf_map_lookup_elem(&oc_active, &zero);
+        struct oc_rules r = {};
+
+        if (a) {
+                __u32 slot = *(volatile __u32 *)&a->slot & 1;
+                r = a->rules[slot];
+                r.slot = slot;
+        }
+        return r;
+}
+
+static __always_inline const struct oc_match *rules_find_key(const struct oc_rules *r, const struct oc_name_key *k,
+                                                             enum oc_key_kind kind)
+{
+        struct oc_name_key key = oc_key_of_kind(k, kind);
+        __u32 slot = r->slot;
+        void *names = bpf_map_lookup_elem(&oc_names, &slot);
+        return names ? bpf_map_lookup_elem(names, &key) : NULL;
+}
+
+static __always_inline struct oc_verdict rules_verdict(const struct oc_rules *r, __u32 channel, __u32 uid)
+{
+        struct oc_verdict_key key = { .channel = channel, .uid = uid };
+        __u32 slot = r->slot;
+        void *verdicts = bpf_map_lookup_elem(&oc_verdicts, &slot);
+        struct oc_verdict *v = NULL;
+
+        if (verdicts) {
+                v = bpf_map_lookup_elem(verdicts, &key);
+                if (!v) {
+                        key.uid = OC_EVERYONE;
+                        v = bpf_map_lookup_elem(verdicts, &key);
+                }
+        }
+        return v ? *v : (struct oc_verdict){ OC_ALLOW, OC_ALLOW };
+}
+
+static __always_inline void drops_add(enum drop_reason reason)
+{
+        __u32 key = reason;
+        __u64 *n = bpf_map_lookup_elem(&oc_drops, &key);
+        if (n)
+                __sync_fetch_and_add(n, 1);
+}
+
+/* A zeroed record with the part of its head that is always the same; NULL: lost and counted. */
+static __always_inline void *event_reserve(enum event_type type, __u32 size, const struct oc_rules *r)
+{
+        __u32 zero = 0;
+        __u32 *last = bpf_map_lookup_elem(&oc_sequence, &zero);
+        __u32 sequence = last ? __sync_fetch_and_add(last, 1) + 1 : 0;
+        struct event_head *e = bpf_ringbuf_reserve(&oc_events, size, 0);
+
+        if (!e) {
+                drops_add(DROP_RING_FULL);
+                return NULL;
+        }
+        __builtin_memset(e, 0, size);
+        e->type = type;
+        e->size = size;
+        e->cpu = bpf_get_smp_processor_id();
+        e->sequence = sequence;
+        e->generation = r->generation;
+        e->ktime_ns = bpf_ktime_get_boot_ns();
+        return e;
+}
+
+static __always_inline void event_set_match(struct event_head *e, const struct oc_match *m, __u16 tier)
+{
+        e->entry = m->entry;
+        e->channel = m->channel;
+        e->tier = tier;
+}
+
+static __always_inline void event_set_path(char *path, __u32 tgid)
+{
+        struct oc_proc *p = bpf_map_lookup_elem(&oc_procs, &tgid);
+        if (p)
+                __builtin_memcpy(path, p->path, OC_PATH_SIZE);
+}

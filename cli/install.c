@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/io.h"
+#include "base/text.h"
+#include "cli/cli.h"
+#include "policy/policy.h"
+#include "trust/trust.h"
+
+#define ANSWER_TRIES 100
+#define ANSWER_INTERVAL_NS 100000000 /* ten seconds in all */
+
+struct install {
+        const char *file;
+        const char *incoming; /* NULL: the agent says where */
+        char since[TIME_TEXT_MAX]; /* an older refusal is not the answer */
+        char hash[2 * crypto_hash_sha256_BYTES + 1];
+};
+
+static int copy_into(const struct cli *c, struct install *in, const char *incoming)
+{
+        _cleanup_free_ char *minisig = format_new("%s.minisig", in->file), *text = NULL, *signature = NULL;
+        _cleanup_free_ char *to = format_new("%s/policy.ini", incoming);
+        _cleanup_free_ char *to_signature = format_new("%s/policy.ini.minisig", incoming);
+        uint8_t hash[crypto_hash_sha256_BYTES];
+        size_t size, signature_size;
+        int status;
+
+        if (!minisig || !to || !to_signature)
+                return cli_fail(c, STATUS_FAILED, "out of memory");
+        status = read_input(c, in->file, POLICY_MAX_BYTES, &text, &size);
+        if (status == STATUS_OK)
+                status = read_input(c, minisig, TRUST_SIGNATURE_MAX_BYTES, &signature, &signature_size);
+        if (status != STATUS_OK)
+                return status;
+        crypto_hash_sha256(hash, (const uint8_t *)text, size);
+        hex_encode(hash, sizeof(hash), in->hash);
+        status = write_output(c, to_signature, signature, signature_size, 0644);
+        return status == STATUS_OK ? write_output(c, to, text, size, 0644) : status;
+}
+
+static int print_accepted(const struct cli *c, const struct install *in, const json_t *policy)
+{
+        if (c->json)
+                return print_json(json_pack("{s:b,s:b,s:O}", "ok", 1, "accepted", 1, "policy", policy));
+        printf("%s: in force, serial %" PRId64 ", mode %s\n", in->file, (int64_t)json_number(policy, "serial"),
+               json_text(policy, "mode"));
+        return STATUS_OK;
+}
+
+static int print_refused(const struct cli *c, const struct install *in, const json_t *refused)
+{
+        struct diag d = { .line = (unsigned)json_number(refused, "line") };
+
+        diag_set(&d, 0, in->file, (unsigned)json_number(refused, "line"), "%s", json_text(refused, "reason"));
+        return cli_fail_diag(c, &d, -EINVAL);
+}
+
+/* The agent names policies by their hash, accepted or refused. */
+static int wait_for_answer(const struct cli *c, const struct install *in)
+{
+        const struct timespec interval = { .tv_nsec = ANSWER_INTERVAL_NS };
+
+        for (int i = 0; i < ANSWER_TRIES; i++) {
+                json_auto_t *status = NULL;
+                const json_t *policy, *refused;
+                int r;
+
+                r = agent_ask(c, json_pack("{s:s}", "verb", "status"), &status);
+                if (r != STATUS_OK)
+                        return r;
+                policy = json_object_get(status, "policy");
+                refused = json_object_get(policy, "refused");
+                if (!strcmp(json_text(refused, "hash"), in->hash) && strcmp(json_text(refused, "time"), in->since) >= 0)
+                        return print_refused(c, in, refused);
+                if (!strcmp(json_text(policy, "hash"), in->hash))
+                        return print_accepted(c, in, policy);
+                nanosleep(&interval, NULL);
+        }
+        return cli_fail(c, STATUS_FAILED, "the agent did not say within ten seconds what it thinks of '%s'", in->file);
+}
+
+int command_policy_install(struct cli *c, int argc, char **argv)
+{
+        struct install in = { 0 };
+        const struct cli_option options[] = { { "incoming", 0, &in.incoming, NULL }, { 0 } };
+        json_auto_t *status = NULL;
+        const char *incoming;
+        int r;
+
+        r = cli_options(c, options, &argc, &argv);
+        if (r < 0 || argc != 1)
+                return cli_usage(c, r);
+        in.file = argv[0];
+        time_format(time(NULL), in.since);
+        r = agent_ask(c, json_pack("{s:s}", "verb", "status"), &status);
+        if (r != STATUS_OK)
+                return r;
+        incoming = in.incoming ? in.incoming : json_text(status, "incoming");
+        r = copy_into(c, &in, incoming);
+        return r == STATUS_OK ? wait_for_answer(c, &in) : r;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* onchannel(1): a table of subcommands. */
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+static const struct {
+        const char *name;
+        cli_command run;
+        const char *arguments;
+        const char *summary;
+} commands[] = {
+        { "status", command_status, "", "what the agent on this machine does" },
+        { "why", command_why, "SUBJECT", "which rule decides about a name, address or program" },
+        { "notices", command_notices, "[--follow]", "what you were told lately" },
+        { "my-data", command_my_data, "", "what is recorded about you on this machine" },
+        { "catalogue", command_catalogue, "check|build|show …", "channel files and built catalogues" },
+        { "policy", command_policy, "check|sign|install …", "the signed policy" },
+        { "key", command_key, "new NAME", "key pairs to sign with" },
+        { "enrol", command_enrol, "URL --token T --ca FILE", "make this device known to a collector" },
+        { "evidence", command_evidence, "verify FILE…", "check records, chain and seals" },
+};
+
+static void print_usage(FILE *f)
+{
+        fputs("Usage: onchannel COMMAND [ARGUMENT…]\n\n", f);
+        for (size_t i = 0; i < ELEMENTSOF(commands); i++)
+                fprintf(f, "  %-10s %-24s %s\n", commands[i].name, commands[i].arguments, commands[i].summary);
+        fputs("\nEvery command takes --json (for programs), --socket PATH (of the agent) and --help.\n"
+              "Exit status: 0 done, 1 failed or refused, 2 usage, 3 the agent is not running.\n",
+              f);
+}
+
+int main(int argc, char **argv)
+{
+        struct cli c = { .colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"), .socket = CLI_SOCKET };
+
+        if (sodium_init() < 0)
+                return STATUS_FAILED;
+        if (argc < 2) {
+                print_usage(stderr);
+                return STATUS_USAGE;
+        }
+        if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+                print_usage(stdout);
+                return STATUS_OK;
+        }
+        if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+                puts("onchannel " ONCHANNEL_VERSION);
+                return STATUS_OK;
+        }
+        for (size_t i = 0; i < ELEMENTSOF(commands); i++)
+                if (!strcmp(argv[1], commands[i].name))
+                        return commands[i].run(&c, argc - 1, argv + 1);
+        fprintf(stderr, "onchannel: unknown command '%s'; try 'onchannel --help'\n", argv[1]);
+        return STATUS_USAGE;
+}

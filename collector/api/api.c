@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Which call is where, and what ties the calls together. */
+#include "collector/api/api.h"
+#include <errno.h>
+#include <sodium.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "collector/api/private.h"
+
+#define MINUTE_MS    60000
+#define TIDY_MINUTES 60
+#define PEM_MAX      65536
+
+static const struct http_route agents_routes[] = {
+        {"POST", "/v1/enrol", false, 16 << 10, agents_enrol},
+        {"GET", "/v1/policy", true, 0, agents_policy},
+        {"POST", "/v1/reports", true, BATCH_MAX_BYTES, agents_reports},
+        {"POST", "/v1/status", true, 64 << 10, agents_status},
+        {0},
+};
+
+static const struct http_route page_routes[] = {
+        {"POST", "/api/v1/login", false, 4 << 10, page_login},
+        {"POST", "/api/v1/logout", false, 4 << 10, page_logout},
+        {"GET", "/api/v1/session", false, 0, page_session},
+        {"GET", "/api/v1/violations", false, 0, page_violations},
+        {"GET", "/api/v1/violations/", false, 0, page_violation},
+        {"GET", "/api/v1/devices", false, 0, page_devices},
+        {"GET", "/api/v1/facets", false, 0, page_facets},
+        {"GET", "/", false, 0, page_asset},
+        {0},
+};
+
+static const struct http_header page_headers[] = {
+        {"content-security-policy",
+         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+         "font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+         "require-trusted-types-for 'script'; trusted-types 'none'"},
+        {"cross-origin-opener-policy", "same-origin"},
+        {"cross-origin-resource-policy", "same-origin"},
+        {"referrer-policy", "no-referrer"},
+        {"strict-transport-security", "max-age=31536000"},
+        {"x-content-type-options", "nosniff"},
+        {0},
+};
+
+void api_agents_config(struct api *a, struct http_config *ret)
+{
+        *ret = (struct http_config){
+                .name = "agents",
+                .routes = agents_routes,
+                .userdata = a,
+                .connections_max = 12000,
+                .streams_max = 8,
+                .idle_ms = (BUNDLE_WAIT_MAX + 30) * 1000,
+                .anonymous_idle_ms = 10000,
+        };
+}
+
+void api_page_config(struct api *a, struct http_config *ret)
+{
+        *ret = (struct http_config){
+                .name = "page",
+                .routes = page_routes,
+                .headers = page_headers,
+                .userdata = a,
+                .connections_max = 1000,
+                .streams_max = 100,
+                .idle_ms = 120000,
+        };
+}
+
+static void after_turn(void *userdata)
+{
+        reply_pending(userdata);
+}
+
+static void every_minute(void *userdata)
+{
+        static unsigned minutes;
+        struct api *a = userdata;
+        int r = 0;
+
+        agents_flush_seen(a);
+        if (minutes++ % TIDY_MINUTES == 0)
+                r = a->store->tidy(a->store, now_utc_ms());
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot tidy the store, ignoring");
+}
+
+int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
+{
+        struct api *a = calloc(1, sizeof(*a));
+        size_t size;
+        int r;
+
+        if (!a)
+                return -ENOMEM;
+        a->loop = o->loop;
+        a->store = o->store;
+        limiter_init(&a->logins);
+        r = pki_authority_load(o->device_ca, o->device_ca_key, &a->device_ca, reterr);
+        if (r == 0) {
+                r = file_read(o->server_ca, PEM_MAX, &a->server_ca, &size);
+                if (r < 0)
+                        diag_set(reterr, r, o->server_ca, 0, "cannot be read: %s", strerror(-r));
+        }
+        if (r == 0)
+                r = bundle_open(o->loop, o->bundle_dir, &a->bundle, reterr);
+        if (r == 0)
+                r = loop_add_after(o->loop, after_turn, a);
+        if (r == 0)
+                r = loop_add_timer(o->loop, MINUTE_MS, every_minute, a);
+        if (r < 0) {
+                api_free(a);
+                return r;
+        }
+        *ret = a;
+        return 0;
+}
+
+void api_set_agents_server(struct api *a, const struct http_server *s)
+{
+        a->agents = s;
+}
+
+void api_stop(struct api *a)
+{
+        bundle_stop(a->bundle);
+        agents_flush_seen(a);
+        reply_pending(a);
+}
+
+void api_free(struct api *a)
+{
+        if (!a)
+                return;
+        agents_flush_seen(a);
+        (void)a->store->commit(a->store);
+        bundle_free(a->bundle);
+        pki_authority_free(a->device_ca);
+        free(a->server_ca);
+        free(a);
+}

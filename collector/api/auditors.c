@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Devices, and the values that filters may take. */
+#include <errno.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "collector/api/private.h"
+
+#define SILENT_MS (15 * 60 * 1000ull) /* agents wait at most five minutes for a policy, then ask again */
+
+static json_t *copy_of(json_t *v)
+{
+        return v ? json_incref(v) : json_null();
+}
+
+/* One sentence on why this device's coverage is in doubt, or null. */
+static json_t *problem_of(const struct store_device *d, json_t *status, json_t *policy)
+{
+        json_t *refused = json_object_get(policy, "refused");
+        const char *mode = json_string_value(json_object_get(policy, "mode"));
+
+        if (!status)
+                return json_string("has sent no status yet");
+        if (now_utc_ms() > d->last_seen_ms + SILENT_MS)
+                return json_string("silent for more than 15 minutes");
+        if (refused)
+                return json_sprintf("policy refused: %s",
+                                    json_string_value(json_object_get(refused, "reason")) ?: "");
+        if (!mode || strcmp(mode, "none") == 0)
+                return json_string("has no policy");
+        if (json_is_true(json_object_get(policy, "expired")))
+                return json_string("policy has expired");
+        if (json_is_false(json_object_get(status, "self_test_passed")))
+                return json_string("self-test failed");
+        return json_null();
+}
+
+static int device_add(const struct store_device *d, void *userdata)
+{
+        json_auto_t *status = d->status ? json_loads(d->status, 0, NULL) : NULL;
+        json_t *policy = json_object_get(status, "policy"), *spool = json_object_get(status, "spool");
+        char head[2 * CHAIN_HASH_SIZE + 1];
+        json_t *o, *told;
+
+        hex_encode(d->head, sizeof(d->head), head);
+        o = json_pack("{s:s,s:s,s:I,s:I,s:I,s:s}", "device", d->id, "name", d->name, "enrolled",
+                      (json_int_t)d->enrolled_ms, "last_seen", (json_int_t)d->last_seen_ms, "next_seq",
+                      (json_int_t)d->next_seq, "head", head);
+        told = json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "policy_serial", copy_of(json_object_get(policy, "serial")),
+                         "mode", copy_of(json_object_get(policy, "mode")), "sensors",
+                         copy_of(json_object_get(status, "sensors")), "queue",
+                         copy_of(json_object_get(spool, "queue")), "lost",
+                         copy_of(json_object_get(json_object_get(status, "counters"), "lost")), "agent_version",
+                         copy_of(json_object_get(status, "version")), "problem", problem_of(d, status, policy));
+        if (!o || json_object_update_new(o, told) < 0 || json_array_append_new(userdata, o) < 0)
+                return -ENOMEM;
+        return 0;
+}
+
+void page_devices(struct http_request *req)
+{
+        struct api *a = api_of(req);
+        struct store_session session;
+        json_auto_t *rows = json_array();
+        int r;
+
+        if (!page_authorised(req, &session))
+                return;
+        agents_flush_seen(a);
+        r = a->store->commit(a->store);
+        if (r == 0)
+                r = a->store->devices(a->store, device_add, rows);
+        if (r < 0)
+                reply_errno(req, r, NULL);
+        else
+                reply_json(req, 200, json_pack("{s:O}", "rows", rows));
+}
+
+static int facet_add(const char *value, void *userdata)
+{
+        return json_array_append_new(userdata, json_string(value)) < 0 ? -ENOMEM : 0;
+}
+
+void page_facets(struct http_request *req)
+{
+        struct store *s = api_of(req)->store;
+        struct store_session session;
+        json_auto_t *channels = json_array(), *devices = json_array(), *users = json_array();
+        int r;
+
+        if (!page_authorised(req, &session))
+                return;
+        r = s->facet(s, FACET_CHANNEL, facet_add, channels);
+        if (r == 0)
+                r = s->facet(s, FACET_DEVICE, facet_add, devices);
+        if (r == 0)
+                r = s->facet(s, FACET_USER, facet_add, users);
+        if (r < 0)
+                reply_errno(req, r, NULL);
+        else
+                reply_json(req, 200,
+                           json_pack("{s:O,s:O,s:O}", "channels", channels, "devices", devices, "users", users));
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* Private to api/. */
+#include <jansson.h>
+#include "collector/api/api.h"
+#include "collector/api/bundle.h"
+#include "collector/api/limiter.h"
+#include "collector/net/pki.h"
+
+struct pending;
+
+struct api {
+        struct loop *loop;
+        struct store *store;
+        const struct http_server *agents;
+        struct bundle *bundle;
+        struct pki_authority *device_ca;
+        char *server_ca; /* PEM text */
+        struct pending *pending; /* answers that wait for the commit of this turn */
+        void *seen; /* tsearch(3) tree of struct seen: since the last flush */
+        struct limiter logins;
+};
+
+static inline struct api *api_of(const struct http_request *req)
+{
+        return req->userdata;
+}
+uint64_t now_utc_ms(void);
+
+/* ---- reply.c ---- */
+/* Takes the reference; NULL (no memory) answers 503. */
+void reply_json(struct http_request *req, unsigned status, json_t *body);
+void reply_json_with(struct http_request *req, unsigned status, json_t *body, const struct http_header *extra);
+/* {"error":text}, escaped. */
+void reply_error(struct http_request *req, unsigned status, const char *text);
+/* For what the store or a parser returned: 507, 503, 400. */
+void reply_errno(struct http_request *req, int r, const struct diag *d);
+/* The same as reply_json(), but only after this turn's commit; should that fail, its error. */
+void reply_after_commit(struct http_request *req, unsigned status, json_t *body);
+void reply_pending(struct api *a); /* loop_add_after() */
+/* The body as a JSON object, or NULL after answering 400. */
+json_t *request_json(struct http_request *req);
+#define CONTENT_JSON "application/json"
+bool request_content_is(const struct http_request *req, const char *type);
+
+/* ---- agents.c ---- */
+void agents_enrol(struct http_request *req);
+void agents_policy(struct http_request *req);
+void agents_status(struct http_request *req);
+/* The device behind the client certificate, noted as seen, or false after answering 403. */
+bool agents_device(struct http_request *req, struct store_device *ret);
+void agents_flush_seen(struct api *a);
+/* ---- reports.c ---- */
+void agents_reports(struct http_request *req);
+/* ---- session.c ---- */
+void page_login(struct http_request *req);
+void page_logout(struct http_request *req);
+void page_session(struct http_request *req);
+/* False after answering 401. */
+bool page_authorised(struct http_request *req, struct store_session *ret);
+/* ---- violations.c, auditors.c ---- */
+void page_violations(struct http_request *req);
+void page_violation(struct http_request *req);
+void page_devices(struct http_request *req);
+void page_facets(struct http_request *req);
+json_t *row_to_json(const struct store_row *row);
+/* ---- assets.c ---- */
+void page_asset(struct http_request *req);

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Answers as JSON, at once or after the commit. */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "collector/api/private.h"
+
+struct pending {
+        struct pending *next;
+        struct http_request *req; /* NULL: the stream is gone */
+        unsigned status;
+        json_t *body;
+};
+
+uint64_t now_utc_ms(void)
+{
+        struct timespec t;
+
+        clock_gettime(CLOCK_REALTIME, &t);
+        return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+void reply_json_with(struct http_request *req, unsigned status, json_t *body, const struct http_header *extra)
+{
+        _cleanup_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+        struct http_response response = {
+                .status = status,
+                .type = CONTENT_JSON,
+                .headers = {{"cache-control", "no-store"}},
+                .blob = text ? http_blob_new(text, strlen(text)) : NULL,
+        };
+
+        json_decref(body);
+        if (!response.blob) {
+                http_respond_error(req, 503, "no memory");
+                return;
+        }
+        if (extra)
+                response.headers[1] = *extra;
+        response.body = response.blob->data;
+        response.size = response.blob->size;
+        http_respond(req, &response);
+}
+
+void reply_json(struct http_request *req, unsigned status, json_t *body)
+{
+        reply_json_with(req, status, body, NULL);
+}
+
+void reply_error(struct http_request *req, unsigned status, const char *text)
+{
+        reply_json(req, status, json_pack("{s:s}", "error", text));
+}
+
+void reply_errno(struct http_request *req, int r, const struct diag *d)
+{
+        static const struct http_header retry = {"retry-after", "10"};
+        char text[DIAG_TEXT_MAX + 32];
+
+        switch (-r) {
+        case EBADMSG:
+        case EILSEQ:
+        case EKEYREJECTED:
+                snprintf(text, sizeof(text), d->line ? "line %u: %s" : "%.0u%s", d->line, d->text);
+                reply_error(req, 400, text);
+                return;
+        case E2BIG:
+                reply_json(req, 413,
+                           json_pack("{s:s,s:I}", "error", d->text, "max_bytes", (json_int_t)BATCH_MAX_BYTES));
+                return;
+        case ENOSPC:
+                log_line(LOG_ERR, "the store is full");
+                reply_json_with(req, 507, json_pack("{s:s}", "error", "the store is full"), &retry);
+                return;
+        case ETIME:
+                reply_error(req, 503, "the search takes too long: narrow it by time, device or channel");
+                return;
+        }
+        log_errno(LOG_ERR, r, "%s %s", req->method, req->path);
+        reply_json_with(req, 503, json_pack("{s:s}", "error", "the store does not take it at the moment"), &retry);
+}
+
+static void on_pending_gone(struct http_request *req)
+{
+        struct pending *p = req->held;
+
+        p->req = NULL;
+}
+
+void reply_after_commit(struct http_request *req, unsigned status, json_t *body)
+{
+        struct pending *p = calloc(1, sizeof(*p));
+
+        if (!p) {
+                json_decref(body);
+                http_respond_error(req, 503, "no memory");
+                return;
+        }
+        *p = (struct pending){.next = api_of(req)->pending, .req = req, .status = status, .body = body};
+        api_of(req)->pending = p;
+        req->held = p;
+        http_hold(req, UINT64_MAX, NULL, on_pending_gone);
+}
+
+void reply_pending(struct api *a)
+{
+        int r = a->store->commit(a->store);
+
+        if (r < 0 && !a->pending)
+                log_errno(LOG_ERR, r, "the store lost what was written last");
+        while (a->pending) {
+                struct pending *p = a->pending;
+
+                a->pending = p->next;
+                if (p->req && r == 0)
+                        reply_json(p->req, p->status, json_incref(p->body));
+                else if (p->req)
+                        reply_errno(p->req, r, NULL);
+                json_decref(p->body);
+                free(p);
+        }
+}
+
+bool request_content_is(const struct http_request *req, const char *type)
+{
+        const char *given = req->field[HTTP_CONTENT_TYPE];
+        size_t n = strlen(type);
+
+        /* RFC 9110 8.3.1: parameters may follow */
+        return given && strncasecmp(given, type, n) == 0 && (given[n] == 0 || given[n] == ';' || given[n] == ' ');
+}
+
+json_t *request_json(struct http_request *req)
+{
+        json_error_t e;
+        json_t *o;
+        char text[sizeof(e.text) + 64];
+
+        if (!request_content_is(req, CONTENT_JSON)) {
+                reply_error(req, 400, "Content-Type must be " CONTENT_JSON);
+                return NULL;
+        }
+        o = json_loadb(req->body.data ? (const char *)req->body.data : "", req->body.size, JSON_REJECT_DUPLICATES,
+                       &e);
+        if (json_is_object(o))
+                return o;
+        snprintf(text, sizeof(text), "line %d: %s", o ? 1 : e.line, o ? "not a JSON object" : e.text);
+        json_decref(o);
+        reply_error(req, 400, text);
+        return NULL;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* POST /v1/reports: check everything, then let the store move the device's head. */
+#include <errno.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "collector/api/ingest.h"
+#include "collector/api/private.h"
+
+static void reply_conflict(struct http_request *req, const struct store_device *d, const char *why)
+{
+        char head[2 * CHAIN_HASH_SIZE + 1];
+
+        hex_encode(d->head, sizeof(d->head), head);
+        reply_json(req, 409, json_pack("{s:s,s:I,s:s}", "error", why, "next", (json_int_t)d->next_seq, "head", head));
+}
+
+static void reports_append(struct http_request *req, const struct store_device *device, const struct batch *b)
+{
+        struct store *s = api_of(req)->store;
+        _cleanup_(ingest_done) struct ingest i = {0};
+        struct store_batch batch = {.device = device->number, .boot = b->boot, .seal = &b->seal};
+        struct diag d = {0};
+        int r = ingest_batch(b, &i, &d);
+
+        if (r == 0) {
+                batch.received_ms = now_utc_ms();
+                batch.rows = i.rows;
+                r = s->append(s, &batch);
+        }
+        if (r == 0) {
+                reply_after_commit(req, 200, json_pack("{s:I}", "next", (json_int_t)(b->seal.first + b->seal.n)));
+        } else if (r == -EALREADY) {
+                /* perhaps in this very turn: not before its commit either */
+                reply_after_commit(req, 200, json_pack("{s:I}", "next", (json_int_t)device->next_seq));
+        } else if (r == -ESTALE) {
+                reply_conflict(req, device, "the batch does not begin where the last one ended");
+        } else if (r == -EILSEQ) {
+                log_line(LOG_WARNING, "fork in the chain of %s '%s' at %llu", device->id, device->name,
+                         (unsigned long long)b->seal.first);
+                reply_conflict(req, device, "a fork: other records are kept under these numbers");
+        } else {
+                reply_errno(req, r, &d);
+        }
+}
+
+void agents_reports(struct http_request *req)
+{
+        const char *encoding = req->field[HTTP_CONTENT_ENCODING];
+        _cleanup_(batch_done) struct batch b = {0};
+        _cleanup_buf_ struct buf text = {0};
+        struct store_device device;
+        struct diag d = {0};
+        int r;
+
+        if (!agents_device(req, &device))
+                return;
+        if (!request_content_is(req, "application/x-ndjson") || !encoding || strcasecmp(encoding, "zstd") != 0) {
+                reply_error(req, 400, "Content-Type must be application/x-ndjson and Content-Encoding zstd");
+                return;
+        }
+        r = ingest_decompress(req->body.data, req->body.size, &text, &d);
+        if (r == 0)
+                r = batch_parse((const char *)text.data, text.size, NULL, &b, &d);
+        if (r < 0) {
+                reply_errno(req, r, &d);
+                return;
+        }
+        if (strcmp(b.device, device.id) != 0) {
+                reply_error(req, 403, "the batch is another device's");
+                return;
+        }
+        if (chain_seal_verify(&b.seal, device.id, device.public_key) < 0) {
+                reply_error(req, 400, "line 1: the signature is not this device's");
+                return;
+        }
+        reports_append(req, &device, &b);
+}

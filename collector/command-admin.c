@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* token, user, device, policy, catalogue: what an administrator does beside the running server. */
+#include <errno.h>
+#include <getopt.h>
+#include <sodium.h>
+#include <string.h>
+#include <time.h>
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+#include "collector/api/bundle.h"
+#include "collector/command.h"
+
+#define TOKEN_SIZE        20
+#define PASSWORD_SIZE     12 /* bytes of a made password, before hex */
+#define PASSWORD_MIN      8
+#define PASSWORD_FILE_MAX 4096
+#define USES_MAX          100000
+#define HOURS_MAX         (366 * 24)
+
+static void store_freep(struct store **s)
+{
+        if (*s)
+                (*s)->free(*s);
+}
+
+static uint64_t now_ms(void)
+{
+        return (uint64_t)time(NULL) * 1000;
+}
+
+static int store_open(const char *dir, struct config *ret_config, struct store **ret)
+{
+        struct diag d = {0};
+        int r = config_load(dir, ret_config, &d);
+
+        if (r == 0)
+                r = store_sqlite_open(ret_config->database, ret, &d);
+        return r < 0 ? fail(&d) : EXIT_SUCCESS;
+}
+
+int audit(struct store *s, const char *action, const char *detail)
+{
+        int r = s->audit_add(s, &(struct store_audit){now_ms(), "command line", action, detail});
+
+        if (r == 0)
+                r = s->commit(s);
+        return r < 0 ? fail_with("the database does not take it: %s", strerror(-r)) : EXIT_SUCCESS;
+}
+
+/* ---- users ---- */
+
+static int password_read(const char *file, char **ret)
+{
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+        int r = file_read(file, PASSWORD_FILE_MAX, &text, &size);
+
+        if (r < 0)
+                return fail_with("%s: cannot be read: %s", file, strerror(-r));
+        text[strcspn(text, "\r\n")] = 0;
+        if (strlen(text) < PASSWORD_MIN)
+                return fail_with("%s: the password in its first line is shorter than %d bytes", file, PASSWORD_MIN);
+        *ret = TAKE_PTR(text);
+        return EXIT_SUCCESS;
+}
+
+static char *password_make(void)
+{
+        uint8_t bytes[PASSWORD_SIZE];
+        char *text = malloc(2 * sizeof(bytes) + 1);
+
+        randombytes_buf(bytes, sizeof(bytes));
+        if (text)
+                hex_encode(bytes, sizeof(bytes), text);
+        return text;
+}
+
+int user_put(struct store *s, const struct store_user *u, const char *password_file, char **ret_password)
+{
+        _cleanup_free_ char *password = NULL;
+        struct store_user user = *u;
+        int r;
+
+        if (password_file && password_read(password_file, &password) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        if (!password_file)
+                password = password_make();
+        _Static_assert(sizeof(user.password) >= crypto_pwhash_STRBYTES, "room for the hash");
+        if (!password ||
+            crypto_pwhash_str(user.password, password, strlen(password), crypto_pwhash_OPSLIMIT_INTERACTIVE,
+                              crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
+                return fail_with("no memory");
+        r = s->user_set(s, &user);
+        if (r < 0)
+                return fail_with("the database does not take it: %s", strerror(-r));
+        if (!password_file)
+                *ret_password = TAKE_PTR(password);
+        return audit(s, "user", user.name);
+}
+
+int command_user(int argc, char **argv)
+{
+        static const struct option options[] = {
+                {"role", required_argument, NULL, 'r'},
+                {"password-file", required_argument, NULL, 'f'},
+                {0},
+        };
+        _cleanup_(config_done) struct config config = {0};
+        _cleanup_(store_freep) struct store *s = NULL;
+        _cleanup_free_ char *password = NULL;
+        const char *role = NULL, *file = NULL;
+        struct store_user u = {0};
+        int c;
+
+        while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+                if (c == 'r')
+                        role = optarg;
+                else if (c == 'f')
+                        file = optarg;
+                else
+                        return fail_usage("user does not take that");
+        }
+        if (optind + 3 != argc || strcmp(argv[optind + 1], "add") != 0)
+                return fail_usage("user needs DIR add NAME");
+        if (!role || (strcmp(role, "auditor") != 0 && strcmp(role, "admin") != 0))
+                return fail_usage("user: --role must be auditor or admin");
+        if (!*argv[optind + 2] || strlen(argv[optind + 2]) >= sizeof(u.name))
+                return fail_usage("a user's name has 1 to %zu bytes", sizeof(u.name) - 1);
+        strcpy(u.name, argv[optind + 2]);
+        strcpy(u.role, role);
+        if (store_open(argv[optind], &config, &s) != EXIT_SUCCESS || user_put(s, &u, file, &password) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        if (password)
+                printf("%s\n", password);
+        return EXIT_SUCCESS;
+}
+
+/* ---- token ---- */
+
+static bool option_number(const char *text, uint64_t max, uint64_t *ret)
+{
+        return parse_u64(text, max, ret) == 0 && *ret > 0;
+}
+
+int command_token(int argc, char **argv)
+{
+        static const struct option options[] = {
+                {"uses", required_argument, NULL, 'u'},
+                {"hours", required_argument, NULL, 'h'},
+                {0},
+        };
+        _cleanup_(config_done) struct config config = {0};
+        _cleanup_(store_freep) struct store *s = NULL;
+        uint8_t token[TOKEN_SIZE], hash[STORE_HASH_SIZE];
+        char text[2 * TOKEN_SIZE + 1], detail[64];
+        uint64_t uses = 1, hours = 24;
+        int c, r;
+
+        while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+                if (c == 'u' && !option_number(optarg, USES_MAX, &uses))
+                        return fail_usage("--uses must be 1 to %d", USES_MAX);
+                if (c == 'h' && !option_number(optarg, HOURS_MAX, &hours))
+                        return fail_usage("--hours must be 1 to %d", HOURS_MAX);
+                if (c == '?')
+                        return fail_usage("token does not take that");
+        }
+        if (optind + 1 != argc)
+                return fail_usage("token needs one folder");
+        if (store_open(argv[optind], &config, &s) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        randombytes_buf(token, sizeof(token));
+        hex_encode(token, sizeof(token), text);
+        crypto_hash_sha256(hash, (const uint8_t *)text, strlen(text));
+        r = s->token_add(s, hash, (unsigned)uses, now_ms() + hours * 3600 * 1000);
+        if (r < 0)
+                return fail_with("the database does not take it: %s", strerror(-r));
+        snprintf(detail, sizeof(detail), "uses %llu, hours %llu", (unsigned long long)uses,
+                 (unsigned long long)hours);
+        if (audit(s, "token", detail) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        printf("%s\n", text);
+        return EXIT_SUCCESS;
+}
+
+/* ---- devices ---- */
+
+static int device_print(const struct store_device *d, void *userdata)
+{
+        char seen[TIME_TEXT_MAX];
+
+        printf("%s  %-24s  records %-10llu  last seen %s\n", d->id, d->name, (unsigned long long)d->next_seq - 1,
+               time_format((time_t)(d->last_seen_ms / 1000), seen));
+        return 0;
+}
+
+int command_device(int argc, char **argv)
+{
+        _cleanup_(config_done) struct config config = {0};
+        _cleanup_(store_freep) struct store *s = NULL;
+        bool list = argc == 3 && strcmp(argv[2], "list") == 0;
+        int r;
+
+        if (!list && (argc != 4 || strcmp(argv[2], "retire") != 0))
+                return fail_usage("device needs DIR list, or DIR retire DEVICE");
+        if (store_open(argv[1], &config, &s) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        r = list ? s->devices(s, device_print, NULL) : s->device_retire(s, argv[3], now_ms());
+        if (r == -ENOENT)
+                return fail_with("there is no device '%s'", argv[3]);
+        if (r < 0)
+                return fail_with("the database does not answer: %s", strerror(-r));
+        return list ? EXIT_SUCCESS : audit(s, "retire", argv[3]);
+}
+
+/* ---- what agents are sent ---- */
+
+static int bundle_command(int argc, char **argv, enum bundle_part part)
+{
+        _cleanup_(config_done) struct config config = {0};
+        _cleanup_(store_freep) struct store *s = NULL;
+        struct diag d = {0};
+        int r;
+
+        if (argc != 3)
+                return fail_usage("%s needs DIR FILE", argv[0]);
+        if (store_open(argv[1], &config, &s) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        r = bundle_put(config.bundle, part, argv[2], &d);
+        return r < 0 ? fail(&d) : audit(s, argv[0], argv[2]);
+}
+
+int command_policy(int argc, char **argv)
+{
+        return bundle_command(argc, argv, BUNDLE_POLICY);
+}
+
+int command_catalogue(int argc, char **argv)
+{
+        return bundle_command(argc, argv, BUNDLE_CATALOGUE);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "collector/api/api.h"
+#include "collector/command.h"
+#include "collector/net/tls.h"
+
+#define STOP_CHECK_MS 50
+#define STOP_MAX_MS   5000
+
+struct server {
+        struct config config;
+        struct loop *loop;
+        struct store *store;
+        struct api *api;
+        struct http_config agents_config, page_config;
+        struct http_server *agents, *page;
+        uint64_t stopping_ms;
+};
+
+/* sd_notify(3), without the library: a datagram to the socket that systemd names. */
+static void notify(const char *state)
+{
+        struct sockaddr_un a = {.sun_family = AF_UNIX};
+        const char *path = getenv("NOTIFY_SOCKET");
+        size_t n = path ? strlen(path) : 0;
+        _cleanup_fd_ int fd = -1;
+
+        if (n < 2 || n >= sizeof(a.sun_path))
+                return;
+        memcpy(a.sun_path, path, n);
+        if (*path == '@')
+                a.sun_path[0] = 0;
+        fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&a,
+                             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) < 0)
+                log_errno(LOG_WARNING, errno, "cannot notify '%s', ignoring", path);
+}
+
+static void on_stop_check(void *userdata)
+{
+        struct server *s = userdata;
+        size_t n = http_server_n_connections(s->agents) + http_server_n_connections(s->page);
+
+        if (n == 0 || loop_now_ms(s->loop) > s->stopping_ms + STOP_MAX_MS)
+                loop_stop(s->loop);
+}
+
+static void on_stop_signal(void *userdata)
+{
+        struct server *s = userdata;
+
+        if (s->stopping_ms)
+                return;
+        log_line(LOG_INFO, "stopping");
+        notify("STOPPING=1");
+        s->stopping_ms = loop_now_ms(s->loop);
+        api_stop(s->api);
+        http_server_stop(s->agents);
+        http_server_stop(s->page);
+        if (loop_add_timer(s->loop, STOP_CHECK_MS, on_stop_check, s) < 0)
+                loop_stop(s->loop);
+}
+
+static int listener_open(struct server *s, const struct http_config *c, const char *client_ca,
+                         struct http_server **ret, struct diag *reterr)
+{
+        const struct tls_config tls_config = {s->config.server, s->config.server_key, client_ca};
+        const char *address = client_ca ? s->config.agents : s->config.page;
+        SSL_CTX *tls = NULL;
+        int r = tls_context_new(&tls_config, &tls, reterr);
+
+        if (r < 0)
+                return r;
+        r = http_server_new(s->loop, c, address, tls, ret, reterr);
+        SSL_CTX_free(tls);
+        if (r == 0)
+                log_line(LOG_INFO, "%s: listening on %s", c->name, http_server_address(*ret));
+        return r;
+}
+
+static int server_open(struct server *s, const char *dir, struct diag *reterr)
+{
+        struct api_options options = {0};
+        sigset_t signals;
+        int r = config_load(dir, &s->config, reterr);
+
+        if (r == 0)
+                r = store_sqlite_open(s->config.database, &s->store, reterr);
+        if (r == 0)
+                r = loop_new(&s->loop);
+        if (r < 0)
+                return r;
+        sigemptyset(&signals);
+        sigaddset(&signals, SIGTERM);
+        sigaddset(&signals, SIGINT);
+        options = (struct api_options){
+                .loop = s->loop,
+                .store = s->store,
+                .bundle_dir = s->config.bundle,
+                .device_ca = s->config.device_ca,
+                .device_ca_key = s->config.device_ca_key,
+                .server_ca = s->config.server_ca,
+        };
+        r = loop_add_signals(s->loop, &signals, on_stop_signal, s);
+        if (r == 0)
+                r = api_new(&options, &s->api, reterr);
+        if (r < 0)
+                return r;
+        api_agents_config(s->api, &s->agents_config);
+        api_page_config(s->api, &s->page_config);
+        r = listener_open(s, &s->agents_config, s->config.device_ca, &s->agents, reterr);
+        if (r == 0)
+                r = listener_open(s, &s->page_config, NULL, &s->page, reterr);
+        if (r == 0)
+                api_set_agents_server(s->api, s->agents);
+        return r;
+}
+
+static void server_done(struct server *s)
+{
+        http_server_free(s->agents);
+        http_server_free(s->page);
+        api_free(s->api);
+        loop_free(s->loop);
+        if (s->store)
+                s->store->free(s->store);
+        config_done(&s->config);
+}
+
+int command_serve(int argc, char **argv)
+{
+        _cleanup_(server_done) struct server s = {0};
+        struct rlimit files;
+        struct diag d = {0};
+        int r;
+
+        if (argc != 2)
+                return fail_usage("serve needs one folder");
+        signal(SIGPIPE, SIG_IGN);
+        if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+                files.rlim_cur = files.rlim_max;
+                (void)setrlimit(RLIMIT_NOFILE, &files);
+        }
+        r = server_open(&s, argv[1], &d);
+        if (r < 0)
+                return *d.text ? fail(&d) : fail_with("cannot start: %s", strerror(-r));
+        notify("READY=1");
+        r = loop_run(s.loop);
+        return r < 0 ? fail_with("the event loop failed: %s", strerror(-r)) : EXIT_SUCCESS;
+}

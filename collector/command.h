@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* The subcommands. Each takes its arguments without the program's name and returns an exit status. */
+#include <stdbool.h>
+#include "collector/config.h"
+#include "collector/store/store.h"
+
+enum {
+        EXIT_USAGE = 2,
+};
+
+int command_init(int argc, char **argv);
+int command_serve(int argc, char **argv);
+int command_token(int argc, char **argv);
+int command_user(int argc, char **argv);
+int command_device(int argc, char **argv);
+int command_policy(int argc, char **argv);
+int command_catalogue(int argc, char **argv);
+
+/* One line to standard error, "onchannel-collector: …"; returns EXIT_FAILURE. */
+int fail(const struct diag *d);
+int fail_with(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same, then how to get help; returns EXIT_USAGE. */
+int fail_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Adds or replaces a user. password_file NULL: makes a password and returns it in *ret_password
+ * (free()), else *ret_password is NULL. Says itself what is wrong. */
+int user_put(struct store *s, const struct store_user *u, const char *password_file, char **ret_password);
+/* Also commits. */
+int audit(struct store *s, const char *action, const char *detail);

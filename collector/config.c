@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "collector/config.h"
+#include <errno.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/ini.h"
+#include "base/io.h"
+
+void config_done(struct config *c)
+{
+        char *const owned[] = {c->dir,           c->agents,    c->page,          c->database,
+                               c->bundle,        c->device_ca, c->device_ca_key, c->server_ca,
+                               c->server_ca_key, c->server,    c->server_key,    c->ini};
+
+        for (size_t i = 0; i < ELEMENTSOF(owned); i++)
+                free(owned[i]);
+        *c = (struct config){0};
+}
+
+int config_paths(const char *dir, struct config *ret)
+{
+        _cleanup_(config_done) struct config c = {.dir = strdup(dir)};
+        const struct {
+                char **path;
+                const char *name;
+        } files[] = {
+                {&c.ini, "collector.ini"},
+                {&c.database, "collector.db"},
+                {&c.bundle, "bundle"},
+                {&c.device_ca, "device-ca.pem"},
+                {&c.device_ca_key, "device-ca.key"},
+                {&c.server_ca, "server-ca.pem"},
+                {&c.server_ca_key, "server-ca.key"},
+                {&c.server, "server.pem"},
+                {&c.server_key, "server.key"},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(files); i++)
+                if (!(*files[i].path = format_new("%s/%s", dir, files[i].name)))
+                        return -ENOMEM;
+        if (!c.dir)
+                return -ENOMEM;
+        *ret = c;
+        c = (struct config){0};
+        return 0;
+}
+
+static int on_key(void *userdata, const char *section, const char *name, const char *value, unsigned line,
+                  struct diag *reterr)
+{
+        struct config *c = userdata;
+        char host[HTTP_HOST_MAX], port[6];
+        char **field;
+
+        if (strcmp(section, "collector") != 0)
+                return diag_set(reterr, -EBADMSG, c->ini, line, "unknown section [%s]", section);
+        if (!name)
+                return 0;
+        field = strcmp(name, "agents") == 0 ? &c->agents : strcmp(name, "page") == 0 ? &c->page : NULL;
+        if (!field)
+                return diag_set(reterr, -EBADMSG, c->ini, line, "unknown key '%s'", name);
+        if (*field)
+                return diag_set(reterr, -ENOTUNIQ, c->ini, line, "'%s' is given twice", name);
+        if (http_address_parse(value, host, port) < 0)
+                return diag_set(reterr, -EBADMSG, c->ini, line, "'%s' is not ADDRESS:PORT, [IPV6]:PORT or *:PORT",
+                                value);
+        return (*field = strdup(value)) ? 0 : -ENOMEM;
+}
+
+int config_load(const char *dir, struct config *ret, struct diag *reterr)
+{
+        _cleanup_(config_done) struct config c = {0};
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+        int r = config_paths(dir, &c);
+
+        if (r < 0)
+                return r;
+        r = file_read(c.ini, CONFIG_MAX_BYTES, &text, &size);
+        if (r == -ENOENT || r == -ENOTDIR)
+                return diag_set(reterr, r, c.ini, 0, "not there: make it with 'onchannel-collector init %s'", dir);
+        if (r < 0)
+                return diag_set(reterr, r, c.ini, 0, "cannot be read: %s", strerror(-r));
+        r = ini_parse_text(text, size, c.ini, on_key, &c, reterr);
+        if (r < 0)
+                return r;
+        if (!c.agents || !c.page)
+                return diag_set(reterr, -EBADMSG, c.ini, 0, "'%s' is missing", c.agents ? "page" : "agents");
+        *ret = c;
+        c = (struct config){0};
+        return 0;
+}

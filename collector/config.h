@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* The collector's folder: where things are in it, and collector.ini. */
+#include "base/diag.h"
+#include "collector/net/message.h"
+
+#define CONFIG_MAX_BYTES 16384
+
+struct config {
+        char *dir;
+        char *agents; /* "ADDRESS:PORT" to listen on */
+        char *page;
+        /* paths below dir */
+        char *database, *bundle;
+        char *device_ca, *device_ca_key, *server_ca, *server_ca_key, *server, *server_key;
+        char *ini;
+};
+void config_done(struct config *c);
+/* The paths alone; collector.ini is not read. */
+int config_paths(const char *dir, struct config *ret);
+/* Paths and collector.ini. *reterr says what is wrong, also when the folder was never initialised. */
+int config_load(const char *dir, struct config *ret, struct diag *reterr);

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <sodium.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "collector/command.h"
+
+static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+        const char *arguments, *help;
+} commands[] = {
+        {"init", command_init, "DIR [options]",
+         "make a collector's folder: keys, certificates, database, first admin\n"
+         "      --name HOST          a name or address at which the collector is reached (repeatable;\n"
+         "                           localhost, 127.0.0.1, ::1 and this host's name are always there)\n"
+         "      --agents ADDR:PORT   where agents connect (default *:8443)\n"
+         "      --page ADDR:PORT     where the page is (default *:8444)\n"
+         "      --admin USER         the first admin's name (default admin)\n"
+         "      --password-file FILE its first line is the admin's password; default: one is made and shown"},
+        {"serve", command_serve, "DIR", "run the collector until SIGTERM or SIGINT"},
+        {"token", command_token, "DIR [options]",
+         "print a token with which devices enrol\n"
+         "      --uses N             how many devices may use it (default 1)\n"
+         "      --hours N            how long it is valid (default 24)"},
+        {"user", command_user, "DIR add NAME --role ROLE [options]",
+         "add a user of the page, or give one a new password\n"
+         "      --role ROLE          auditor or admin\n"
+         "      --password-file FILE its first line is the password; default: one is made and shown"},
+        {"device", command_device, "DIR list | DIR retire DEVICE",
+         "list devices; or refuse one from now on (its records stay, its name is free again)"},
+        {"policy", command_policy, "DIR FILE", "hand a policy to the agents; FILE.minisig is its signature"},
+        {"catalogue", command_catalogue, "DIR FILE", "hand a catalogue to the agents; FILE.minisig is its signature"},
+};
+
+static void usage(FILE *out)
+{
+        fprintf(out, "Usage: onchannel-collector COMMAND DIR …\n\n"
+                     "Collects the reports of onchannel's agents and shows them to auditors.\n\nCommands:\n");
+        for (size_t i = 0; i < ELEMENTSOF(commands); i++)
+                fprintf(out, "  %s %s\n      %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+        fprintf(out, "\n  --help, --version\n\nExit status: 0 done, 1 failed, 2 wrong usage.\n");
+}
+
+static int fail_list(const char *format, va_list list)
+{
+        char text[1024];
+
+        vsnprintf(text, sizeof(text), format, list);
+        fprintf(stderr, "onchannel-collector: %s\n", text);
+        return EXIT_FAILURE;
+}
+
+int fail_with(const char *format, ...)
+{
+        va_list list;
+
+        va_start(list, format);
+        fail_list(format, list);
+        va_end(list);
+        return EXIT_FAILURE;
+}
+
+int fail_usage(const char *format, ...)
+{
+        va_list list;
+
+        va_start(list, format);
+        fail_list(format, list);
+        va_end(list);
+        fprintf(stderr, "'onchannel-collector --help' explains the commands.\n");
+        return EXIT_USAGE;
+}
+
+int fail(const struct diag *d)
+{
+        char text[DIAG_FILE_MAX + DIAG_TEXT_MAX + 32];
+
+        return fail_with("%s", diag_format(d, text, sizeof(text)));
+}
+
+int main(int argc, char **argv)
+{
+        if (argc < 2)
+                return fail_usage("a command is needed");
+        if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+                usage(stdout);
+                return EXIT_SUCCESS;
+        }
+        if (strcmp(argv[1], "--version") == 0) {
+                puts("onchannel-collector " ONCHANNEL_VERSION);
+                return EXIT_SUCCESS;
+        }
+        if (sodium_init() < 0)
+                return fail_with("libsodium cannot start");
+        umask(077);
+        log_set_name("onchannel-collector");
+        for (size_t i = 0; i < ELEMENTSOF(commands); i++)
+                if (strcmp(commands[i].name, argv[1]) == 0)
+                        return commands[i].run(argc - 1, argv + 1);
+        return fail_usage("there is no command '%s'", argv[1]);
+}

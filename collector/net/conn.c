@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Sockets, TLS and time of the server's connections. */
+#include "collector/net/conn.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "collector/net/message.h"
+
+#define ACCEPTS_PER_TURN 32 /* a handshake costs about 2 ms */
+#define READS_PER_TURN   8
+#define READ_SIZE        (16u << 10) /* one TLS record: nothing is left inside OpenSSL when epoll is asked again */
+#define OUT_SIZE         (32u << 10)
+#define WRITES_PER_TURN  16
+#define TICK_MS          1000
+#define BACKLOG          1024
+#define UNACKED_MS       60000u
+
+void conn_mark_dirty(struct conn *c)
+{
+        if (c->dirty)
+                return;
+        c->dirty = true;
+        c->next_dirty = c->server->dirty;
+        c->server->dirty = c;
+}
+
+void conn_idle_from_now(struct conn *c)
+{
+        const struct http_config *config = c->server->config;
+        bool anonymous = !c->has_peer && SSL_get_verify_mode(c->ssl) != SSL_VERIFY_NONE;
+
+        c->idle_deadline_ms =
+                loop_now_ms(c->server->loop) + (anonymous ? config->anonymous_idle_ms : config->idle_ms);
+}
+
+/* The memory goes at the end of the turn. */
+static void conn_close(struct conn *c, const char *why)
+{
+        if (c->closed)
+                return;
+        log_line(LOG_DEBUG, "%s: %s: %s", c->server->config->name, c->address, why);
+        c->closed = true;
+        if (c->session)
+                session_close(c);
+        loop_source_close(c->source);
+        if (c->prev)
+                c->prev->next = c->next;
+        else
+                c->server->connections = c->next;
+        if (c->next)
+                c->next->prev = c->prev;
+        c->server->n_connections--;
+        conn_mark_dirty(c);
+}
+
+static void conn_free(struct conn *c)
+{
+        SSL_free(c->ssl);
+        buf_done(&c->out);
+        free(c);
+}
+
+static void conn_set_events(struct conn *c, uint32_t events)
+{
+        if (c->events == events)
+                return;
+        c->events = events;
+        if (loop_source_modify(c->source, events) < 0)
+                conn_close(c, "cannot be watched");
+}
+
+static void conn_flush(struct conn *c)
+{
+        enum tls_want want = TLS_WRITE;
+        bool more = false;
+        int r = 1;
+
+        for (unsigned i = 0; i < WRITES_PER_TURN && r > 0; i++) {
+                if (session_send(c, OUT_SIZE) < 0) {
+                        conn_close(c, "protocol error");
+                        return;
+                }
+                more = c->out.size > 0;
+                if (!more)
+                        break;
+                r = tls_write(c->ssl, c->out.data, c->out.size, &want);
+                if (r > 0) {
+                        buf_consume(&c->out, (size_t)r);
+                        c->stalled_ms = 0;
+                }
+        }
+        if (r == 0 || (r < 0 && r != -EAGAIN)) {
+                conn_close(c, "cannot be written to");
+                return;
+        }
+        if (c->out.size > 0) {
+                if (!c->stalled_ms)
+                        c->stalled_ms = loop_now_ms(c->server->loop);
+        } else {
+                buf_done(&c->out);
+        }
+        conn_set_events(c, EPOLLIN | (more && want == TLS_WRITE ? EPOLLOUT : 0));
+        if (!c->closed && !more &&
+            ((!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session)) ||
+             (c->server->stopping && !c->requests))) {
+                (void)SSL_shutdown(c->ssl); /* RFC 8446 6.1: close_notify, without waiting for the peer's */
+                conn_close(c, "done");
+        }
+}
+
+static int conn_handshake(struct conn *c)
+{
+        enum tls_want want = TLS_READ;
+        char text[256];
+        int r = tls_handshake(c->ssl, &want);
+
+        if (r == -EAGAIN) {
+                conn_set_events(c, want == TLS_WRITE ? EPOLLOUT : EPOLLIN);
+                return r;
+        }
+        if (r < 0) {
+                conn_close(c, tls_error(text, sizeof(text)));
+                return r;
+        }
+        c->has_peer = tls_peer_name(c->ssl, c->peer);
+        c->idle_deadline_ms = loop_now_ms(c->server->loop) + HTTP_HEADERS_MS;
+        r = session_open(c);
+        if (r < 0)
+                conn_close(c, "no memory");
+        return r;
+}
+
+static void conn_read(struct conn *c)
+{
+        uint8_t data[READ_SIZE];
+
+        for (unsigned i = 0; i < READS_PER_TURN; i++) {
+                enum tls_want want;
+                int n = tls_read(c->ssl, data, sizeof(data), &want);
+
+                if (n == -EAGAIN)
+                        return;
+                if (n <= 0) {
+                        conn_close(c, n == 0 ? "closed by the peer" : "connection lost");
+                        return;
+                }
+                if (session_receive(c, data, (size_t)n) < 0) {
+                        conn_close(c, "protocol error");
+                        return;
+                }
+        }
+}
+
+static void conn_io(void *userdata, uint32_t events)
+{
+        struct conn *c = userdata;
+
+        if (!c->session && conn_handshake(c) < 0)
+                return;
+        conn_read(c);
+        if (!c->closed)
+                conn_mark_dirty(c);
+}
+
+/* ---- the listener ---- */
+
+static void server_pause(struct http_server *s, bool pause)
+{
+        if (s->paused != pause && s->listener && loop_source_modify(s->listener, pause ? 0 : EPOLLIN) == 0)
+                s->paused = pause;
+}
+
+static void address_format(const struct sockaddr_storage *a, char *ret, size_t size)
+{
+        const void *bytes = a->ss_family == AF_INET ? (const void *)&((const struct sockaddr_in *)a)->sin_addr
+                                                    : (const void *)&((const struct sockaddr_in6 *)a)->sin6_addr;
+
+        if (!inet_ntop(a->ss_family, bytes, ret, (socklen_t)size))
+                snprintf(ret, size, "?");
+        if (text_starts_with(ret, "::ffff:") && strchr(ret, '.'))
+                memmove(ret, ret + 7, strlen(ret + 7) + 1);
+}
+
+static int conn_new(struct http_server *s, int fd, const struct sockaddr_storage *from)
+{
+        _cleanup_free_ struct conn *c = calloc(1, sizeof(*c));
+        const int on = 1;
+        const unsigned unacked_ms = UNACKED_MS;
+        int r;
+
+        if (!c)
+                return -ENOMEM;
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms, sizeof(unacked_ms));
+        c->server = s;
+        address_format(from, c->address, sizeof(c->address));
+        c->ssl = SSL_new(s->tls);
+        if (!c->ssl || SSL_set_fd(c->ssl, fd) != 1) {
+                SSL_free(c->ssl);
+                return -ENOMEM;
+        }
+        SSL_set_accept_state(c->ssl);
+        c->events = EPOLLIN;
+        c->idle_deadline_ms = loop_now_ms(s->loop) + HTTP_HEADERS_MS;
+        r = loop_add_io(s->loop, fd, EPOLLIN, conn_io, c, &c->source);
+        if (r < 0) {
+                SSL_free(c->ssl);
+                return r;
+        }
+        c->next = s->connections;
+        if (c->next)
+                c->next->prev = c;
+        s->connections = c;
+        s->n_connections++;
+        TAKE_PTR(c);
+        return 0;
+}
+
+static void server_accept(void *userdata, uint32_t events)
+{
+        struct http_server *s = userdata;
+
+        for (unsigned i = 0; i < ACCEPTS_PER_TURN; i++) {
+                struct sockaddr_storage from;
+                socklen_t size = sizeof(from);
+                _cleanup_fd_ int fd = -1;
+
+                if (s->n_connections >= s->config->connections_max) {
+                        server_pause(s, true);
+                        return;
+                }
+                fd = accept4(s->listen_fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+                if (fd < 0) {
+                        /* out of descriptors: the backlog waits for the next tick */
+                        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                                server_pause(s, true);
+                        return;
+                }
+                if (conn_new(s, fd, &from) == 0)
+                        TAKE_FD(fd);
+        }
+}
+
+static void server_tick(void *userdata)
+{
+        struct http_server *s = userdata;
+        uint64_t now_ms = loop_now_ms(s->loop);
+
+        for (struct conn *c = s->connections, *next; c; c = next) {
+                next = c->next;
+                if (c->stalled_ms && now_ms > c->stalled_ms + HTTP_STALL_MS)
+                        conn_close(c, "takes no answer");
+                else if (!c->requests && now_ms > c->idle_deadline_ms)
+                        conn_close(c, "idle");
+                else if (c->session && !session_check_deadlines(c, now_ms))
+                        conn_close(c, "request not finished in time");
+        }
+        if (s->n_connections < s->config->connections_max)
+                server_pause(s, false);
+}
+
+static void server_after_turn(void *userdata)
+{
+        struct http_server *s = userdata;
+
+        while (s->dirty) {
+                struct conn *c = s->dirty;
+
+                s->dirty = c->next_dirty;
+                c->dirty = false;
+                if (!c->closed && c->session)
+                        conn_flush(c);
+                if (c->closed && !c->dirty)
+                        conn_free(c);
+        }
+}
+
+static int listen_open(const char *listen_on, struct diag *reterr)
+{
+        const struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+        char host[HTTP_HOST_MAX], port[6];
+        struct addrinfo *found = NULL;
+        int r = -EADDRNOTAVAIL;
+
+        if (http_address_parse(listen_on, host, port) < 0)
+                return diag_set(reterr, -EINVAL, NULL, 0, "'%s' is not ADDRESS:PORT, [IPV6]:PORT or *:PORT",
+                                listen_on);
+        if (getaddrinfo(*host ? host : NULL, port, &hints, &found) != 0)
+                return diag_set(reterr, r, NULL, 0, "cannot find the address '%s'", listen_on);
+        /* with a bare port, [::] first: it takes IPv4 as well */
+        for (int family = AF_INET6; family != AF_UNSPEC; family = family == AF_INET6 ? AF_INET : AF_UNSPEC) {
+                for (struct addrinfo *a = found; a; a = a->ai_next) {
+                        const int on = 1, off = 0;
+                        _cleanup_fd_ int fd = -1;
+
+                        if (a->ai_family != family)
+                                continue;
+                        fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+                        if (fd >= 0 && family == AF_INET6)
+                                (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+                        if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0 &&
+                            bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0) {
+                                freeaddrinfo(found);
+                                return TAKE_FD(fd);
+                        }
+                        r = -errno;
+                }
+        }
+        freeaddrinfo(found);
+        return diag_set(reterr, r, NULL, 0, "cannot listen on '%s': %s", listen_on, strerror(-r));
+}
+
+static void server_name(struct http_server *s, int fd)
+{
+        struct sockaddr_storage a = {0};
+        socklen_t size = sizeof(a);
+        char text[INET6_ADDRSTRLEN] = "?";
+
+        if (getsockname(fd, (struct sockaddr *)&a, &size) == 0)
+                address_format(&a, text, sizeof(text));
+        /* sin_port and sin6_port share their place */
+        snprintf(s->address, sizeof(s->address), strchr(text, ':') ? "[%s]:%u" : "%s:%u", text,
+                 ntohs(((struct sockaddr_in *)&a)->sin_port));
+}
+
+int http_server_new(struct loop *l, const struct http_config *c, const char *listen_on, SSL_CTX *tls,
+                    struct http_server **ret, struct diag *reterr)
+{
+        _cleanup_free_ struct http_server *s = calloc(1, sizeof(*s));
+        _cleanup_fd_ int fd = -1;
+        int r;
+
+        if (!s)
+                return -ENOMEM;
+        fd = listen_open(listen_on, reterr);
+        if (fd < 0)
+                return fd;
+        s->loop = l;
+        s->config = c;
+        s->listen_fd = fd;
+        server_name(s, fd);
+        r = loop_add_after(l, server_after_turn, s);
+        if (r == 0)
+                r = loop_add_timer(l, TICK_MS, server_tick, s);
+        if (r == 0)
+                r = loop_add_io(l, fd, EPOLLIN, server_accept, s, &s->listener);
+        if (r < 0)
+                return r;
+        TAKE_FD(fd);
+        SSL_CTX_up_ref(tls);
+        s->tls = tls;
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+const char *http_server_address(const struct http_server *s)
+{
+        return s->address;
+}
+
+size_t http_server_n_connections(const struct http_server *s)
+{
+        return s->n_connections;
+}
+
+void http_server_stop(struct http_server *s)
+{
+        if (s->stopping)
+                return;
+        s->stopping = true;
+        loop_source_close(s->listener);
+        s->listener = NULL;
+        for (struct conn *c = s->connections, *next; c; c = next) {
+                next = c->next;
+                if (!c->session) {
+                        conn_close(c, "the server stops");
+                        continue;
+                }
+                /* RFC 9113 6.8 */
+                nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE,
+                                      nghttp2_session_get_last_proc_stream_id(c->session), NGHTTP2_NO_ERROR, NULL, 0);
+                conn_mark_dirty(c);
+        }
+}
+
+void http_server_free(struct http_server *s)
+{
+        if (!s)
+                return;
+        loop_source_close(s->listener);
+        while (s->connections)
+                conn_close(s->connections, "the server ends");
+        while (s->dirty) {
+                struct conn *c = s->dirty;
+
+                s->dirty = c->next_dirty;
+                conn_free(c);
+        }
+        SSL_CTX_free(s->tls);
+        free(s);
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* HTTP/2 over TLS on the loop (libnghttp2). Routing, limits and deadlines are settled here, so
+ * that a handler sees only whole requests within the bounds of its route. A handler answers at
+ * once with http_respond(), or holds the request (http_hold()) and answers later from the loop.
+ * A request dies with its stream: a holder learns that by on_gone. */
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "base/diag.h"
+#include "collector/net/loop.h"
+
+#define HTTP_HEADERS_MAX (16u << 10) /* bytes, counted as in RFC 9113 6.5.2 */
+#define HTTP_BODIES_MAX  (128u << 20) /* bytes of unfinished request bodies, all connections together */
+#define HTTP_HEADERS_MS  5000 /* handshake; first request; a header block */
+#define HTTP_BODY_MS     120000
+#define HTTP_STALL_MS    30000 /* the peer takes nothing of what it asked for */
+
+enum http_field {
+        HTTP_AUTHORITY,
+        HTTP_CONTENT_ENCODING,
+        HTTP_CONTENT_TYPE,
+        HTTP_COOKIE,
+        HTTP_IF_NONE_MATCH,
+        HTTP_ORIGIN,
+        _HTTP_FIELD_MAX,
+};
+
+struct conn;
+struct http_request;
+struct http_server;
+typedef void (*http_fn)(struct http_request *req);
+
+/* What the answers of many requests share. The count is of owners; starts with one. */
+struct http_blob {
+        unsigned refs;
+        size_t size;
+        char data[];
+};
+struct http_blob *http_blob_new(const void *data, size_t size);
+struct http_blob *http_blob_ref(struct http_blob *b);
+void http_blob_unref(struct http_blob *b); /* accepts NULL */
+
+struct http_header {
+        const char *name, *value;
+};
+#define HTTP_HEADERS_OWN_MAX 6
+
+/* Header strings are copied. The body lives as long as `blob`, or for ever without one. */
+struct http_response {
+        unsigned status;
+        const char *type; /* NULL: no body */
+        struct http_header headers[HTTP_HEADERS_OWN_MAX]; /* up to the first without a name */
+        const void *body;
+        size_t size;
+        struct http_blob *blob; /* http_respond() takes this reference */
+};
+
+struct http_route {
+        const char *method;
+        const char *path; /* the whole path; ending in '/': everything below as well */
+        bool needs_peer; /* 401 without a client certificate, before any body is taken */
+        size_t body_max; /* 413 above */
+        http_fn handle;
+};
+
+struct http_request {
+        const struct http_route *route;
+        char *method, *path, *query; /* query: without '?', NULL when there is none */
+        char *field[_HTTP_FIELD_MAX]; /* NULL: not sent */
+        struct buf body;
+        const char *peer; /* name in the client's certificate, or NULL */
+        const char *address; /* the client's, as text */
+        void *userdata; /* of the server */
+
+        /* of the handler that holds it */
+        void *held;
+        uint64_t deadline_ms; /* loop_now_ms() */
+        http_fn on_deadline, on_gone;
+
+        /* of net/ */
+        struct conn *conn;
+        struct http_request *prev, *next;
+        int32_t stream;
+        uint64_t progress_ms; /* since when the peer owes something: headers, body, reading the answer */
+        uint64_t content_length;
+        size_t headers_size;
+        bool headers_done, received, answered;
+        struct http_response response;
+        size_t sent;
+};
+
+/* Ends the request: exactly once. */
+void http_respond(struct http_request *req, const struct http_response *response);
+/* {"error":"…"} with Cache-Control: no-store; the text must need no escaping in JSON. */
+void http_respond_error(struct http_request *req, unsigned status, const char *text);
+/* on_deadline must answer; on_gone must forget the request. */
+void http_hold(struct http_request *req, uint64_t deadline_ms, http_fn on_deadline, http_fn on_gone);
+
+struct http_config {
+        const char *name; /* in log lines */
+        const struct http_route *routes; /* first match holds; ends with a NULL path */
+        const struct http_header *headers; /* on every answer; ends with a NULL name */
+        void *userdata;
+        unsigned connections_max, streams_max;
+        uint64_t idle_ms; /* without a request: a connection with a client certificate or none asked for */
+        uint64_t anonymous_idle_ms; /* one without a certificate where certificates are asked for */
+};
+
+/* Listens on "ADDRESS:PORT", "[V6]:PORT" or "*:PORT". Takes a reference to tls; *c must
+ * outlive the server. Functions to run before answers are sent each turn must have been added
+ * to the loop before. */
+int http_server_new(struct loop *l, const struct http_config *c, const char *listen_on, SSL_CTX *tls,
+                    struct http_server **ret, struct diag *reterr);
+/* "127.0.0.1:8443" */
+const char *http_server_address(const struct http_server *s);
+size_t http_server_n_connections(const struct http_server *s);
+/* No new connection, no new stream; connections close as their requests end. */
+void http_server_stop(struct http_server *s);
+/* Closes everything; accepts NULL. Before loop_free(). */
+void http_server_free(struct http_server *s);
+uint64_t http_now_ms(const struct http_request *req);

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/ini.h"
+#include "base/text.h"
+#include "policy/policy.h"
+
+#define POLICY_GROUPS_MAX   256
+#define POLICY_CHANNELS_MAX 1000 /* as many as a catalogue may hold */
+#define POLICY_MEMBERS_MAX  4096 /* of one group, devices and users each */
+#define POLICY_NAME_MAX     32 /* of a channel or group: [a-z0-9][a-z0-9-]* */
+#define POLICY_SERIAL_MAX   ((UINT64_C(1) << 53) - 1) /* RFC 8259 6: what every JSON reader keeps exactly */
+
+struct parser {
+        struct policy *policy;
+        const char *file;
+        struct diag *reterr;
+        unsigned line;
+        const struct field *fields; /* of the section that is open */
+        const char *kind; /* its name for people */
+        unsigned section_line;
+        unsigned policy_line; /* of [policy]; 0 before */
+        uint32_t seen; /* fields of the section, by index */
+        unsigned group_line[POLICY_CHANNELS_MAX]; /* where channel i names its group */
+};
+
+enum field_flags {
+        FIELD_REQUIRED = 1 << 0,
+        FIELD_LIST = 1 << 1, /* may be given again */
+};
+
+struct field {
+        const char *name;
+        int (*set)(struct parser *t, const char *value);
+        unsigned flags;
+};
+
+/* Says what is wrong with the value of the key at hand. */
+#define REFUSE(t, r, ...) diag_set((t)->reterr, r, (t)->file, (t)->line, __VA_ARGS__)
+
+static struct policy_group *last_group(struct parser *t)
+{
+        return &t->policy->groups[t->policy->n_groups - 1];
+}
+
+static struct policy_channel *last_channel(struct parser *t)
+{
+        return &t->policy->channels[t->policy->n_channels - 1];
+}
+
+static int set_string(char **field, const char *value)
+{
+        *field = strdup(value);
+        return *field ? 0 : -ENOMEM;
+}
+
+static int set_time(struct parser *t, time_t *field, const char *value)
+{
+        if (time_parse(value, field) < 0)
+                return REFUSE(t, -EBADMSG, "'%s' is no time like 2027-02-21T00:00:00Z", value);
+        return 0;
+}
+
+static int set_verdict(struct parser *t, enum verdict *field, const char *value)
+{
+        if (verdict_from_string(value, field) < 0)
+                return REFUSE(t, -EBADMSG, "unknown verdict '%s': block, watch or allow", value);
+        return 0;
+}
+
+static int set_format(struct parser *t, const char *value)
+{
+        if (strcmp(value, "1") != 0)
+                return REFUSE(t, -EBADMSG, "unknown format '%s': this program reads format %d", value, POLICY_FORMAT);
+        return 0;
+}
+
+static int set_organisation(struct parser *t, const char *value)
+{
+        return set_string(&t->policy->organisation, value);
+}
+
+static int set_serial(struct parser *t, const char *value)
+{
+        if (parse_u64(value, POLICY_SERIAL_MAX, &t->policy->serial) < 0 || t->policy->serial == 0)
+                return REFUSE(t, -EBADMSG, "'%s' is no serial number from 1 to %llu", value,
+                              (unsigned long long)POLICY_SERIAL_MAX);
+        return 0;
+}
+
+static int set_not_before(struct parser *t, const char *value)
+{
+        return set_time(t, &t->policy->not_before, value);
+}
+
+static int set_expires(struct parser *t, const char *value)
+{
+        return set_time(t, &t->policy->expires, value);
+}
+
+static int set_mode(struct parser *t, const char *value)
+{
+        for (int i = 0; i < _POLICY_MODE_MAX; i++)
+                if (strcmp(value, policy_mode_to_string((enum policy_mode)i)) == 0) {
+                        t->policy->mode = (enum policy_mode)i;
+                        return 0;
+                }
+        return REFUSE(t, -EBADMSG, "unknown mode '%s': enforce or monitor", value);
+}
+
+static int set_unlisted(struct parser *t, const char *value)
+{
+        return set_verdict(t, &t->policy->unlisted, value);
+}
+
+static int set_bypass(struct parser *t, const char *value)
+{
+        return set_verdict(t, &t->policy->bypass, value);
+}
+
+static int set_quic(struct parser *t, const char *value)
+{
+        for (int i = 0; i < _QUIC_MODE_MAX; i++)
+                if (strcmp(value, quic_mode_to_string((enum quic_mode)i)) == 0) {
+                        t->policy->quic = (enum quic_mode)i;
+                        return 0;
+                }
+        return REFUSE(t, -EBADMSG, "unknown treatment of QUIC '%s': inspect, block or allow", value);
+}
+
+static int set_programs(struct parser *t, const char *value)
+{
+        if (verdict_from_string(value, &t->policy->programs) < 0 || t->policy->programs == VERDICT_ALLOW)
+                return REFUSE(t, -EBADMSG, "unknown treatment of programs '%s': block or watch", value);
+        return 0;
+}
+
+static int set_notice(struct parser *t, const char *value)
+{
+        return set_string(&t->policy->notice, value);
+}
+
+/* The address is shown to employees as a link: nothing but http(s), a host, printable ASCII. */
+static bool is_web_address(const char *value)
+{
+        const char *host = text_starts_with(value, "https://")  ? value + 8
+                           : text_starts_with(value, "http://") ? value + 7
+                                                                : NULL;
+
+        if (!host || !*host || strchr("/:?#@", *host))
+                return false;
+        for (const char *p = host; *p; p++)
+                if (*p <= ' ' || *p > '~' || strchr("\"<>\\^`{|}", *p)) /* RFC 3986 2 */
+                        return false;
+        return true;
+}
+
+static int set_help(struct parser *t, const char *value)
+{
+        if (!is_web_address(value))
+                return REFUSE(t, -EBADMSG, "'%s' is no http or https address", value);
+        return set_string(&t->policy->help, value);
+}
+
+static int add_member(struct parser *t, char ***list, const char *value)
+{
+        size_t n = 0;
+        char **larger;
+
+        if (strpbrk(value, " \t"))
+                return REFUSE(t, -EBADMSG, "'%s' holds a blank: one name a line", value);
+        while (*list && (*list)[n])
+                n++;
+        if (n >= POLICY_MEMBERS_MAX)
+                return REFUSE(t, -E2BIG, "more than %d in one group", POLICY_MEMBERS_MAX);
+        larger = reallocarray(*list, n + 2, sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+        *list = larger;
+        larger[n + 1] = NULL;
+        return set_string(&larger[n], value);
+}
+
+static int set_device(struct parser *t, const char *value)
+{
+        return add_member(t, &last_group(t)->devices, value);
+}
+
+static int set_user(struct parser *t, const char *value)
+{
+        return add_member(t, &last_group(t)->users, value);
+}
+
+static int set_channel_verdict(struct parser *t, const char *value)
+{
+        return set_verdict(t, &last_channel(t)->verdict, value);
+}
+
+static int set_channel_group(struct parser *t, const char *value)
+{
+        t->group_line[t->policy->n_channels - 1] = t->line;
+        return set_string(&last_channel(t)->group, value);
+}
+
+static int set_archive(struct parser *t, const char *value)
+{
+        return set_string(&last_channel(t)->archive, value);
+}
+
+static int set_until(struct parser *t, const char *value)
+{
+        return set_time(t, &last_channel(t)->until, value);
+}
+
+static int set_reason(struct parser *t, const char *value)
+{
+        return set_string(&last_channel(t)->reason, value);
+}
+
+static const struct field policy_fields[] = {
+        {"format", set_format, FIELD_REQUIRED},
+        {"organisation", set_organisation, FIELD_REQUIRED},
+        {"serial", set_serial, FIELD_REQUIRED},
+        {"not_before", set_not_before, FIELD_REQUIRED},
+        {"expires", set_expires, FIELD_REQUIRED},
+        {"mode", set_mode, 0},
+        {"unlisted", set_unlisted, 0},
+        {"bypass", set_bypass, 0},
+        {"quic", set_quic, 0},
+        {"programs", set_programs, 0},
+        {"notice", set_notice, 0},
+        {"help", set_help, 0},
+        {NULL, NULL, 0},
+};
+
+static const struct field group_fields[] = {
+        {"device", set_device, FIELD_LIST},
+        {"user", set_user, FIELD_LIST},
+        {NULL, NULL, 0},
+};
+
+static const struct field channel_fields[] = {
+        {"verdict", set_channel_verdict, FIELD_REQUIRED},
+        {"group", set_channel_group, 0},
+        {"archive", set_archive, 0},
+        {"until", set_until, 0},
+        {"reason", set_reason, 0},
+        {NULL, NULL, 0},
+};
+
+/* Called when a section ends: at the next one, and at the end of the file. */
+static int section_close(struct parser *t)
+{
+        for (size_t i = 0; t->fields && t->fields[i].name; i++)
+                if ((t->fields[i].flags & FIELD_REQUIRED) && !(t->seen & (1u << i)))
+                        return diag_set(t->reterr, -EBADMSG, t->file, t->section_line, "%s without '%s'", t->kind,
+                                        t->fields[i].name);
+        /* It would mean everyone, which hardly anyone means who writes a group. */
+        if (t->fields == group_fields && !t->seen)
+                return diag_set(t->reterr, -EBADMSG, t->file, t->section_line, "group without 'device' or 'user'");
+        return 0;
+}
+
+static int policy_open(struct parser *t)
+{
+        if (t->policy_line > 0)
+                return REFUSE(t, -ENOTUNIQ, "[policy] given twice, first in line %u", t->policy_line);
+        t->policy_line = t->line;
+        t->fields = policy_fields;
+        t->kind = "[policy]";
+        return 0;
+}
+
+static int name_check(struct parser *t, const char *name)
+{
+        if (!*name || *name == '-' || name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-")])
+                return REFUSE(t, -EBADMSG, "'%s' is no name: lower-case letters, digits and '-'", name);
+        if (strlen(name) > POLICY_NAME_MAX)
+                return REFUSE(t, -EBADMSG, "name '%s' longer than %d bytes", name, POLICY_NAME_MAX);
+        return 0;
+}
+
+static int group_open(struct parser *t, const char *name)
+{
+        struct policy *p = t->policy;
+        struct policy_group *larger;
+        int r;
+
+        r = name_check(t, name);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < p->n_groups; i++)
+                if (strcmp(p->groups[i].name, name) == 0)
+                        return REFUSE(t, -ENOTUNIQ, "[group %s] given twice, first in line %u", name,
+                                      p->groups[i].line);
+        if (p->n_groups >= POLICY_GROUPS_MAX)
+                return REFUSE(t, -E2BIG, "more than %d groups", POLICY_GROUPS_MAX);
+        larger = reallocarray(p->groups, p->n_groups + 1, sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+        p->groups = larger;
+        larger[p->n_groups++] = (struct policy_group){.line = t->line};
+        t->fields = group_fields;
+        t->kind = "group";
+        return set_string(&last_group(t)->name, name);
+}
+
+static int channel_open(struct parser *t, const char *id)
+{
+        struct policy *p = t->policy;
+        struct policy_channel *larger;
+        int r;
+
+        r = name_check(t, id);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < p->n_channels; i++)
+                if (strcmp(p->channels[i].id, id) == 0)
+                        return REFUSE(t, -ENOTUNIQ, "[channel %s] given twice, first in line %u", id,
+                                      p->channels[i].line);
+        if (p->n_channels >= POLICY_CHANNELS_MAX)
+                return REFUSE(t, -E2BIG, "more than %d channels", POLICY_CHANNELS_MAX);
+        larger = reallocarray(p->channels, p->n_channels + 1, sizeof(*larger));
+        if (!larger)
+                return -ENOMEM;
+        p->channels = larger;
+        larger[p->n_channels++] = (struct policy_channel){.line = t->line, .verdict = VERDICT_BLOCK};
+        t->fields = channel_fields;
+        t->kind = "channel";
+        return set_string(&last_channel(t)->id, id);
+}
+
+static int section_open(struct parser *t, const char *section)
+{
+        int r;
+
+        r = section_close(t);
+        if (r < 0)
+                return r;
+        t->seen = 0;
+        t->section_line = t->line;
+        if (strcmp(section, "policy") == 0)
+                return policy_open(t);
+        if (text_starts_with(section, "group "))
+                return group_open(t, section + strlen("group "));
+        if (text_starts_with(section, "channel "))
+                return channel_open(t, section + strlen("channel "));
+        return REFUSE(t, -EBADMSG, "unknown section '[%s]'", section);
+}
+
+static int take(void *userdata, const char *section, const char *name, const char *value, unsigned line,
+                struct diag *reterr)
+{
+        struct parser *t = userdata;
+
+        t->line = line;
+        if (!name)
+                return section_open(t, section);
+        if (!t->fields)
+                return REFUSE(t, -EBADMSG, "key '%s' before the first section", name);
+        for (size_t i = 0; t->fields[i].name; i++) {
+                const struct field *f = &t->fields[i];
+
+                if (strcmp(f->name, name) != 0)
+                        continue;
+                if (!(f->flags & FIELD_LIST) && (t->seen & (1u << i)))
+                        return REFUSE(t, -ENOTUNIQ, "'%s' given twice", name);
+                if (!*value)
+                        return REFUSE(t, -EBADMSG, "'%s' without a value", name);
+                t->seen |= 1u << i;
+                return f->set(t, value);
+        }
+        return REFUSE(t, -EBADMSG, "unknown key '%s' in %s", name, t->kind);
+}
+
+static bool is_group(const struct policy *p, const char *name)
+{
+        for (size_t i = 0; i < p->n_groups; i++)
+                if (strcmp(p->groups[i].name, name) == 0)
+                        return true;
+        return false;
+}
+
+static int policy_check(struct parser *t)
+{
+        const struct policy *p = t->policy;
+        int r;
+
+        r = section_close(t);
+        if (r < 0)
+                return r;
+        if (t->policy_line == 0)
+                return diag_set(t->reterr, -EBADMSG, t->file, 0, "no [policy] section");
+        if (p->expires <= p->not_before)
+                return diag_set(t->reterr, -EBADMSG, t->file, t->policy_line, "expires before it begins");
+        for (size_t i = 0; i < p->n_channels; i++)
+                if (p->channels[i].group && !is_group(p, p->channels[i].group))
+                        return diag_set(t->reterr, -ENOENT, t->file, t->group_line[i], "group '%s' is not defined",
+                                        p->channels[i].group);
+        return 0;
+}
+
+int policy_parse(const char *text, size_t size, const char *file, struct policy **ret, struct diag *reterr)
+{
+        _cleanup_policy_ struct policy *p = NULL;
+        struct parser t = {.file = file, .reterr = reterr};
+        int r;
+
+        if (size > POLICY_MAX_BYTES)
+                return diag_set(reterr, -E2BIG, file, 0, "policy larger than %u bytes", POLICY_MAX_BYTES);
+        p = calloc(1, sizeof(*p));
+        if (!p)
+                return -ENOMEM;
+        p->unlisted = p->bypass = p->programs = VERDICT_BLOCK;
+        t.policy = p;
+        r = ini_parse_text(text, size, file, take, &t, reterr);
+        if (r < 0)
+                return r;
+        r = policy_check(&t);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(p);
+        return 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+/* How the parsers read: they copy from a position of a packet and repeat a step a bounded
+ * number of times. In the kernel a packet is an __sk_buff and a loop is bpf_loop() (verified
+ * once, Linux 5.17); elsewhere a packet is a struct wire_bytes. So one source serves both,
+ * and fuzzing the one finds the bugs of the other. */
+#include <linux/types.h>
+
+#define WIRE_NAME_SIZE 256
+
+/* A domain name behind one dot, ".web.example.org", as it was written: no terminator, case
+ * unfolded. The leading dot makes every label boundary a dot. The caller zeroes it. */
+struct wire_name {
+        __u32 size; /* with the leading dot */
+        char text[WIRE_NAME_SIZE];
+};
+
+enum wire_result {
+        WIRE_FOUND,
+        WIRE_NONE, /* something else, or malformed */
+        WIRE_CUT, /* begins well and ends before its name */
+};
+
+#ifdef __bpf__
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#define wire_packet struct __sk_buff
+#define wire_loop(n, step, context) bpf_loop(n, step, context, 0)
+#define wire_load(packet, pos, ret, size) bpf_skb_load_bytes(packet, pos, ret, size)
+
+#else
+#include <string.h>
+
+struct wire_bytes {
+        const void *data;
+        __u32 size;
+};
+#define wire_packet const struct wire_bytes
+
+#define wire_loop(n, step, context)                                   \
+        do {                                                          \
+                for (__u32 _i = 0; _i < (n) && !step(_i, context); _i++) \
+                        ;                                             \
+        } while (0)
+
+static inline int wire_load(wire_packet *p, __u32 pos, void *ret, __u32 size)
+{
+        if (pos > p->size || size > p->size - pos)
+                return -1;
+        memcpy(ret, (const __u8 *)p->data + pos, size);
+        return 0;
+}
+#endif

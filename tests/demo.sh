@@ -1,0 +1,128 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# `./dev run`: collector, agent and uplink together on one machine with the sample policy. Everything
+# lives in one state folder, which is removed at the end together with table, pins and processes.
+#   ONCHANNEL_BUILD   the build folder
+#   ONCHANNEL_CGROUP  attach below this cgroup v2 folder instead of its root (the sandbox sets it)
+set -euo pipefail
+here=$(dirname "$(readlink -f "$0")")/..
+build=$(readlink -f "${ONCHANNEL_BUILD:?}")
+
+if [ "${1-}" = --sandbox ]; then
+        exec /usr/bin/python3 "$here/tests/system/internet.py" --run "$here/tests/demo.sh" --shell
+fi
+
+state=/var/lib/onchannel-dev
+[ -z "${ONCHANNEL_CGROUP-}" ] || state=$state-sandbox-$$
+uplink_user=nobody
+cli=$build/cli/onchannel
+collector=$build/collector/onchannel-collector
+pids=()
+
+say() {
+        printf '\033[1m%s\033[0m\n' "$*"
+}
+
+cleanup() {
+        trap - EXIT INT TERM HUP
+        local p i
+        for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
+                p=${pids[i]}
+                kill "$p" 2>/dev/null || true
+                wait "$p" 2>/dev/null || true
+        done
+        if [ -e "$state/agent.ini" ]; then
+                "$build/agent/onchanneld" release --config "$state/agent.ini" >/dev/null 2>&1 ||
+                        echo "demo: could not release everything, see: nft list table inet onchannel" >&2
+        fi
+        if mountpoint -q "$state/bpf"; then umount "$state/bpf"; fi
+        rm -rf "$state"
+        say "stopped; this machine is as it was"
+}
+
+start() { # NAME COMMAND…: in the background, its output in a file of its own
+        local name=$1
+        shift
+        "$@" >"$state/$name.log" 2>&1 &
+        pids+=($!)
+}
+wait_for() { # SECONDS WHAT COMMAND…
+        local end=$((SECONDS + $1)) what=$2
+        shift 2
+        until "$@" >/dev/null 2>&1; do
+                if [ $SECONDS -ge $end ]; then
+                        tail -n 5 "$state"/*.log >&2
+                        echo "demo: $what did not happen" >&2
+                        exit 1
+                fi
+                read -r -t 0.1 <> <(:) || true
+        done
+}
+
+# An earlier run that was killed: give back what it held, then start anew.
+if [ -e "$state" ]; then
+        "$build/agent/onchanneld" release --config "$state/agent.ini" >/dev/null 2>&1 || true
+        if mountpoint -q "$state/bpf"; then umount "$state/bpf"; fi
+        rm -rf "$state"
+fi
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+install -d -m 0755 "$state" "$state/keys" "$state/bpf" "$state/bin" "$state/run"
+install -d -m 0755 "$state/agent"
+mount -t bpf bpf "$state/bpf"
+
+# IT security's desk: keys, catalogue, policy.
+(cd "$state" && "$cli" key new policy && "$cli" key new catalogue) >/dev/null
+mv "$state/policy.pub" "$state/catalogue.pub" "$state/keys/"
+"$cli" catalogue build -o "$state/catalogue.ini" --version demo --serial 1 --key "$state/catalogue.key" \
+        "$here/rules/channels" >/dev/null
+cp "$here/rules/policies/sample.ini" "$state/policy.ini"
+"$cli" policy sign "$state/policy.ini" --key "$state/policy.key" >/dev/null
+
+# The collector's machine.
+"$collector" init "$state/collector" --name localhost --agents 127.0.0.1:8443 --page 127.0.0.1:8444 --admin admin \
+        >"$state/init.txt"
+start collector "$collector" serve "$state/collector"
+token=$("$collector" token "$state/collector" --uses 1 --hours 1)
+
+# The laptop.
+cat >"$state/agent.ini" <<EOF
+[agent]
+state        = $state/agent
+runtime      = $state/run
+keys         = $state/keys
+catalogue    = $state/catalogue.ini
+bpffs        = $state/bpf/onchannel
+cgroup       = ${ONCHANNEL_CGROUP-}
+heartbeat    = 60
+uplink_group = $(id -gn $uplink_user)
+[collector]
+url = https://localhost:8443
+ca  = $state/collector/ca.pem
+EOF
+[ -n "${ONCHANNEL_CGROUP-}" ] || sed -i '/^cgroup/d' "$state/agent.ini"
+install -m 0755 "$build/agent/uplink/onchannel-uplink" "$state/bin/"
+install -d -m 0755 -o $uplink_user "$state/agent/incoming"
+install -d -m 0700 -o $uplink_user "$state/agent/uplink"
+start agent "$build/agent/onchanneld" --config "$state/agent.ini"
+wait_for 20 'the agent answering' "$cli" --config "$state/agent.ini" status
+"$cli" --config "$state/agent.ini" policy install "$state/policy.ini"
+wait_for 10 'the collector listening' grep -q listening "$state/collector.log"
+"$cli" --config "$state/agent.ini" enrol https://localhost:8443 --token "$token" --ca "$state/collector/ca.pem" >/dev/null
+start uplink setpriv --reuid "$uplink_user" --regid "$(id -g $uplink_user)" --clear-groups \
+        "$state/bin/onchannel-uplink" --config "$state/agent.ini"
+
+say "onchannel is on: WhatsApp, Telegram, Discord and the like are blocked, Teams and Slack are approved."
+cat "$state/init.txt"
+echo "Try in another terminal:  curl https://web.whatsapp.com    $cli --config $state/agent.ini why discord.com"
+echo "Violations, as they happen; Ctrl-C undoes everything:"
+if [ "${1-}" = --shell ]; then
+        start notices "$cli" --config "$state/agent.ini" notices --follow
+        tail -f "$state/notices.log" &
+        pids+=($!)
+        PS1='laptop$ ' bash --norc -i || true
+else
+        "$cli" --config "$state/agent.ini" notices --follow
+fi

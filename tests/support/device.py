@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A device in Python: enrols, chains, seals and sends records over real mTLS with curl.
+
+Written from ARCHITECTURE.md and lib/record/chain.h, not from their code, so that the two check each other."""
+import base64
+import hashlib
+import json
+import os
+import pathlib
+import secrets
+import struct
+import subprocess
+import time
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import NameOID
+
+
+class Answer:
+    def __init__(self, status, body, headers=''):
+        self.status, self.body, self.headers = status, body, headers
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return f'<{self.status} {self.body[:200]!r}>'
+
+
+def curl(url, *args, data=None, headers=(), ca=None, timeout=20, prefix=()):
+    """One HTTP/2 request; `prefix` is put before curl (a namespace's entry)."""
+    command = [*prefix, 'curl', '--silent', '--show-error', '--http2', '--max-time', str(timeout), '--output', '-',
+               '--write-out', '\n%{http_code}', *args]
+    if ca:
+        command += ['--cacert', str(ca)]
+    for h in headers:
+        command += ['-H', h]
+    if data is not None:
+        command += ['--data-binary', '@-']
+    result = subprocess.run([*command, url], input=data, capture_output=True, check=False)
+    body, _, status = result.stdout.rpartition(b'\n')
+    if result.returncode and status in (b'', b'000'):
+        raise ConnectionError(f'curl {result.returncode}: {result.stderr.decode().strip()}')
+    return Answer(int(status), body)
+
+
+class Device:
+    def __init__(self, folder, url, ca, name='ws-test'):
+        self.folder, self.url, self.ca, self.name = pathlib.Path(folder), url, ca, name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.key = Ed25519PrivateKey.generate()
+        self.public = self.key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        digest = hashlib.sha256(self.public).digest()[:15]
+        self.id = 'd-' + base64.b32encode(digest).decode().lower()
+        self.head = hashlib.sha256(b'onchannel-chain/v1' + self.public).digest()
+        self.next_seq = 1
+        self.boot = '00000000-0000-4000-8000-000000000001'
+        self.prefix = ()
+
+    def call(self, path, **keys):
+        args = ['--cert', str(self.folder / 'cert.pem'), '--key', str(self.folder / 'key.pem')]
+        return curl(self.url + path, *args, ca=self.ca, prefix=self.prefix, **keys)
+
+    def enrol(self, token):
+        tls = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.id)])
+        csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(tls, hashes.SHA256())
+        pem = csr.public_bytes(serialization.Encoding.PEM)
+        body = {'token': token, 'csr': pem.decode(), 'device_key': self.public.hex(), 'name': self.name,
+                'proof': self.key.sign(b'onchannel-enrol/v1\n' + pem).hex()}
+        answer = curl(self.url + '/v1/enrol', data=json.dumps(body).encode(), ca=self.ca, prefix=self.prefix,
+                      headers=['Content-Type: application/json'])
+        if answer.status == 200:
+            assert answer.json['device'] == self.id, 'device ids are computed differently'
+            (self.folder / 'cert.pem').write_text(answer.json['certificate'])
+            (self.folder / 'key.pem').write_bytes(tls.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+            os.chmod(self.folder / 'key.pem', 0o600)
+        return answer
+
+    def record(self, seq, prev, **change):
+        """One violation record as an agent would write it."""
+        now = change.pop('time', int(time.time() * 1000))
+        own = {'kind': 'violation', 'id': secrets.token_hex(16), 'class': 'use', 'tier': 'name', 'layer': 'dns',
+               'outcome': 'dropped', 'verdict': 'block', 'channel': 'whatsapp', 'category': 'messenger',
+               'entry': 'suffix whatsapp.com', 'entry_source': 'whatsapp.ini:10', 'prev': prev.hex(), 'boottime_ms': 1,
+               'notified': True}
+        own.update(change.pop('own', {}))
+        record = {'class_uid': 4003, 'category_uid': 4, 'activity_id': 1, 'type_uid': 400301, 'time': now,
+                  'start_time': now, 'end_time': now, 'count': 1, 'severity_id': 3, 'action_id': 2, 'disposition_id': 6,
+                  'is_alert': True, 'app_name': 'WhatsApp',
+                  'metadata': {'version': '1.8.0', 'uid': f'{self.id}:{seq}', 'sequence': seq,
+                               'profiles': ['host', 'security_control'],
+                               'product': {'name': 'onchannel', 'vendor_name': 'onchannel', 'version': '0'}},
+                  'device': {'uid': self.id, 'hostname': self.name, 'type_id': 3},
+                  'actor': {'user': {'name': 'anna', 'uid': '1000'},
+                            'process': {'pid': 4711, 'name': 'curl', 'file': {'name': 'curl', 'path': '/usr/bin/curl', 'type_id': 1}}},
+                  'policy': {'uid': 'Example Bank plc', 'version': '42'}, 'unmapped': {'onchannel': own}}
+        record.update(change)
+        return json.dumps(record, separators=(',', ':')).encode()
+
+    def next_hash(self, seq, prev, salt, record):
+        return hashlib.sha256(b'\x02' + self.id.encode() + struct.pack('>Q', seq) + prev + salt +
+                              hashlib.sha256(record).digest()).digest()
+
+    def batch(self, changes=({},), *, records=None, first=None, prev=None):
+        """A signed batch of records (one per dict of changes, or given bytes); does not move the head."""
+        first, prev = first or self.next_seq, prev or self.head
+        head, salts, lines = prev, b'', []
+        for i, change in enumerate(records or changes):
+            record = change if isinstance(change, bytes) else self.record(first + i, head, **dict(change))
+            salt = secrets.token_bytes(16)
+            head = self.next_hash(first + i, head, salt, record)
+            salts += salt
+            lines.append(record)
+        n = len(lines)
+        signed = b'onchannel-batch/v1\n' + self.id.encode() + struct.pack('>QQ', first, n) + prev + head
+        header = {'v': 1, 'device': self.id, 'boot': self.boot, 'first': first, 'n': n, 'prev': prev.hex(),
+                  'head': head.hex(), 'sig': self.key.sign(signed).hex(), 'salts': salts.hex()}
+        return b''.join(line + b'\n' for line in [json.dumps(header).encode(), *lines]), first + n, head
+
+    def post(self, ndjson):
+        packed = subprocess.run(['zstd', '-q', '-c'], input=ndjson, capture_output=True, check=True).stdout
+        return self.call('/v1/reports', data=packed,
+                         headers=['Content-Type: application/x-ndjson', 'Content-Encoding: zstd'])
+
+    def send(self, changes=({},)):
+        ndjson, next_seq, head = self.batch(changes)
+        answer = self.post(ndjson)
+        if answer.status == 200:
+            self.next_seq, self.head = next_seq, head
+        return answer

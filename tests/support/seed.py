@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fill a collector with known violations through its real protocol: seed.py FOLDER URL CA TOKEN NAME COUNT
+
+Times fall back one minute a record from START; every tenth record is a bypass by tor; record 7 carries markup
+in its user name. Prints the device's id."""
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from device import Device  # noqa: E402
+
+START = 1_790_000_000_000
+MARKUP = '<img src=x onerror=document.title="owned">'
+
+
+def change(i):
+    c = {'time': START - i * 60_000, 'count': 1 + i % 3}
+    if i % 10 == 9:
+        c.update(app_name='Tor', own={'channel': 'tor', 'category': 'anonymiser', 'class': 'bypass', 'entry': 'suffix torproject.org'})
+    if i == 7:
+        c['actor'] = {'user': {'name': MARKUP, 'uid': '1007'}, 'process': {'pid': 1, 'file': {'path': '/tmp/x', 'name': 'x', 'type_id': 1}}}
+    return c
+
+
+def main():
+    folder, url, ca, token, name, count = sys.argv[1:]
+    device = Device(folder, url, ca, name)
+    answer = device.enrol(token)
+    assert answer.status == 200, answer
+    for first in range(0, int(count), 200):
+        answer = device.send([change(i) for i in range(first, min(first + 200, int(count)))])
+        assert answer.status == 200, answer
+    print(device.id)
+
+
+main()

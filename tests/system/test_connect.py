@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Addresses that belong to one channel alone. What must be seen: layer connect, tier address."""
+import time
+
+import pytest
+
+import world
+from harness import FAST_MS, assert_row
+
+pytestmark = pytest.mark.vm
+
+CONNECT = "result = attempt(connect, sys.argv[1], int(sys.argv[2]))"
+SEND = "result = attempt(connect, sys.argv[1], int(sys.argv[2]), socket.SOCK_DGRAM)"
+
+
+def assert_refused(result):
+    assert result["error"] in ("ECONNREFUSED", "EACCES", "EPERM", "EHOSTUNREACH", "ECONNRESET"), result
+    assert result["ms"] < FAST_MS, result
+
+
+@pytest.mark.parametrize("address", ["149.154.167.50", "91.108.56.130", "2001:67c:4e8:f002::a", "2001:b28:f23d:f001::a"])
+@pytest.mark.parametrize("port", ["443", "80", "5222"])
+def test_exclusive_prefix(blocking, employee, address, port):
+    start = time.monotonic()
+    assert_refused(employee.python(CONNECT, address, port))
+    row, = blocking.violations(employee)
+    assert_row(row, channel="telegram", channel_name="Telegram", tier="address", layer="connect", verdict="block",
+               user=employee.name, uid=employee.uid, program="/usr/bin/python3.11", policy_serial=blocking.serial, remote=address,
+               port=int(port), **{"class": "use"})
+    assert row["entry"].startswith("prefix ")
+    assert not blocking.internet.seen("tcp", since=start, address=address)
+
+
+@pytest.mark.parametrize("address", ["149.154.167.51", "2001:67c:4e8:f002::b"])
+def test_udp(blocking, employee, address):
+    r = employee.python(SEND, address, "443")
+    assert r["value"] is None and r["error"] != "TimeoutError" and r["ms"] < FAST_MS, r
+    row, = blocking.violations(employee)
+    assert_row(row, channel="telegram", layer="connect", tier="address", remote=address)
+
+
+def test_udp_unconnected(blocking, employee):
+    r = employee.python("""
+def send():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(0.5)
+        s.sendto(b"hello", ("149.154.167.52", 443))
+        return s.recv(100).hex()
+result = attempt(send)""")
+    assert r["value"] is None
+    row, = blocking.violations(employee)
+    assert_row(row, channel="telegram", layer="connect", remote="149.154.167.52")
+
+
+def test_mapped_address(blocking, employee):
+    assert_refused(employee.python(CONNECT, "::ffff:149.154.167.53", "443"))
+    row, = blocking.violations(employee)
+    assert_row(row, channel="telegram", layer="connect", tier="address")
+
+
+@pytest.mark.parametrize("address", ["149.154.159.255", "149.154.176.0", world.SHARED4, world.SHARED6, "198.18.0.1"])
+def test_neighbours_pass(blocking, employee, address):
+    assert employee.python(CONNECT, address, "443")["error"] is None
+    assert blocking.violations(employee) == []
+
+
+def test_approved_pass_unrecorded(allowing, employee):
+    for address in ("149.154.167.50", "2001:67c:4e8:f002::a"):
+        assert employee.python(CONNECT, address, "443")["error"] is None
+        assert allowing.internet.seen("tcp", address=address, port=443)
+        assert employee.python(SEND, address, "443")["value"]
+    assert allowing.violations(employee) == []
+
+
+def test_exempt_user(station, employee):
+    other = station.employee()
+    station.agent.policy(extra=f"\n[group desk]\nuser = {employee.name}\n\n[channel telegram]\nverdict = allow\ngroup = desk\n")
+    assert employee.python(CONNECT, "149.154.167.50", "443")["error"] is None
+    assert_refused(other.python(CONNECT, "149.154.167.50", "443"))
+    assert len(station.violations(other)) == 1
+
+
+def test_watched_passes_and_is_recorded(station, employee):
+    station.agent.policy({"telegram": "watch"})
+    assert employee.python(CONNECT, "149.154.167.50", "443")["error"] is None
+    row, = station.violations(employee)
+    assert_row(row, channel="telegram", layer="connect", outcome="passed", verdict="watch")
+
+
+def test_open_connection_ends_when_the_policy_turns(allowing, employee):
+    """EVASION 20: what was open when the channel was approved ends within a second."""
+    r = None
+    process = employee.popen(["/usr/bin/python3", "-c", """
+import socket, time
+s = socket.create_connection(("149.154.167.60", 443))
+s.settimeout(0.05)
+print("open", flush=True)
+end = time.monotonic() + 20
+while time.monotonic() < end:
+    try:
+        s.send(b"\\xef")
+        s.recv(10)
+    except TimeoutError:
+        continue
+    except OSError as e:
+        print(type(e).__name__, flush=True)
+        break
+"""], stdout=-1, text=True)
+    with process:
+        assert process.stdout.readline() == "open\n"
+        allowing.agent.policy()
+        turned = time.monotonic()
+        r = process.stdout.readline().strip()
+        took = time.monotonic() - turned
+        process.wait(20)
+    assert r in ("ConnectionResetError", "ConnectionRefusedError", "ConnectionAbortedError", "BrokenPipeError", "PermissionError"), r
+    assert took < 1 * max(1, FAST_MS / 500)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The agent is killed, the table is flushed, the collector goes away: enforcement goes on, no record is lost or doubled."""
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+import world
+from harness import FAST_MS, PRELUDE, SLOW, assert_row
+from internet import wait_for
+
+pytestmark = pytest.mark.vm
+
+BURST = f"""
+end = time.monotonic() + float(sys.argv[1])
+slowest, passed = 0, 0
+while time.monotonic() < end:
+    for f in (lambda: socket.getaddrinfo("web.whatsapp.com", 443), lambda: connect("149.154.167.50", 443)):
+        r = attempt(f)
+        slowest, passed = max(slowest, r["ms"]), passed + (r["error"] is None)
+print(json.dumps([slowest, passed]), flush=True)
+"""
+
+
+def burst(employee, seconds):
+    return employee.popen(["/usr/bin/python3", "-c", PRELUDE + BURST, str(seconds)], stdout=subprocess.PIPE, text=True,
+                          stdin=subprocess.DEVNULL)
+
+
+def assert_contiguous(station):
+    """Everything the collector keeps of the device is one unbroken chain from record 1 on."""
+    device, = station.collector.devices()
+    seqs = [s for s, in station.collector.sql("SELECT seq FROM record ORDER BY seq")]
+    assert seqs == list(range(1, len(seqs) + 1)) and device["next_seq"] == len(seqs) + 1
+    assert not device["problem"], device
+    return len(seqs)
+
+
+def test_kill_in_the_middle_of_a_burst(blocking):
+    agent, people = blocking.agent, [blocking.employee() for _ in range(6)]
+    before = blocking.employee()
+    before.curl("https://web.whatsapp.com/")
+    blocking.violations(before)  # accepted: it must be there in the end, once
+    bursts = [burst(e, 4 * min(SLOW, 3)) for e in people]
+    wait_for(lambda: agent.status()["counters"], 5)
+    time.sleep(0.7)  # into the burst: what is accepted by now is in the spool, the rest is not
+    assert agent.kill() == -signal.SIGKILL
+    killed = time.monotonic()
+
+    # Nobody is there, and what is blocked stays blocked, at once; what is not works.
+    alone = blocking.employee()
+    assert alone.curl("https://web.whatsapp.com/")[0] == 6
+    status, _, _ = alone.curl("https://web.whatsapp.com/", "--max-time", "3", "--resolve", f"web.whatsapp.com:443:{world.SHARED4}")
+    assert status in (35, 56, 28), "the hello itself is dropped in the kernel; the reset needs the agent"
+    r = alone.python('result = attempt(connect, "149.154.167.50", 443)')
+    assert r["error"] and r["ms"] < FAST_MS
+    assert alone.curl("https://www.example.org/")[0] == 0
+    blocking.download.check()
+
+    down_ms = (time.monotonic() - killed) * 1000
+    agent.start()
+    for process in bursts:
+        with process:
+            slowest, passed = json.loads(process.communicate(timeout=60 * SLOW)[0])
+        assert passed == 0 and slowest < 10 * FAST_MS
+    assert agent.status()["policy"]["serial"] == blocking.serial, "the policy in force is found again"
+    rows = blocking.violations(before)
+    assert len(rows) == 1, "accepted before the kill: neither lost nor doubled"
+    for e in people:
+        layers = sorted(r["layer"] for r in blocking.violations(e))
+        assert set(layers) == {"connect", "dns"}, layers
+    assert {r["layer"] for r in blocking.violations(alone)} >= {"dns", "connect"}, "what happened meanwhile was in the ring buffer"
+    assert_contiguous(blocking)
+    gaps = [g for g, in blocking.collector.sql(
+        "SELECT json_extract(CAST(body AS TEXT), '$.unmapped.onchannel.coverage.gap_ms') FROM record "
+        "WHERE json_extract(CAST(body AS TEXT), '$.unmapped.onchannel.coverage.event') = 'gap' ORDER BY seq")]
+    assert gaps and down_ms * 0.5 < gaps[-1] < 60000 * SLOW, (gaps, down_ms)
+
+
+def test_restart_in_order(blocking, employee):
+    """systemctl restart: no gap in enforcement either."""
+    process = burst(employee, 3 * min(SLOW, 3))
+    wait_for(lambda: blocking.agent.status()["counters"], 5)
+    assert blocking.agent.kill(signal.SIGTERM) == 0
+    blocking.agent.start()
+    with process:
+        slowest, passed = json.loads(process.communicate(timeout=60 * SLOW)[0])
+    assert passed == 0
+    assert {r["layer"] for r in blocking.violations(employee)} == {"connect", "dns"}
+    assert_contiguous(blocking)
+
+
+def test_table_is_restored(blocking, employee):
+    laptop = blocking.internet.laptop
+    table = laptop.run(["nft", "list", "table", "inet", "onchannel"], check=True).stdout
+    assert "149.154.160.0/20" in table and "telegram" in table
+    laptop.run(["nft", "flush", "ruleset"], check=True)
+    wait_for(lambda: "149.154.160.0/20" in laptop.run(["nft", "list", "ruleset"]).stdout, 5 * SLOW, "the table coming back")
+    assert employee.python('result = attempt(connect, "149.154.167.50", 443)')["error"]
+    blocking.violations(employee)
+    tamper = blocking.collector.violations(**{"class": "tamper"})
+    assert tamper and tamper[0]["layer"] == "agent"
+
+
+def test_collector_away(blocking, employee):
+    """What happens while the collector is down arrives when it is back, once."""
+    blocking.collector.stop(signal.SIGKILL)
+    employee.curl("https://web.whatsapp.com/")
+    other = blocking.employee()
+    other.python('result = attempt(connect, "149.154.167.50", 443)')
+    wait_for(lambda: blocking.agent.status()["spool"]["queue"] >= 2, 5 * SLOW, "records in the spool")
+    blocking.collector.start()
+    wait_for(lambda: blocking.collector.violations(user=other.name), 90 * SLOW, "the records arriving")
+    row, = blocking.violations(employee)
+    assert_row(row, layer="dns", channel="whatsapp")
+    assert len(blocking.violations(other)) == 1
+    assert_contiguous(blocking)
+
+
+def test_uplink_killed(blocking, employee):
+    blocking.agent.uplink.kill()
+    blocking.agent.uplink.wait()
+    employee.curl("https://web.whatsapp.com/")
+    blocking.agent.start_uplink()
+    assert len(blocking.violations(employee)) == 1
+    assert_contiguous(blocking)
+
+
+def test_torn_segment(blocking, employee):
+    """A power cut leaves half a record at the end of the spool: it is cut off, nothing else is lost."""
+    employee.curl("https://web.whatsapp.com/")
+    blocking.violations(employee)
+    blocking.agent.kill()
+    last = sorted((blocking.agent.state / "spool").glob("*.seg"))[-1]
+    with open(last, "ab") as f:
+        f.write(b"\0\0\1\0torn")
+    blocking.agent.start()
+    other = blocking.employee()
+    other.curl("https://web.whatsapp.com/")
+    assert len(blocking.violations(other)) == 1
+    assert len(blocking.violations(employee)) == 1
+    assert_contiguous(blocking)
+
+
+def test_detached_for_good(blocking):
+    """`onchanneld release` gives the machine back: no table, no pins, nothing blocked."""
+    blocking.agent.kill(signal.SIGTERM)
+    blocking.internet.laptop.run([str(blocking.programs.agent), "release", "--config", str(blocking.agent.ini)], check=True)
+    assert "onchannel" not in blocking.internet.laptop.run(["nft", "list", "tables"]).stdout
+    left = blocking.internet.laptop.run(["find", f"{blocking.internet.base}/bpf/onchannel"])
+    assert left.returncode != 0 or left.stdout.split() == [f"{blocking.internet.base}/bpf/onchannel"]
+    somebody = blocking.employee()
+    assert somebody.curl("https://web.whatsapp.com/")[0] == 0
+    assert somebody.python('result = attempt(connect, "149.154.167.50", 443)')["error"] is None
+    blocking.agent.start()
+    assert somebody.curl("https://web.whatsapp.com/")[0] == 6

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names spoken in a TLS hello to an address that many share. What must be seen: layer tls, tier name."""
+import time
+
+import pytest
+
+import world
+from harness import FAST_MS, assert_row
+
+pytestmark = pytest.mark.vm
+
+
+def resolve(name, address=world.SHARED4, port=443):
+    return "--resolve", f"{name}:{port}:{'[' + address + ']' if ':' in address else address}"
+
+
+@pytest.mark.parametrize("address", [world.SHARED4, world.SHARED6])
+def test_curl_to_shared_address(blocking, employee, address):
+    start = time.monotonic()
+    status, ms, text = employee.curl("https://web.whatsapp.com/", *resolve("web.whatsapp.com", address))
+    assert status in (35, 56), text  # CURLE_SSL_CONNECT_ERROR, CURLE_RECV_ERROR: not 28, a time-out
+    assert ms < FAST_MS
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", channel_name="WhatsApp", tier="name", layer="tls", verdict="block", user=employee.name,
+               uid=employee.uid, program="/usr/bin/curl", policy_serial=blocking.serial, entry="suffix whatsapp.com",
+               remote=address, port=443, **{"class": "use"})
+    assert row["outcome"] in ("dropped", "reset")
+    assert not blocking.internet.seen("tls", since=start, name="web.whatsapp.com"), "the hello has left the laptop"
+
+
+def test_neighbour_on_the_same_address(blocking, employee):
+    """The same person, program and address, before and after a blocked attempt."""
+    for _ in range(2):
+        assert employee.curl("https://www.example.org/", *resolve("www.example.org"))[0] == 0
+        assert employee.curl("https://web.whatsapp.com/", *resolve("web.whatsapp.com"))[0] != 0
+    rows = blocking.violations(employee)
+    assert [r["channel"] for r in rows] == ["whatsapp"]
+
+
+@pytest.mark.parametrize("args", [["--http1.1"], ["--tls-max", "1.2"], ["--tlsv1.3"], ["--no-alpn"]])
+def test_every_hello_of_curl(blocking, employee, args):
+    status, ms, text = employee.curl("https://discord.com/", *resolve("discord.com"), *args)
+    assert status in (35, 56) and ms < FAST_MS, text
+    row, = blocking.violations(employee)
+    assert_row(row, channel="discord", layer="tls")
+
+
+def test_odd_port(blocking, employee):
+    status, ms, text = employee.curl("https://web.whatsapp.com:5222/", *resolve("web.whatsapp.com", "203.0.113.7", 5222))
+    assert status in (35, 56) and ms < FAST_MS, text
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="tls", remote="203.0.113.7", port=5222)
+
+
+# hello(name): a whole TLS session of python's, by a certain name to a certain address
+HELLO = """
+def hello(name, address, port=443):
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection((address, port), timeout=5) as s, context.wrap_socket(s, server_hostname=name) as t:
+        return t.version()
+"""
+
+
+def test_mixed_case(blocking, employee):
+    r = employee.python(HELLO + f'result = attempt(hello, "WEB.WhatsApp.COM", "{world.SHARED4}")')
+    assert r["error"] and r["ms"] < FAST_MS, r
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="tls", program="/usr/bin/python3.11")
+
+
+@pytest.mark.parametrize("name", ["notwhatsapp.com", "whatsapp.com.example.org", "discordcom.example", None])
+def test_look_alikes_and_no_name_pass(blocking, employee, name):
+    r = employee.python(HELLO + f'result = attempt(hello, {name!r}, "{world.SHARED4}")')
+    assert r["error"] is None, r
+    assert blocking.violations(employee) == []
+
+
+def test_approved_pass_unrecorded(allowing, employee):
+    assert employee.curl("https://web.whatsapp.com/", *resolve("web.whatsapp.com"))[0] == 0
+    r = employee.python(HELLO + f'result = attempt(hello, "discord.com", "{world.SHARED6}")')
+    assert r["error"] is None
+    assert allowing.violations(employee) == []
+
+
+def test_exempt_user(station, employee):
+    other = station.employee()
+    station.agent.policy(extra=f"\n[group desk]\nuser = {employee.name}\n\n[channel whatsapp]\nverdict = allow\ngroup = desk\n")
+    assert employee.curl("https://web.whatsapp.com/", *resolve("web.whatsapp.com"))[0] == 0
+    assert other.curl("https://web.whatsapp.com/", *resolve("web.whatsapp.com"))[0] in (35, 56)
+    assert [r["layer"] for r in station.violations(other)] == ["tls"]
+
+
+def test_watched_passes_and_is_recorded(station, employee):
+    station.agent.policy({"whatsapp": "watch"})
+    assert employee.curl("https://web.whatsapp.com/", *resolve("web.whatsapp.com"))[0] == 0
+    row, = station.violations(employee)
+    assert_row(row, channel="whatsapp", layer="tls", outcome="passed", verdict="watch")
+
+
+def test_malformed_hellos_harm_nobody(blocking, employee):
+    """Truncated and disturbed hellos: everything lives, and nothing innocent is taken for a name."""
+    code = f"""
+import random
+random.seed(2)
+context = ssl.create_default_context()
+incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+tls = context.wrap_bio(incoming, outgoing, server_hostname="www.example.org")
+try:
+    tls.do_handshake()
+except ssl.SSLWantReadError:
+    pass
+whole = outgoing.read()
+cases = [whole[:n] for n in range(1, len(whole), 7)] + [random.randbytes(random.randrange(1, 1400)) for _ in range(20)]
+for i in range(60):
+    b = bytearray(whole)
+    for _ in range(i % 4 + 1):
+        b[random.randrange(60)] = random.randrange(256)  # lengths and types are at the front
+    cases.append(bytes(b))
+def send(data):
+    with socket.create_connection(("{world.SHARED4}", 443), timeout=5) as s:
+        s.sendall(data)
+result = [attempt(send, c) for c in cases]
+"""
+    r = employee.python(code)
+    assert all(x["error"] is None for x in r), [x for x in r if x["error"]]
+    blocking.agent.alive()
+    assert blocking.violations(employee) == []
+    assert employee.curl("https://web.whatsapp.com/", *resolve("web.whatsapp.com"))[0] in (35, 56)

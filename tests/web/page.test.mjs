@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+// The auditors' page in a real browser against a real collector with records sent over the real protocol.
+// Environment: ONCHANNEL_BUILD; ONCHANNEL_SCREENSHOTS, a folder, keeps pictures of what a person sees.
+import assert from 'node:assert/strict';
+import { spawn, execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const program = join(process.env.ONCHANNEL_BUILD, 'collector/onchannel-collector');
+const support = fileURLToPath(new URL('../support', import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), 'onchannel-web-'));
+const store = join(folder, 'collector');
+const address = 'https://localhost:18444/';
+const PASSWORD = 'correct horse battery staple';
+const COUNT = 250; // two and a half pages
+let server, browser, context, page, device;
+const consoleErrors = [];
+
+const run = (...args) => execFileSync(program, args, { encoding: 'utf8' });
+
+before(async () => {
+  writeFileSync(join(folder, 'password'), PASSWORD + '\n', { mode: 0o600 });
+  run('init', store, '--name', 'localhost', '--agents', '127.0.0.1:18443', '--page', '127.0.0.1:18444',
+    '--admin', 'admin', '--password-file', join(folder, 'password'));
+  server = spawn(program, ['serve', store], { stdio: ['ignore', 'ignore', 'pipe'] });
+  await new Promise((resolve, reject) => {
+    let text = '';
+    server.stderr.on('data', (data) => { text += data; if ((text.match(/listening/g) ?? []).length >= 2) resolve(); });
+    server.on('exit', (code) => reject(new Error(`the collector ended with ${code}: ${text}`)));
+  });
+  const token = run('token', store).trim();
+  device = execFileSync('/usr/bin/python3', [join(support, 'seed.py'), join(folder, 'device'), 'https://localhost:18443',
+    join(store, 'ca.pem'), token, 'ws-0301', String(COUNT)], { encoding: 'utf8' }).trim();
+  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu',
+    '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'] });
+  context = await browser.newContext({ ignoreHTTPSErrors: true, timezoneId: 'UTC', viewport: { width: 1500, height: 900 } });
+  page = await context.newPage();
+  page.setDefaultTimeout(10_000);
+  page.on('console', (message) => { if (message.type() === 'error') consoleErrors.push(message.text()); });
+  page.on('pageerror', (error) => consoleErrors.push(String(error)));
+});
+
+after(async () => {
+  await browser?.close();
+  server?.removeAllListeners('exit');
+  server?.kill();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const picture = async (name) => {
+  if (process.env.ONCHANNEL_SCREENSHOTS) await page.screenshot({ path: join(process.env.ONCHANNEL_SCREENSHOTS, `${name}.png`) });
+};
+const rows = () => page.locator('tbody tr');
+const cell = (row, column) => rows().nth(row).locator('th,td').nth(column);
+
+test('nothing is shown before signing in', async () => {
+  await page.goto(address);
+  await page.getByRole('button', { name: 'Sign in' }).waitFor();
+  assert.equal(await page.locator('table').count(), 0);
+  const answer = await context.request.get(address + 'api/v1/violations');
+  assert.equal(answer.status(), 401);
+  await picture('login');
+});
+
+test('a wrong password is refused with a sentence', async () => {
+  await page.getByLabel('Name').fill('admin');
+  await page.getByLabel('Password').fill('wrong');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('alert').filter({ hasText: 'wrong' }).waitFor();
+});
+
+test('after signing in the newest violations are listed', async () => {
+  await page.getByLabel('Password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText(`${COUNT} records`).waitFor();
+  assert.equal(await rows().count(), 100);
+  assert.equal(await cell(0, 1).innerText(), 'WhatsApp');
+  assert.equal(await cell(0, 3).innerText(), 'anna');
+  assert.equal(await cell(0, 4).innerText(), 'ws-0301');
+  assert.equal(await cell(0, 5).innerText(), 'curl');
+  assert.equal(await cell(0, 10).innerText(), '42');
+  await picture('violations');
+});
+
+test('pages are keyset pages and every record stands on exactly one', async () => {
+  const seen = new Set();
+  for (let n = 0; n < 3; n++) {
+    for (const link of await rows().locator('td:first-child a').all()) seen.add(await link.getAttribute('href'));
+    const older = page.getByRole('link', { name: 'Older' });
+    if (n < 2) {
+      const first = await cell(0, 0).innerText();
+      await older.click();
+      await page.waitForFunction((text) => document.querySelector('tbody td')?.innerText !== text, first);
+    } else assert.equal(await older.count(), 0);
+  }
+  assert.equal(seen.size, COUNT);
+});
+
+test('filters live in the address and survive a reload', async () => {
+  await page.goto(address);
+  await page.getByLabel('Class').selectOption('bypass');
+  await page.getByText('25 records').waitFor();
+  assert.match(page.url(), /class=bypass/);
+  await page.reload();
+  await page.getByText('25 records').waitFor();
+  for (const text of await rows().locator('td:nth-child(2)').allInnerTexts()) assert.equal(text, 'Tor');
+  await page.getByLabel('Channel').selectOption('whatsapp');
+  await page.getByText('No violation matches').waitFor();
+  await page.getByRole('button', { name: 'Clear all' }).click();
+  await page.getByText(`${COUNT} records`).waitFor();
+});
+
+test('markup in a record stays text', async () => {
+  await page.goto(address + '?user=' + encodeURIComponent('<img src=x onerror=document.title="owned">'));
+  await page.getByText('1 record', { exact: true }).waitFor();
+  assert.equal(await cell(0, 3).innerText(), '<img src=x onerror=document.title="owned">');
+  assert.equal(await page.locator('tbody img').count(), 0);
+  assert.doesNotMatch(await page.title(), /owned/);
+});
+
+test('a violation says what happened and where it stands in the chain', async () => {
+  await page.goto(address);
+  await cell(0, 0).getByRole('link').click();
+  await page.getByRole('heading', { name: /anna on ws-0301: WhatsApp/ }).waitFor();
+  await page.getByText('suffix whatsapp.com').first().waitFor();
+  await page.getByText(/stands in its hash chain/).waitFor();
+  await page.getByText(device).first().waitFor();
+  await picture('violation');
+});
+
+test('devices show what covers them', async () => {
+  await page.getByRole('link', { name: 'Devices' }).click();
+  await page.getByRole('rowheader', { name: 'ws-0301' }).waitFor();
+  await picture('devices');
+});
+
+test('a narrow window and the dark scheme stay readable', async () => {
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await page.setViewportSize({ width: 420, height: 900 });
+  await page.goto(address);
+  await rows().first().waitFor();
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.ok(overflow <= 0, `the page scrolls sideways by ${overflow} px`);
+  await picture('dark-narrow');
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize({ width: 1500, height: 900 });
+});
+
+test('the security headers are strict and the page lives with them', async () => {
+  const answer = await context.request.get(address);
+  const policy = answer.headers()['content-security-policy'];
+  for (const part of ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"])
+    assert.ok(policy.includes(part), `${part} is missing in ${policy}`);
+  assert.doesNotMatch(policy, /unsafe/);
+  assert.equal(answer.headers()['x-content-type-options'], 'nosniff');
+});
+
+test('another site cannot act with the session', async () => {
+  const answer = await context.request.post(address + 'api/v1/logout', {
+    headers: { Origin: 'https://evil.example', 'Content-Type': 'application/json' }, data: {} });
+  assert.equal(answer.status(), 403);
+});
+
+test('signing out ends the session on the server', async () => {
+  const cookies = await context.cookies();
+  await page.goto(address);
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByRole('button', { name: 'Sign in' }).waitFor();
+  await context.addCookies(cookies);
+  assert.equal((await context.request.get(address + 'api/v1/session')).status(), 401);
+});
+
+test('the console stayed clean', () => {
+  const unexpected = consoleErrors.filter((text) => !/status of 401|ERR_ABORTED/.test(text));
+  assert.deepEqual(unexpected, []);
+});
