@@ -100,8 +100,9 @@ heartbeat    = 60
 uplink_group = $(id -gn $uplink_user)
 [collector]
 url = https://localhost:8443
-ca  = $state/collector/ca.pem
+ca  = $state/server-ca.pem
 EOF
+install -m 0644 "$state/collector/server-ca.pem" "$state/"
 [ -n "${ONCHANNEL_CGROUP-}" ] || sed -i '/^cgroup/d' "$state/agent.ini"
 install -m 0755 "$build/agent/uplink/onchannel-uplink" "$state/bin/"
 install -d -m 0755 -o $uplink_user "$state/agent/incoming"
@@ -110,7 +111,7 @@ start agent "$build/agent/onchanneld" --config "$state/agent.ini"
 wait_for 20 'the agent answering' "$cli" --config "$state/agent.ini" status
 "$cli" --config "$state/agent.ini" policy install "$state/policy.ini"
 wait_for 10 'the collector listening' grep -q listening "$state/collector.log"
-"$cli" --config "$state/agent.ini" enrol https://localhost:8443 --token "$token" --ca "$state/collector/ca.pem" >/dev/null
+"$cli" --config "$state/agent.ini" enrol https://localhost:8443 --token "$token" --ca "$state/server-ca.pem" >/dev/null
 start uplink setpriv --reuid "$uplink_user" --regid "$(id -g $uplink_user)" --clear-groups \
         "$state/bin/onchannel-uplink" --config "$state/agent.ini"
 

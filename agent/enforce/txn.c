@@ -40,6 +40,7 @@ static int reserve(struct txn *t)
         data = realloc(t->data, wanted);
         if (!data)
                 return -ENOMEM;
+        memset(data + t->allocated, 0, wanted - t->allocated); /* libmnl leaves the padding as it is */
         t->data = data;
         t->allocated = wanted;
         return 0;
@@ -62,7 +63,7 @@ static void batch_message(struct txn *t, uint16_t type, uint32_t sequence)
 
 int txn_begin(struct txn *t, uint32_t sequence)
 {
-        uint8_t *data = malloc(2 * TXN_MESSAGE_MAX);
+        uint8_t *data = calloc(2, TXN_MESSAGE_MAX);
 
         if (!data)
                 return -ENOMEM;

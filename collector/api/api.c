@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "collector/api/private.h"
 
+#define HEADERS_MS   5000
 #define MINUTE_MS    60000
 #define TIDY_MINUTES 60
 #define PEM_MAX      65536
@@ -54,6 +55,7 @@ void api_agents_config(struct api *a, struct http_config *ret)
                 .userdata = a,
                 .connections_max = 12000,
                 .streams_max = 8,
+                .headers_ms = HEADERS_MS,
                 .idle_ms = (BUNDLE_WAIT_MAX + 30) * 1000,
                 .anonymous_idle_ms = 10000,
         };
@@ -68,6 +70,7 @@ void api_page_config(struct api *a, struct http_config *ret)
                 .userdata = a,
                 .connections_max = 1000,
                 .streams_max = 100,
+                .headers_ms = HEADERS_MS,
                 .idle_ms = 120000,
         };
 }

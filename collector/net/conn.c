@@ -129,7 +129,7 @@ static int conn_handshake(struct conn *c)
                 return r;
         }
         c->has_peer = tls_peer_name(c->ssl, c->peer);
-        c->idle_deadline_ms = loop_now_ms(c->server->loop) + HTTP_HEADERS_MS;
+        c->idle_deadline_ms = loop_now_ms(c->server->loop) + c->server->config->headers_ms;
         r = session_open(c);
         if (r < 0)
                 conn_close(c, "no memory");
@@ -207,7 +207,7 @@ static int conn_new(struct http_server *s, int fd, const struct sockaddr_storage
         }
         SSL_set_accept_state(c->ssl);
         c->events = EPOLLIN;
-        c->idle_deadline_ms = loop_now_ms(s->loop) + HTTP_HEADERS_MS;
+        c->idle_deadline_ms = loop_now_ms(s->loop) + s->config->headers_ms;
         r = loop_add_io(s->loop, fd, EPOLLIN, conn_io, c, &c->source);
         if (r < 0) {
                 SSL_free(c->ssl);

@@ -14,7 +14,6 @@
 
 #define HTTP_HEADERS_MAX (16u << 10) /* bytes, counted as in RFC 9113 6.5.2 */
 #define HTTP_BODIES_MAX  (128u << 20) /* bytes of unfinished request bodies, all connections together */
-#define HTTP_HEADERS_MS  5000 /* handshake; first request; a header block */
 #define HTTP_BODY_MS     120000
 #define HTTP_STALL_MS    30000 /* the peer takes nothing of what it asked for */
 
@@ -105,6 +104,7 @@ struct http_config {
         const struct http_header *headers; /* on every answer; ends with a NULL name */
         void *userdata;
         unsigned connections_max, streams_max;
+        uint64_t headers_ms; /* for a handshake, for the first request, for a header block */
         uint64_t idle_ms; /* without a request: a connection with a client certificate or none asked for */
         uint64_t anonymous_idle_ms; /* one without a certificate where certificates are asked for */
 };

@@ -417,14 +417,21 @@ void session_close(struct conn *c)
         c->session = NULL;
 }
 
+/* What the peer may take for its next step. */
+static uint64_t request_patience_ms(const struct http_request *req)
+{
+        if (req->answered)
+                return HTTP_STALL_MS;
+        if (req->received)
+                return UINT64_MAX;
+        return req->headers_done ? HTTP_BODY_MS : req->conn->server->config->headers_ms;
+}
+
 bool session_check_deadlines(struct conn *c, uint64_t now_ms)
 {
         for (struct http_request *req = c->requests, *next; req; req = next) {
                 next = req->next;
-                if (req->answered
-                            ? now_ms > req->progress_ms + HTTP_STALL_MS
-                            : !req->received && now_ms > req->progress_ms +
-                                                                 (req->headers_done ? HTTP_BODY_MS : HTTP_HEADERS_MS))
+                if (now_ms - req->progress_ms > request_patience_ms(req))
                         return false;
                 if (!req->answered && req->on_deadline && now_ms >= req->deadline_ms)
                         req->on_deadline(req);

@@ -19,7 +19,7 @@ function Select({ name, label, options, kind }) {
   const known = options.includes(value) || value === '' ? options : [value, ...options];
   return (
     <label>{label}
-      <select value={value} onChange={(event) => set(name, event.currentTarget.value)}>
+      <select aria-label={label} value={value} onChange={(event) => set(name, event.currentTarget.value)}>
         <option value="">all</option>
         {known.map((option) => <option value={option}>{kind ? word(kind, option) : option}</option>)}
       </select>

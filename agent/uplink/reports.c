@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The spool, batch by batch, in order. Nothing is ever skipped: what the collector refuses is
+ * offered again, and STATE/uplink/problem says why. */
+#include <errno.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <string.h>
+#include <unistd.h>
+#include <zstd.h>
+#include "agent/uplink/uplink.h"
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "spool/spool.h"
+
+#define REPORTS_IDLE_MS 60000 /* inotify tells earlier */
+#define REPORTS_TIMEOUT_S 120L
+#define REPORTS_ANSWER_MAX 65536
+#define ZSTD_LEVEL 3
+#define ACK_MAX_BYTES 32
+
+static int read_ack(struct uplink *u)
+{
+        _cleanup_free_ char *path = format_new("%s/uplink/ack", u->config.state), *text = NULL;
+        size_t size;
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        r = file_read(path, ACK_MAX_BYTES, &text, &size);
+        if (r == -ENOENT)
+                return 0;
+        if (r < 0)
+                return r;
+        text[strcspn(text, "\n")] = '\0';
+        return parse_u64(text, INT64_MAX, &u->acknowledged);
+}
+
+int uplink_init(struct uplink *u)
+{
+        int r;
+
+        u->jobs[JOB_REPORTS] = (struct job){ .name = "reports", .start = reports_start, .done = reports_done };
+        u->jobs[JOB_POLICY] = (struct job){ .name = "policy", .start = policy_start, .done = policy_done };
+        u->jobs[JOB_STATUS] = (struct job){ .name = "status", .start = status_start, .done = status_done };
+        u->has_problem = true; /* of an earlier run, perhaps: the first success removes it */
+        u->multi = curl_multi_init();
+        if (!u->multi)
+                return -ENOMEM;
+        r = read_ack(u);
+        if (r < 0) {
+                log_errno(LOG_WARNING, r, "cannot read '%s/uplink/ack', starting with the oldest record",
+                          u->config.state);
+                u->acknowledged = 0;
+        }
+        return 0;
+}
+
+void uplink_done(struct uplink *u)
+{
+        for (size_t i = 0; i < _JOB_MAX; i++) {
+                if (u->jobs[i].easy)
+                        curl_multi_remove_handle(u->multi, u->jobs[i].easy);
+                job_finish(&u->jobs[i]);
+        }
+        curl_multi_cleanup(u->multi);
+        u->multi = NULL;
+        uplink_config_done(&u->config);
+}
+
+static int write_ack(struct uplink *u, uint64_t seq)
+{
+        _cleanup_free_ char *path = format_new("%s/uplink/ack", u->config.state);
+        char text[ACK_MAX_BYTES];
+        int n = snprintf(text, sizeof(text), "%" PRIu64 "\n", seq);
+
+        return path ? file_write_atomic(path, text, (size_t)n, 0644) : -ENOMEM;
+}
+
+/* A reason that does not go away by itself. */
+static void set_problem(struct uplink *u, struct job *j, const char *reason)
+{
+        _cleanup_free_ char *path = format_new("%s/uplink/problem", u->config.state);
+        _cleanup_free_ char *line = format_new("%s\n", reason);
+
+        if (path && line && strcmp(j->reason, reason) != 0 &&
+            file_write_atomic(path, line, strlen(line), 0644) >= 0)
+                u->has_problem = true;
+        job_failed(j, reason);
+}
+
+static void clear_problem(struct uplink *u)
+{
+        _cleanup_free_ char *path = format_new("%s/uplink/problem", u->config.state);
+
+        if (u->has_problem && path && (unlink(path) == 0 || errno == ENOENT))
+                u->has_problem = false;
+        u->jobs[JOB_REPORTS].reason[0] = '\0';
+}
+
+static int find_device_id(struct uplink *u)
+{
+        _cleanup_free_ char *path = format_new("%s/device.pub", u->config.state), *text = NULL;
+        uint8_t public_key[DEVICE_KEY_SIZE];
+        size_t size;
+        int r;
+
+        if (u->device_id[0])
+                return 0;
+        if (!path)
+                return -ENOMEM;
+        r = file_read(path, 2 * DEVICE_KEY_SIZE + 1, &text, &size);
+        if (r < 0)
+                return r;
+        text[strcspn(text, "\n")] = '\0';
+        r = hex_decode(text, public_key, sizeof(public_key));
+        if (r < 0)
+                return r;
+        device_id_format(public_key, u->device_id);
+        return 0;
+}
+
+static int compress(const char *text, size_t size, struct buf *out)
+{
+        size_t n, bound = ZSTD_compressBound(size);
+        void *room = buf_extend(out, bound);
+
+        if (!room)
+                return buf_error(out);
+        n = ZSTD_compress(room, bound, text, size, ZSTD_LEVEL);
+        if (ZSTD_isError(n))
+                return -EIO;
+        out->size = n;
+        return 0;
+}
+
+static int send_batch(struct uplink *u, struct job *j, const char *text, size_t size)
+{
+        _cleanup_buf_ struct buf packed = { 0 };
+        int r;
+
+        r = compress(text, size, &packed);
+        if (r < 0)
+                return r;
+        return job_send(u, j, &(struct request){ .path = "/v1/reports", .body = packed.data,
+                                                 .body_size = packed.size, .content_type = "application/x-ndjson",
+                                                 .content_encoding = "zstd", .timeout_s = REPORTS_TIMEOUT_S,
+                                                 .answer_max = REPORTS_ANSWER_MAX });
+}
+
+/* The daemon freed records that this process has not seen acknowledged: its own file was lost. */
+static void records_gone(struct uplink *u, struct job *j, uint64_t first)
+{
+        char reason[UPLINK_ERROR_MAX];
+
+        if (u->conflict) {
+                snprintf(reason, sizeof(reason), "the collector wants record %" PRIu64
+                         ", but the spool begins with %" PRIu64, u->acknowledged + 1, first);
+                set_problem(u, j, reason);
+        } else {
+                j->due_ms = 0;
+        }
+        u->acknowledged = first - 1;
+}
+
+int reports_start(struct uplink *u, struct job *j)
+{
+        _cleanup_free_ char *dir = format_new("%s/spool", u->config.state), *text = NULL;
+        uint64_t first = 0;
+        size_t size;
+        int r;
+
+        j->due_ms = uplink_now_ms() + REPORTS_IDLE_MS;
+        if (!dir)
+                return -ENOMEM;
+        r = find_device_id(u);
+        if (r < 0)
+                return r;
+        r = spool_read_batch(dir, u->device_id, u->acknowledged, &text, &size, &first, &u->sent);
+        if (r == 0)
+                return send_batch(u, j, text, size);
+        if (r == -ENOENT && first > 0)
+                records_gone(u, j, first);
+        else if (r == -ERANGE)
+                set_problem(u, j, "the collector has more records of this device than the device itself: "
+                            "was it restored from a copy?");
+        else if (r == -EBADMSG)
+                set_problem(u, j, "the spool is damaged at the next record: restart onchanneld");
+        else if (r != -ENODATA)
+                return r;
+        return 0;
+}
+
+static void accepted(struct uplink *u, struct job *j)
+{
+        uint64_t next;
+        int r;
+
+        if (response_number(&j->response, "next", &next) < 0 || next <= u->acknowledged + 1 || next > INT64_MAX) {
+                job_failed(j, "the collector's answer has no usable 'next'");
+                return;
+        }
+        r = write_ack(u, next - 1);
+        if (r < 0) { /* harmless: the daemon keeps the records, this process goes on */
+                log_errno(LOG_WARNING, r, "cannot write '%s/uplink/ack', ignoring", u->config.state);
+        }
+        u->acknowledged = next - 1;
+        u->conflict = false;
+        job_succeeded(j, 0);
+        clear_problem(u);
+}
+
+/* A gap is closed by sending from where the collector is; twice in a row it is a fork. */
+static void refused(struct uplink *u, struct job *j, const char *reason)
+{
+        uint64_t next;
+
+        if (response_number(&j->response, "next", &next) < 0 || next < 1 || next > INT64_MAX) {
+                job_failed(j, reason);
+        } else if (u->conflict || next == u->acknowledged + 1) {
+                set_problem(u, j, reason);
+        } else {
+                log_line(LOG_WARNING, "%s; sending from record %" PRIu64, reason, next);
+                j->due_ms = 0;
+        }
+        u->conflict = true;
+        if (next >= 1 && next <= INT64_MAX)
+                u->acknowledged = next - 1;
+}
+
+void reports_done(struct uplink *u, struct job *j, CURLcode code)
+{
+        char reason[UPLINK_ERROR_MAX];
+
+        response_error(&j->response, code, reason);
+        if (code != CURLE_OK)
+                job_failed(j, reason);
+        else if (j->response.status == 200)
+                accepted(u, j);
+        else if (j->response.status == 409)
+                refused(u, j, reason);
+        else if (j->response.status == 429 || j->response.status == 503)
+                job_failed(j, reason);
+        else /* 400, 403, 413, 507, …: a person must look */
+                set_problem(u, j, reason);
+}
