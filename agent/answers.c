@@ -24,7 +24,7 @@ static uint32_t match_subject(const struct ruleset *rs, const char *subject)
                 entry = rules_match_name(rs, domain);
         if (!entry) {
                 _cleanup_free_ char *path = *subject == '/' ? strdup(subject) : format_new("/usr/bin/%s", subject);
-                struct rules_program p = { .path = path, .flatpak = subject, .snap = subject };
+                struct rules_program p = {.path = path, .flatpak = subject, .snap = subject};
 
                 entry = path ? rules_match_program(rs, &p) : 0;
         }
@@ -55,9 +55,9 @@ static json_t *why_new(const struct ruleset *rs, uint32_t entry, uid_t uid)
         return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:I}", "channel", c->id, "name", c->name,
                          "category", category_to_string(c->category), "class", violation_class_to_string(c->class),
                          "verdict", verdict_to_string(rules_verdict(rs, e->channel, uid)), "programs",
-                         verdict_to_string(own ? own->programs : c->programs), "entry", e->value, "file", c->file, "line",
-                         (json_int_t)e->line, "decided_by", own ? "the channel's section" : c->decided_by, "decided_line",
-                         (json_int_t)line);
+                         verdict_to_string(own ? own->programs : c->programs), "entry", e->value, "file", c->file,
+                         "line", (json_int_t)e->line, "decided_by", own ? "the channel's section" : c->decided_by,
+                         "decided_line", (json_int_t)line);
 }
 
 static json_t *answer_why(struct runtime *rt, const struct control_request *q, uid_t caller, char *error)
@@ -93,7 +93,7 @@ static json_t *answer_why(struct runtime *rt, const struct control_request *q, u
 static json_t *answer_reload(struct runtime *rt, char *error)
 {
         char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
-        struct diag d = { 0 };
+        struct diag d = {0};
         int r;
 
         r = reload_all(rt, &d);
@@ -127,7 +127,7 @@ int answer_my_data(int fd, uid_t uid, void *userdata)
 {
         struct runtime *rt = userdata;
         _cleanup_free_ char *dir = format_new("%s/spool", rt->config->state);
-        struct report_state s = { 0 };
+        struct report_state s = {0};
 
         report_get_state(rt->report, &s);
         return dir ? mydata_write(fd, uid, dir, s.device_id) : -ENOMEM;
@@ -145,10 +145,10 @@ void answer_notice(const struct report_notice *n, void *userdata)
                  layer_to_string(v->layer), tier_to_string(v->tier), v->user ? v->user : "?",
                  n->program ? n->program : "?");
         o = json_pack("{s:s,s:s,s:I,s:s,s:s,s:s?,s:s,s:s?,s:s,s:s,s:s}", "id", n->violation_id, "time",
-                      time_format((time_t)(v->last_ms / 1000), when), "uid", (json_int_t)n->uid, "channel", n->channel,
-                      "channel_name", n->channel_name, "program", n->program, "text", n->text ? n->text : "", "help",
-                      n->help, "outcome", outcome_to_string(v->outcome), "layer", layer_to_string(v->layer), "class",
-                      v->class);
+                      time_format((time_t)(v->last_ms / 1000), when), "uid", (json_int_t)n->uid, "channel",
+                      n->channel, "channel_name", n->channel_name, "program", n->program, "text",
+                      n->text ? n->text : "", "help", n->help, "outcome", outcome_to_string(v->outcome), "layer",
+                      layer_to_string(v->layer), "class", v->class);
         if (!o || !rt->control || control_notice(rt->control, n->uid, o) < 0)
                 log_line(LOG_WARNING, "cannot pass a notice on, ignoring");
 }

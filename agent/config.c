@@ -53,18 +53,17 @@ static const struct config_string {
         size_t offset;
         const char *fallback;
 } config_strings[] = {
-        { "agent", "device", VALUE_WORD, offsetof(struct config, device), NULL },
-        { "agent", "state", VALUE_PATH, offsetof(struct config, state), "/var/lib/onchannel" },
-        { "agent", "runtime", VALUE_PATH, offsetof(struct config, runtime), "/run/onchannel" },
-        { "agent", "keys", VALUE_PATH, offsetof(struct config, keys), "/etc/onchannel/keys" },
-        { "agent", "catalogue", VALUE_PATH, offsetof(struct config, catalogue),
-          "/usr/share/onchannel/catalogue.ini" },
-        { "agent", "bpffs", VALUE_PATH, offsetof(struct config, bpffs), "/sys/fs/bpf/onchannel" },
-        { "agent", "cgroup", VALUE_PATH, offsetof(struct config, cgroup), NULL },
-        { "agent", "table", VALUE_WORD, offsetof(struct config, table), "onchannel" },
-        { "agent", "uplink_group", VALUE_WORD, offsetof(struct config, uplink_group), "onchannel" },
-        { "collector", "url", VALUE_TEXT, offsetof(struct config, collector_url), NULL },
-        { "collector", "ca", VALUE_PATH, offsetof(struct config, collector_ca), NULL },
+        {"agent", "device", VALUE_WORD, offsetof(struct config, device), NULL},
+        {"agent", "state", VALUE_PATH, offsetof(struct config, state), "/var/lib/onchannel"},
+        {"agent", "runtime", VALUE_PATH, offsetof(struct config, runtime), "/run/onchannel"},
+        {"agent", "keys", VALUE_PATH, offsetof(struct config, keys), "/etc/onchannel/keys"},
+        {"agent", "catalogue", VALUE_PATH, offsetof(struct config, catalogue), "/usr/share/onchannel/catalogue.ini"},
+        {"agent", "bpffs", VALUE_PATH, offsetof(struct config, bpffs), "/sys/fs/bpf/onchannel"},
+        {"agent", "cgroup", VALUE_PATH, offsetof(struct config, cgroup), NULL},
+        {"agent", "table", VALUE_WORD, offsetof(struct config, table), "onchannel"},
+        {"agent", "uplink_group", VALUE_WORD, offsetof(struct config, uplink_group), "onchannel"},
+        {"collector", "url", VALUE_TEXT, offsetof(struct config, collector_url), NULL},
+        {"collector", "ca", VALUE_PATH, offsetof(struct config, collector_ca), NULL},
 };
 
 static char **config_slot(struct config *c, const struct config_string *s)
@@ -161,7 +160,7 @@ static int protect_add(struct config *c, const char *name, const struct prefix *
                 return -ENOMEM;
         }
         one = &list[c->n_protect++];
-        *one = (struct config_protect){ .name = copy, .why = why };
+        *one = (struct config_protect){.name = copy, .why = why};
         if (!name)
                 one->prefix = *prefix;
         return 0;
@@ -177,11 +176,14 @@ static int parse_protect(struct parser *p, const char *name, const char *value, 
         if (!strcmp(name, "name")) {
                 int r = domain_normalise(value, strlen(value), domain);
 
-                return r < 0 ? r : protect_add(p->config, domain, NULL, format_new("%s:%u: [protect] name", p->file, line));
+                return r < 0 ? r
+                             : protect_add(p->config, domain, NULL,
+                                           format_new("%s:%u: [protect] name", p->file, line));
         }
         int r = prefix_parse(value, &prefix);
 
-        return r < 0 ? r : protect_add(p->config, NULL, &prefix, format_new("%s:%u: [protect] prefix", p->file, line));
+        return r < 0 ? r
+                     : protect_add(p->config, NULL, &prefix, format_new("%s:%u: [protect] prefix", p->file, line));
 }
 
 static int parse_key(void *userdata, const char *section, const char *name, const char *value, unsigned line,
@@ -283,7 +285,7 @@ static int config_fill(struct config *c)
 int config_parse(const char *text, size_t size, const char *file, struct config **ret, struct diag *reterr)
 {
         _cleanup_config_ struct config *c = calloc(1, sizeof(*c));
-        struct parser p = { .file = file, .config = c };
+        struct parser p = {.file = file, .config = c};
         int r;
 
         if (!c)

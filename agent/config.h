@@ -7,8 +7,8 @@
 #include "base/diag.h"
 #include "base/prefix.h"
 
-#define CONFIG_MAX_BYTES (256u << 10)
-#define CONFIG_PROTECT_MAX 1000
+#define CONFIG_MAX_BYTES     (256u << 10)
+#define CONFIG_PROTECT_MAX   1000
 #define CONFIG_HEARTBEAT_MAX 86400u /* seconds */
 
 struct config_protect { /* never blocked, whatever a policy says */

@@ -18,17 +18,17 @@
 #include "base/log.h"
 
 #define RING_RECORDS_PER_TURN 256
-#define RING_TURNS_AT_END 1024
+#define RING_TURNS_AT_END     1024
 
 static struct watch_options watch_options_of(const struct config *c, bool no_lsm)
 {
-        return (struct watch_options){ .bpffs = c->bpffs, .cgroup = c->cgroup, .mark_mask = c->mark_mask,
-                                       .no_lsm = no_lsm };
+        return (struct watch_options){
+                .bpffs = c->bpffs, .cgroup = c->cgroup, .mark_mask = c->mark_mask, .no_lsm = no_lsm};
 }
 
 static struct nft_options nft_options_of(const struct config *c)
 {
-        return (struct nft_options){ .table = c->table, .mark_mask = c->mark_mask };
+        return (struct nft_options){.table = c->table, .mark_mask = c->mark_mask};
 }
 
 /* One sentence that says what is missing. */
@@ -73,10 +73,12 @@ static int make_folder(const char *parent, const struct folder *f, int gid)
 
 static int make_folders(const struct config *c, int gid)
 {
-        static const struct folder state[] = {
-                { "", 0750, true },           { "/policy", 0700, false },  { "/catalogue", 0700, false },
-                { "/spool", 0750, true },     { "/incoming", 0770, true }, { "/uplink", 0770, true },
-        }, runtime = { "", 0755, false };
+        static const struct folder state[] =
+                {
+                        {"", 0750, true},       {"/policy", 0700, false},  {"/catalogue", 0700, false},
+                        {"/spool", 0750, true}, {"/incoming", 0770, true}, {"/uplink", 0770, true},
+                },
+                                   runtime = {"", 0755, false};
 
         for (size_t i = 0; i < ELEMENTSOF(state); i++) {
                 int r = make_folder(c->state, &state[i], gid);
@@ -115,7 +117,7 @@ static int on_end(sd_event_source *s, const struct signalfd_siginfo *si, void *u
 static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 {
         char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
-        struct diag d = { 0 };
+        struct diag d = {0};
         int r;
 
         r = reload_all(userdata, &d);
@@ -124,14 +126,15 @@ static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void
         return 0;
 }
 
-static int on_ack(sd_event_source *s, const struct inotify_event *e, void *userdata)
+static int on_uplink(sd_event_source *s, const struct inotify_event *e, void *userdata)
 {
         struct runtime *rt = userdata;
-        int r;
+        int r = 0;
 
-        if (!e->len || strcmp(e->name, "ack"))
+        if (!e->len || (strcmp(e->name, "ack") && strcmp(e->name, "problem")))
                 return 0;
-        r = report_read_ack(rt->report);
+        if (!strcmp(e->name, "ack"))
+                r = report_read_ack(rt->report);
         if (r < 0 && r != -ENOENT)
                 log_errno(LOG_WARNING, r, "cannot read the collector's acknowledgement, ignoring");
         status_dirty(rt);
@@ -188,7 +191,7 @@ static int add_sources(struct runtime *rt)
         sd_event_source_set_priority(ring, PRIORITY_ENFORCEMENT);
         sd_event_source_set_floating(ring, true);
         sd_event_source_unref(ring);
-        r = sd_event_add_inotify(rt->event, &ack, uplink, IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR, on_ack, rt);
+        r = sd_event_add_inotify(rt->event, &ack, uplink, IN_MOVED_TO | IN_DELETE | IN_ONLYDIR, on_uplink, rt);
         if (r < 0)
                 return log_errno(LOG_ERR, r, "cannot watch '%s'", uplink);
         sd_event_source_set_priority(ack, PRIORITY_TELEMETRY);
@@ -218,7 +221,7 @@ static int new_event(struct runtime *rt)
 
 static int open_report(struct runtime *rt)
 {
-        struct report_options o = { .state_dir = rt->config->state, .device_name = rt->config->device };
+        struct report_options o = {.state_dir = rt->config->state, .device_name = rt->config->device};
         int r;
 
         o.boot_id = rt->lastrun.boot_id;
@@ -271,7 +274,7 @@ static int open_enforcement(struct runtime *rt, const struct daemon_options *d)
 
 static int open_control(struct runtime *rt)
 {
-        struct control_handlers h = { .answer = answer, .my_data = answer_my_data, .userdata = rt };
+        struct control_handlers h = {.answer = answer, .my_data = answer_my_data, .userdata = rt};
         _cleanup_free_ char *path = format_new("%s/control.sock", rt->config->runtime);
         int r;
 
@@ -282,7 +285,7 @@ static int open_control(struct runtime *rt)
 /* The agent before this one: numbering to go on from, and how long nobody watched the watcher. */
 static uint64_t recall_last_run(struct runtime *rt)
 {
-        struct lastrun last = { 0 };
+        struct lastrun last = {0};
         int r;
 
         r = lastrun_read(rt->config->state, &last);
@@ -366,7 +369,7 @@ static void runtime_done(struct runtime *rt, bool detach)
 
 int daemon_run(const struct config *c, const struct daemon_options *o)
 {
-        struct runtime rt = { .config = c, .release = o->release };
+        struct runtime rt = {.config = c, .release = o->release};
         struct timespec t;
         int r;
 
@@ -387,13 +390,13 @@ int daemon_run(const struct config *c, const struct daemon_options *o)
 
 int daemon_check(const struct config *c)
 {
-        struct store_options o = { .state_dir = c->state, .keys_dir = c->keys, .catalogue = c->catalogue,
-                                   .read_only = true };
+        struct store_options o = {
+                .state_dir = c->state, .keys_dir = c->keys, .catalogue = c->catalogue, .read_only = true};
         char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
         struct stored *policy = NULL, *catalogue = NULL;
         _cleanup_ruleset_ struct ruleset *rules = NULL;
         _cleanup_store_ struct store *store = NULL;
-        struct diag d = { 0 };
+        struct diag d = {0};
         int r;
 
         r = store_new(&o, &store, &d);
@@ -420,7 +423,7 @@ int daemon_check(const struct config *c)
 
 static bool is_running(const struct config *c)
 {
-        struct sockaddr_un a = { .sun_family = AF_UNIX };
+        struct sockaddr_un a = {.sun_family = AF_UNIX};
         _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
         snprintf(a.sun_path, sizeof(a.sun_path), "%s/control.sock", c->runtime);

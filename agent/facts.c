@@ -39,7 +39,8 @@ static bool is_same_program(const struct fact *f)
 /* 0 killed, -ESRCH it is gone or has become another program. */
 static int kill_program(const struct fact *f)
 {
-        _cleanup_fd_ int fd = pidfd_open((pid_t)f->tgid, 0); /* before the check: no other process can take its place */
+        _cleanup_fd_ int fd =
+                pidfd_open((pid_t)f->tgid, 0); /* before the check: no other process can take its place */
 
         if (fd < 0)
                 return -errno;
@@ -65,7 +66,7 @@ static void learn(struct runtime *rt, const struct fact *f, const struct classif
 /* A program that the kernel side does not know: false when it is nobody's business. */
 static bool handle_unknown_program(struct runtime *rt, struct fact *f)
 {
-        struct classification c = { 0 };
+        struct classification c = {0};
         int r;
 
         r = classify_exec(rt->current, f, &c);

@@ -2,14 +2,15 @@
 #include "agent/runtime.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 
-#define USEC_PER_SEC 1000000ull
+#define USEC_PER_SEC        1000000ull
 #define RESTORES_PER_SECOND 20
-#define TAMPER_EVERY_US (60 * USEC_PER_SEC)
+#define TAMPER_EVERY_US     (60 * USEC_PER_SEC)
 
 static uint64_t now_us(void)
 {
@@ -48,13 +49,14 @@ static void learn_table_hash(struct runtime *rt)
 static void restore_table(struct runtime *rt)
 {
         char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
-        struct diag d = { 0 };
+        struct diag d = {0};
         int r;
 
         rt->counters.restored++;
         r = nft_apply(rt->nft, rt->current, &d);
         if (r < 0) {
-                log_errno(LOG_CRIT, r, "cannot restore the nftables table: %s", diag_format(&d, where, sizeof(where)));
+                log_errno(LOG_CRIT, r, "cannot restore the nftables table: %s",
+                          diag_format(&d, where, sizeof(where)));
                 on_tamper(rt, "somebody changed the nftables table; it could not be restored", OUTCOME_PASSED);
                 return;
         }
@@ -109,9 +111,9 @@ static void check_sensors(struct runtime *rt)
 
 void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap_ms, const char *detail)
 {
-        struct coverage c = { .event = event, .mode = "none", .gap_ms = gap_ms, .detail = detail };
+        struct coverage c = {.event = event, .mode = "none", .gap_ms = gap_ms, .detail = detail};
         const struct stored *p = rt->store ? rt->store->policy : NULL;
-        struct watch_counters counters = { 0 };
+        struct watch_counters counters = {0};
         int r;
 
         if (p) {
@@ -137,6 +139,7 @@ static int on_applied(sd_event_source *s, void *userdata)
         check_sensors(rt);
         health_coverage(rt, COVERAGE_POLICY, 0, rt->coverage_detail);
         status_dirty(rt);
+        malloc_trim(0); /* loading left megabytes behind */
         return 0;
 }
 

@@ -13,15 +13,17 @@
 
 #define LASTRUN_MAX_BYTES 512
 
-#define LASTRUN_PRINT "boot %s stopped %u utc_ms %" PRIu64 " boottime_ms %" PRIu64 " generation %" PRIu32 \
-                      " since %" PRIu32 " catalogue %s\n"
-#define LASTRUN_SCAN "boot %36[0-9a-f-] stopped %u utc_ms %" SCNu64 " boottime_ms %" SCNu64 " generation %" SCNu32 \
-                     " since %" SCNu32 " catalogue %64[0-9a-f]"
+#define LASTRUN_PRINT                                                                                                \
+        "boot %s stopped %u utc_ms %" PRIu64 " boottime_ms %" PRIu64 " generation %" PRIu32 " since %" PRIu32        \
+        " catalogue %s\n"
+#define LASTRUN_SCAN                                                                                                 \
+        "boot %36[0-9a-f-] stopped %u utc_ms %" SCNu64 " boottime_ms %" SCNu64 " generation %" SCNu32                \
+        " since %" SCNu32 " catalogue %64[0-9a-f]"
 
 int lastrun_read(const char *state_dir, struct lastrun *ret)
 {
         _cleanup_free_ char *path = format_new("%s/last-run", state_dir), *text = NULL;
-        struct lastrun l = { 0 };
+        struct lastrun l = {0};
         unsigned stopped;
         int r;
 

@@ -31,15 +31,15 @@ static const char usage[] =
 enum { OPTION_RELEASE = 256, OPTION_NO_LSM };
 
 static const struct option long_options[] = {
-        { "config", required_argument, NULL, 'c' },
-        { "check", no_argument, NULL, 'n' },
-        { "foreground", no_argument, NULL, 'f' },
-        { "release", no_argument, NULL, OPTION_RELEASE },
-        { "no-lsm", no_argument, NULL, OPTION_NO_LSM },
-        { "verbose", no_argument, NULL, 'v' },
-        { "version", no_argument, NULL, 'V' },
-        { "help", no_argument, NULL, 'h' },
-        { 0 },
+        {"config", required_argument, NULL, 'c'},
+        {"check", no_argument, NULL, 'n'},
+        {"foreground", no_argument, NULL, 'f'},
+        {"release", no_argument, NULL, OPTION_RELEASE},
+        {"no-lsm", no_argument, NULL, OPTION_NO_LSM},
+        {"verbose", no_argument, NULL, 'v'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
 };
 
 struct arguments {
@@ -90,10 +90,10 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 
 int main(int argc, char **argv)
 {
-        struct arguments a = { .config = DEFAULT_CONFIG };
+        struct arguments a = {.config = DEFAULT_CONFIG};
         _cleanup_config_ struct config *config = NULL;
         char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
-        struct diag d = { 0 };
+        struct diag d = {0};
         int r;
 
         log_set_name("onchanneld");

@@ -28,7 +28,7 @@ static bool is_about(const struct mydata *m, const char *record, size_t size)
 
 static int write_batch(struct mydata *m, const char *text, size_t size)
 {
-        _cleanup_(batch_done) struct batch b = { 0 };
+        _cleanup_(batch_done) struct batch b = {0};
         int r;
 
         r = batch_parse(text, size, NULL, &b, NULL);
@@ -45,7 +45,7 @@ static int write_batch(struct mydata *m, const char *text, size_t size)
 
 int mydata_write(int fd, uid_t uid, const char *spool_dir, const char *device_id)
 {
-        struct mydata m = { .fd = fd };
+        struct mydata m = {.fd = fd};
         uint64_t after = 0;
         int r;
 

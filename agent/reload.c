@@ -12,7 +12,7 @@
 static void tell_report(struct runtime *rt)
 {
         const struct stored *p = rt->store->policy, *c = rt->store->catalogue;
-        struct record_context context = { .agent_version = ONCHANNEL_VERSION };
+        struct record_context context = {.agent_version = ONCHANNEL_VERSION};
         int r;
 
         context.device_name = rt->config->device;
@@ -55,7 +55,7 @@ static void applied(struct runtime *rt, const char *detail)
 /* Says so once for the same file and reason. */
 static void refuse(struct runtime *rt, enum store_role role, const struct diag *d)
 {
-        struct refusal now = { .diag = *d, .when = time(NULL) }, *last = &rt->refused[role];
+        struct refusal now = {.diag = *d, .when = time(NULL)}, *last = &rt->refused[role];
         char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16], line[sizeof(where) + 64];
 
         store_hash_incoming(rt->store, role, now.hash);
@@ -67,7 +67,8 @@ static void refuse(struct runtime *rt, enum store_role role, const struct diag *
         *last = now;
         if (!*last->hash)
                 strcpy(last->hash, "-");
-        snprintf(line, sizeof(line), "%s refused: %s", store_role_to_string(role), diag_format(d, where, sizeof(where)));
+        snprintf(line, sizeof(line), "%s refused: %s", store_role_to_string(role),
+                 diag_format(d, where, sizeof(where)));
         log_line(LOG_ERR, "%s", line);
         health_coverage(rt, COVERAGE_REFUSED, 0, line);
         status_dirty(rt);
@@ -77,7 +78,7 @@ static void take_accepted(struct runtime *rt, enum store_role role, struct store
 {
         int r;
 
-        rt->refused[role] = (struct refusal){ 0 };
+        rt->refused[role] = (struct refusal){0};
         r = store_commit(rt->store, s);
         if (r < 0)
                 log_errno(LOG_ERR, r, "the %s is in force, but cannot be kept on disk", store_role_to_string(role));
@@ -87,7 +88,7 @@ static void take_accepted(struct runtime *rt, enum store_role role, struct store
 static int take_incoming(struct runtime *rt, enum store_role role, struct diag *reterr)
 {
         struct stored *s = NULL;
-        struct diag d = { 0 };
+        struct diag d = {0};
         int r;
 
         r = store_read_incoming(rt->store, role, time(NULL), &s, &d);
@@ -121,7 +122,7 @@ static int take_all_incoming(struct runtime *rt, struct diag *reterr)
 
 static int open_store(const struct config *c, struct store **ret, struct diag *reterr)
 {
-        struct store_options o = { .state_dir = c->state, .keys_dir = c->keys, .catalogue = c->catalogue };
+        struct store_options o = {.state_dir = c->state, .keys_dir = c->keys, .catalogue = c->catalogue};
 
         return store_new(&o, ret, reterr);
 }
@@ -136,7 +137,7 @@ static void lose_policy(struct runtime *rt, const struct diag *d)
 
 static int load_store(struct runtime *rt, struct diag *reterr)
 {
-        struct diag passed_over = { 0 }, d = { 0 };
+        struct diag passed_over = {0}, d = {0};
         struct stored *s;
         int r;
 
@@ -156,7 +157,7 @@ static int load_store(struct runtime *rt, struct diag *reterr)
 int reload_start(struct runtime *rt)
 {
         char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
-        struct diag d = { 0 };
+        struct diag d = {0};
         int r;
 
         r = open_store(rt->config, &rt->store, &d);
@@ -169,7 +170,8 @@ int reload_start(struct runtime *rt)
                 r = runtime_apply(rt, NULL, rt->store->catalogue, &d);
         }
         if (r < 0)
-                return log_errno(LOG_ERR, r, "cannot put a rule set in force: %s", diag_format(&d, where, sizeof(where)));
+                return log_errno(LOG_ERR, r, "cannot put a rule set in force: %s",
+                                 diag_format(&d, where, sizeof(where)));
         applied(rt, "start");
         return 0;
 }
@@ -178,7 +180,7 @@ int reload_start(struct runtime *rt)
 int reload_all(struct runtime *rt, struct diag *reterr)
 {
         _cleanup_store_ struct store *fresh = NULL;
-        struct diag passed_over = { 0 };
+        struct diag passed_over = {0};
         struct stored *s;
         int r;
 
@@ -237,7 +239,7 @@ static int on_change(sd_event_source *s, uint64_t usec, void *userdata)
 {
         struct runtime *rt = userdata;
         char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
-        struct diag d = { 0 };
+        struct diag d = {0};
         int r;
 
         r = runtime_apply(rt, rt->store->policy, rt->store->catalogue, &d);
@@ -260,7 +262,8 @@ void reload_schedule(struct runtime *rt)
                 return;
         if (at <= now)
                 at = now + 60; /* failed just now: not in a tight loop */
-        r = sd_event_add_time(rt->event, &rt->on_change, CLOCK_REALTIME, (uint64_t)at * 1000000, 1000000, on_change, rt);
+        r = sd_event_add_time(rt->event, &rt->on_change, CLOCK_REALTIME, (uint64_t)at * 1000000, 1000000, on_change,
+                              rt);
         if (r < 0)
                 log_errno(LOG_ERR, r, "cannot wait for the policy's next date, ignoring");
 }

@@ -38,7 +38,7 @@ static int users_add(struct users *u, const char *name)
         if (!list)
                 return -ENOMEM;
         u->list = list;
-        list[u->n++] = (struct rules_user){ .name = name, .uid = pw->pw_uid };
+        list[u->n++] = (struct rules_user){.name = name, .uid = pw->pw_uid};
         return 0;
 }
 
@@ -58,15 +58,15 @@ int runtime_compile(const struct config *c, const struct stored *policy, const s
                     struct ruleset **ret, struct diag *reterr)
 {
         _cleanup_free_ struct rules_protected *protect = calloc(c->n_protect + 1, sizeof(*protect));
-        _cleanup_(users_done) struct users users = { 0 };
+        _cleanup_(users_done) struct users users = {0};
         struct rules_input in;
         int r;
 
         if (!protect)
                 return -ENOMEM;
         for (size_t i = 0; i < c->n_protect; i++)
-                protect[i] = (struct rules_protected){ .name = c->protect[i].name, .prefix = c->protect[i].prefix,
-                                                       .why = c->protect[i].why };
+                protect[i] = (struct rules_protected){
+                        .name = c->protect[i].name, .prefix = c->protect[i].prefix, .why = c->protect[i].why};
         r = users_resolve(&users, policy ? policy->policy : NULL);
         if (r < 0)
                 return r;

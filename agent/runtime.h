@@ -18,8 +18,8 @@
 #include "agent/watch/watch.h"
 
 #define PRIORITY_ENFORCEMENT SD_EVENT_PRIORITY_IMPORTANT
-#define PRIORITY_CONTROL SD_EVENT_PRIORITY_NORMAL
-#define PRIORITY_TELEMETRY SD_EVENT_PRIORITY_IDLE
+#define PRIORITY_CONTROL     SD_EVENT_PRIORITY_NORMAL
+#define PRIORITY_TELEMETRY   SD_EVENT_PRIORITY_IDLE
 
 struct refusal { /* the last file that was refused and not replaced by an accepted one */
         struct diag diag;

@@ -12,7 +12,8 @@
 #include "base/text.h"
 #include "bpf/event.h"
 
-#define STATUS_DELAY_US 500000
+#define STATUS_DELAY_US    500000
+#define UPLINK_PROBLEM_MAX 2048
 
 static const char *const drop_reasons[] = {
         [DROP_RING_FULL] = "ring_full",
@@ -59,10 +60,10 @@ static json_t *policy_json(const struct runtime *rt)
 static json_t *catalogue_json(const struct runtime *rt)
 {
         const struct stored *s = rt->store->catalogue;
-        json_t *o = json_pack("{s:s,s:I,s:I,s:I,s:s,s:s}", "version", s->catalogue->version ? s->catalogue->version : "",
-                              "serial", (json_int_t)s->serial, "channels", (json_int_t)s->catalogue->n_channels,
-                              "entries", (json_int_t)(rt->current->n_entries - 1), "signer", s->signer, "hash",
-                              s->hash);
+        json_t *o =
+                json_pack("{s:s,s:I,s:I,s:I,s:s,s:s}", "version", s->catalogue->version ? s->catalogue->version : "",
+                          "serial", (json_int_t)s->serial, "channels", (json_int_t)s->catalogue->n_channels,
+                          "entries", (json_int_t)(rt->current->n_entries - 1), "signer", s->signer, "hash", s->hash);
 
         if (o && *rt->refused[STORE_CATALOGUE].hash)
                 json_object_set_new(o, "refused", refused_json(&rt->refused[STORE_CATALOGUE]));
@@ -71,7 +72,7 @@ static json_t *catalogue_json(const struct runtime *rt)
 
 static json_t *counters_json(const struct runtime *rt)
 {
-        struct watch_counters w = { 0 };
+        struct watch_counters w = {0};
         json_t *drops = json_object();
 
         watch_counters(rt->watch, &w);
@@ -98,10 +99,23 @@ static uint64_t uptime_s(const struct runtime *rt)
         return (uint64_t)t.tv_sec - rt->started_us / 1000000;
 }
 
+/* The uplink's own word why it cannot ship; json_null() when all is well. */
+static json_t *uplink_problem_json(const struct runtime *rt)
+{
+        _cleanup_free_ char *path = format_new("%s/uplink/problem", rt->config->state), *text = NULL;
+        char safe[UPLINK_PROBLEM_MAX];
+
+        if (!path || store_read_plain(path, UPLINK_PROBLEM_MAX / 4, &text, NULL) < 0)
+                return json_null();
+        text[strcspn(text, "\n")] = 0;
+        text_escape(text, safe, sizeof(safe));
+        return json_string(safe);
+}
+
 json_t *status_new(struct runtime *rt)
 {
         json_auto_t *incoming = json_sprintf("%s/incoming", rt->config->state);
-        struct report_state s = { 0 };
+        struct report_state s = {0};
         json_t *o;
 
         report_get_state(rt->report, &s);
@@ -114,6 +128,7 @@ json_t *status_new(struct runtime *rt)
                 return NULL;
         json_object_set_new(o, "table_hash", *rt->table_hash ? json_string(rt->table_hash) : json_null());
         json_object_set(o, "incoming", incoming);
+        json_object_set_new(o, "uplink_problem", uplink_problem_json(rt));
         return o;
 }
 

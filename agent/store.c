@@ -18,8 +18,8 @@ static const struct role {
         const char *comment; /* of the signature, up to the serial's digits or the version */
         size_t max_bytes;
 } roles[] = {
-        [STORE_POLICY] = { "policy", "onchannel policy serial=", POLICY_MAX_BYTES },
-        [STORE_CATALOGUE] = { "catalogue", "onchannel catalogue version=", CATALOGUE_MAX_BYTES },
+        [STORE_POLICY] = {"policy", "onchannel policy serial=", POLICY_MAX_BYTES},
+        [STORE_CATALOGUE] = {"catalogue", "onchannel catalogue version=", CATALOGUE_MAX_BYTES},
 };
 _Static_assert(ELEMENTSOF(roles) == _STORE_ROLE_MAX, "every role needs a name");
 
@@ -123,8 +123,7 @@ int store_new(const struct store_options *o, struct store **ret, struct diag *re
         return 0;
 }
 
-/* A link or a device in a folder that another user owns is not followed. */
-static int read_plain(const char *path, size_t max, char **ret, size_t *ret_size)
+int store_read_plain(const char *path, size_t max, char **ret, size_t *ret_size)
 {
         _cleanup_fd_ int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
         char self[sizeof("/proc/self/fd/") + 11];
@@ -144,12 +143,12 @@ static int stored_read(enum store_role role, const char *file, const char *minis
 
         if (!s || !(s->file = strdup(file)))
                 return -ENOMEM;
-        r = read_plain(file, roles[role].max_bytes, &s->text, &s->size);
+        r = store_read_plain(file, roles[role].max_bytes, &s->text, &s->size);
         if (r == -EFBIG)
                 return diag_set(reterr, r, file, 0, "larger than %zu bytes", roles[role].max_bytes);
         if (r < 0)
                 return diag_set(reterr, r, file, 0, "%s", strerror(-r));
-        r = read_plain(minisig, TRUST_SIGNATURE_MAX_BYTES, &s->minisig, NULL);
+        r = store_read_plain(minisig, TRUST_SIGNATURE_MAX_BYTES, &s->minisig, NULL);
         if (r == -ENOENT)
                 return diag_set(reterr, -ENOKEY, file, 0, "not signed: '%s' is missing", minisig);
         if (r < 0)
@@ -187,14 +186,17 @@ static int check_serial(const struct store *s, enum store_role role, const struc
         uint64_t floor = role == STORE_POLICY ? s->policy_serial : held ? held->serial : 0;
 
         if (c->serial < floor)
-                return diag_set(reterr, -ESTALE, c->file, 0, "serial %" PRIu64 " is older than %" PRIu64
-                                ", which was accepted before", c->serial, floor);
+                return diag_set(reterr, -ESTALE, c->file, 0,
+                                "serial %" PRIu64 " is older than %" PRIu64 ", which was accepted before", c->serial,
+                                floor);
         if (!held || c->serial != held->serial)
                 return 0;
         if (!strcmp(c->hash, held->hash))
                 return diag_set(reterr, -EALREADY, c->file, 0, "already in force");
-        return diag_set(reterr, -ESTALE, c->file, 0, "serial %" PRIu64 " is in force with other contents: "
-                        "a changed file needs a higher serial", c->serial);
+        return diag_set(reterr, -ESTALE, c->file, 0,
+                        "serial %" PRIu64 " is in force with other contents: "
+                        "a changed file needs a higher serial",
+                        c->serial);
 }
 
 static int parse_catalogue(struct stored *c, const char *comment, struct diag *reterr)
@@ -231,8 +233,9 @@ static int stored_verify(struct store *s, enum store_role role, struct stored *c
         trust_key_id_format(signature.key_id, c->signer);
         r = serial_from_comment(role, signature.comment, &c->serial);
         if (r < 0)
-                return diag_set(reterr, -EBADMSG, c->file, 0, "the signature's trusted comment '%s' is not that of a %s",
-                                signature.comment, roles[role].name);
+                return diag_set(reterr, -EBADMSG, c->file, 0,
+                                "the signature's trusted comment '%s' is not that of a %s", signature.comment,
+                                roles[role].name);
         r = check_serial(s, role, c, reterr);
         if (r < 0)
                 return r;
@@ -328,7 +331,7 @@ int store_load_catalogue(struct store *s, struct stored **ret, struct diag *rete
 {
         _cleanup_free_ char *minisig = format_new("%s.minisig", s->installed_catalogue);
         _cleanup_stored_ struct stored *installed = NULL, *received = NULL;
-        struct diag passed_over = { 0 }, missing = { 0 };
+        struct diag passed_over = {0}, missing = {0};
         int r, q;
 
         if (!minisig)
@@ -381,7 +384,7 @@ void store_hash_incoming(const struct store *s, enum store_role role, char ret[s
         size_t size;
 
         ret[0] = 0;
-        if (file && read_plain(file, roles[role].max_bytes, &text, &size) >= 0)
+        if (file && store_read_plain(file, roles[role].max_bytes, &text, &size) >= 0)
                 hash_bytes(text, size, ret);
 }
 

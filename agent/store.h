@@ -84,5 +84,8 @@ int store_read_incoming(struct store *s, enum store_role role, time_t now, struc
 /* SHA-256 of incoming/ROLE.ini, also when it is refused; "" when it cannot be read. */
 void store_hash_incoming(const struct store *s, enum store_role role, char ret[static STORE_HASH_TEXT]);
 
+/* file_read() for a folder that another user owns: no link is followed. */
+int store_read_plain(const char *path, size_t max, char **ret, size_t *ret_size);
+
 /* Keep it on disk and in *s; takes `accepted`, also on failure. */
 int store_commit(struct store *s, struct stored *accepted);

@@ -25,7 +25,7 @@ struct agent_reader *agent_close(struct agent_reader *a)
 
 static int connect_to(const char *path)
 {
-        struct sockaddr_un a = { .sun_family = AF_UNIX };
+        struct sockaddr_un a = {.sun_family = AF_UNIX};
         _cleanup_fd_ int fd = -1;
 
         if (strlen(path) >= sizeof(a.sun_path))
@@ -50,8 +50,10 @@ int agent_open(const struct cli *c, json_t *request, struct agent_reader **ret)
                 return cli_fail(c, STATUS_FAILED, "out of memory");
         fd = r = connect_to(c->socket);
         if (r == -ENOENT || r == -ECONNREFUSED)
-                return cli_fail(c, STATUS_NO_AGENT, "the agent is not running (nobody listens on '%s'); "
-                                "start it with 'systemctl start onchannel'", c->socket);
+                return cli_fail(c, STATUS_NO_AGENT,
+                                "the agent is not running (nobody listens on '%s'); "
+                                "start it with 'systemctl start onchannel'",
+                                c->socket);
         if (r < 0)
                 return cli_fail(c, STATUS_NO_AGENT, "cannot reach the agent on '%s': %s", c->socket, strerror(-r));
         r = fd_write_all(fd, line, strlen(line));

@@ -60,7 +60,7 @@ static int add_file(const struct cli *c, struct sources *s, const char *path)
                 free(name);
                 return status;
         }
-        list[s->n++] = (struct catalogue_source){ .file = name, .text = text, .size = size };
+        list[s->n++] = (struct catalogue_source){.file = name, .text = text, .size = size};
         return STATUS_OK;
 }
 
@@ -115,19 +115,19 @@ static void on_finding(const struct catalogue_finding *f, void *userdata)
 
         all->warnings += !f->is_error;
         if (all->list)
-                json_array_append_new(all->list, json_pack("{s:s,s:s,s:I,s:s}", "level", f->is_error ? "error" : "warning",
-                                                           "file", f->where.file, "line", (json_int_t)f->where.line,
-                                                           "text", f->where.text));
+                json_array_append_new(all->list, json_pack("{s:s,s:s,s:I,s:s}", "level",
+                                                           f->is_error ? "error" : "warning", "file", f->where.file,
+                                                           "line", (json_int_t)f->where.line, "text", f->where.text));
         else
                 printf("%s: %s\n", f->is_error ? "error" : "warning", diag_format(&f->where, text, sizeof(text)));
 }
 
 static int command_check(struct cli *c, int argc, char **argv)
 {
-        _cleanup_(sources_done) struct sources s = { 0 };
+        _cleanup_(sources_done) struct sources s = {0};
         _cleanup_catalogue_ struct catalogue *catalogue = NULL;
-        struct findings f = { .cli = c };
-        struct diag d = { 0 };
+        struct findings f = {.cli = c};
+        struct diag d = {0};
         int r;
 
         r = cli_options(c, NULL, &argc, &argv);
@@ -157,7 +157,7 @@ struct build {
 
 static int sign_catalogue(const struct cli *c, const struct build *b, const char *text, size_t size)
 {
-        _cleanup_(trust_secret_done) struct trust_secret secret = { 0 };
+        _cleanup_(trust_secret_done) struct trust_secret secret = {0};
         _cleanup_free_ char *comment = NULL, *minisig = NULL, *path = NULL;
         int r;
 
@@ -175,7 +175,7 @@ static int sign_catalogue(const struct cli *c, const struct build *b, const char
 static int build_to(const struct cli *c, const struct build *b, const struct sources *s)
 {
         _cleanup_free_ char *text = NULL;
-        struct diag d = { 0 };
+        struct diag d = {0};
         uint64_t serial;
         size_t size;
         int r;
@@ -192,8 +192,8 @@ static int build_to(const struct cli *c, const struct build *b, const struct sou
         if (r != STATUS_OK)
                 return r;
         if (c->json)
-                return print_json(json_pack("{s:b,s:s,s:s,s:I,s:b}", "ok", 1, "file", b->output, "version", b->version,
-                                            "serial", (json_int_t)serial, "signed", b->key != NULL));
+                return print_json(json_pack("{s:b,s:s,s:s,s:I,s:b}", "ok", 1, "file", b->output, "version",
+                                            b->version, "serial", (json_int_t)serial, "signed", b->key != NULL));
         printf("%s: version %s, serial %s, %zu channels%s\n", b->output, b->version, b->serial, s->n,
                b->key ? ", signed" : "");
         return STATUS_OK;
@@ -201,13 +201,13 @@ static int build_to(const struct cli *c, const struct build *b, const struct sou
 
 static int command_build(struct cli *c, int argc, char **argv)
 {
-        _cleanup_(sources_done) struct sources s = { 0 };
-        struct build b = { 0 };
-        const struct cli_option options[] = { { "output", 'o', &b.output, NULL },
-                                              { "version", 0, &b.version, NULL },
-                                              { "serial", 0, &b.serial, NULL },
-                                              { "key", 0, &b.key, NULL },
-                                              { 0 } };
+        _cleanup_(sources_done) struct sources s = {0};
+        struct build b = {0};
+        const struct cli_option options[] = {{"output", 'o', &b.output, NULL},
+                                             {"version", 0, &b.version, NULL},
+                                             {"serial", 0, &b.serial, NULL},
+                                             {"key", 0, &b.key, NULL},
+                                             {0}};
         char today[16], now[24];
         time_t t = time(NULL);
         struct tm tm;
@@ -229,9 +229,9 @@ static json_t *channel_json(const struct channel *ch)
         json_t *entries = json_array();
 
         for (size_t i = 0; i < ch->n_entries; i++)
-                json_array_append_new(entries, json_pack("{s:s,s:s,s:I}", "kind",
-                                                         entry_kind_to_string(ch->entries[i].kind), "value",
-                                                         ch->entries[i].value, "line", (json_int_t)ch->entries[i].line));
+                json_array_append_new(
+                        entries, json_pack("{s:s,s:s,s:I}", "kind", entry_kind_to_string(ch->entries[i].kind),
+                                           "value", ch->entries[i].value, "line", (json_int_t)ch->entries[i].line));
         return json_pack("{s:s,s:s,s:s,s:s,s:o}", "channel", ch->id, "name", ch->name, "category",
                          category_to_string(ch->category), "file", ch->file, "entries", entries);
 }
@@ -240,8 +240,8 @@ static void print_channel(const struct cli *c, const struct channel *ch)
 {
         print_field(c, "channel", COLOUR_NONE, "%s (%s, %s)", ch->name, ch->id, category_to_string(ch->category));
         for (size_t i = 0; i < ch->n_entries; i++)
-                printf("  %s:%-4u %-9s %s\n", ch->file, ch->entries[i].line, entry_kind_to_string(ch->entries[i].kind),
-                       ch->entries[i].value);
+                printf("  %s:%-4u %-9s %s\n", ch->file, ch->entries[i].line,
+                       entry_kind_to_string(ch->entries[i].kind), ch->entries[i].value);
 }
 
 static int print_catalogue(const struct cli *c, const struct catalogue *all)
@@ -254,12 +254,12 @@ static int print_catalogue(const struct cli *c, const struct catalogue *all)
                 if (list)
                         json_array_append_new(list, channel_json(ch));
                 else
-                        printf("%-20s %-18s %4zu entries  %s\n", ch->id, category_to_string(ch->category), ch->n_entries,
-                               ch->name);
+                        printf("%-20s %-18s %4zu entries  %s\n", ch->id, category_to_string(ch->category),
+                               ch->n_entries, ch->name);
         }
         if (list)
-                return print_json(json_pack("{s:s?,s:I,s:o}", "version", all->version, "serial", (json_int_t)all->serial,
-                                            "channels", list));
+                return print_json(json_pack("{s:s?,s:I,s:o}", "version", all->version, "serial",
+                                            (json_int_t)all->serial, "channels", list));
         return STATUS_OK;
 }
 
@@ -268,7 +268,7 @@ static int command_show(struct cli *c, int argc, char **argv)
         _cleanup_catalogue_ struct catalogue *catalogue = NULL;
         _cleanup_free_ char *text = NULL;
         const struct channel *ch;
-        struct diag d = { 0 };
+        struct diag d = {0};
         size_t size;
         int r;
 
@@ -295,7 +295,10 @@ static int command_show(struct cli *c, int argc, char **argv)
 int command_catalogue(struct cli *c, int argc, char **argv)
 {
         static const struct cli_verb verbs[] = {
-                { "check", command_check }, { "build", command_build }, { "show", command_show }, { 0 },
+                {"check", command_check},
+                {"build", command_build},
+                {"show", command_show},
+                {0},
         };
 
         c->usage = usage;

@@ -16,10 +16,8 @@ static const char usage[] = "Usage: onchannel enrol URL --token T --ca FILE [--c
 int command_enrol(struct cli *c, int argc, char **argv)
 {
         const char *token = NULL, *ca = NULL, *config = "/etc/onchannel/agent.ini";
-        const struct cli_option options[] = { { "token", 0, &token, NULL },
-                                              { "ca", 0, &ca, NULL },
-                                              { "config", 'c', &config, NULL },
-                                              { 0 } };
+        const struct cli_option options[] = {
+                {"token", 0, &token, NULL}, {"ca", 0, &ca, NULL}, {"config", 'c', &config, NULL}, {0}};
         int r;
 
         c->usage = usage;

@@ -49,12 +49,13 @@ static int verify_file(const struct cli *c, struct evidence *e, const char *path
 
         r = read_input(c, path, EVIDENCE_MAX_BYTES, &text, &size);
         for (size_t done = 0; r == STATUS_OK && done < size;) {
-                struct evidence_input in = { .text = text + done, .file = path, .line = line };
+                struct evidence_input in = {.text = text + done, .file = path, .line = line};
                 unsigned lines = 0;
 
                 in.size = batch_extent(in.text, size - done, &lines);
                 if (in.size == 0) {
-                        evidence_problem(e, path, line + 1, "neither a batch's header nor as many records as it says");
+                        evidence_problem(e, path, line + 1,
+                                         "neither a batch's header nor as many records as it says");
                         return STATUS_OK;
                 }
                 if (evidence_add(e, &in) < 0)
@@ -99,7 +100,7 @@ static int verify_spool(const struct cli *c, struct evidence *e, const char *dir
         device_id_format(e->key, device);
         for (;;) {
                 _cleanup_free_ char *text = NULL;
-                struct evidence_input in = { .file = dir };
+                struct evidence_input in = {.file = dir};
 
                 r = spool_read_batch(dir, device, after, &text, &in.size, &first, &last);
                 if (r == -ENOENT && first > after + 1) { /* older ones were acknowledged and deleted */
@@ -123,9 +124,9 @@ static int verify_spool(const struct cli *c, struct evidence *e, const char *dir
 
 static int command_verify(struct cli *c, int argc, char **argv)
 {
-        _cleanup_(evidence_done) struct evidence e = { 0 };
+        _cleanup_(evidence_done) struct evidence e = {0};
         const char *key = NULL;
-        const struct cli_option options[] = { { "device-key", 0, &key, NULL }, { 0 } };
+        const struct cli_option options[] = {{"device-key", 0, &key, NULL}, {0}};
         int r;
 
         r = cli_options(c, options, &argc, &argv);
@@ -148,7 +149,7 @@ static int command_verify(struct cli *c, int argc, char **argv)
 
 int command_evidence(struct cli *c, int argc, char **argv)
 {
-        static const struct cli_verb verbs[] = { { "verify", command_verify }, { 0 } };
+        static const struct cli_verb verbs[] = {{"verify", command_verify}, {0}};
 
         c->usage = usage;
         return cli_dispatch(c, verbs, argc, argv);

@@ -67,7 +67,7 @@ int read_secret(const struct cli *c, const char *path, struct trust_secret *ret)
 {
         _cleanup_(wipe) char *text = NULL;
         _cleanup_(wipe) char *password = NULL;
-        struct diag d = { 0 };
+        struct diag d = {0};
         size_t size;
         int r;
 

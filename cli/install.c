@@ -11,7 +11,7 @@
 #include "policy/policy.h"
 #include "trust/trust.h"
 
-#define ANSWER_TRIES 100
+#define ANSWER_TRIES       100
 #define ANSWER_INTERVAL_NS 100000000 /* ten seconds in all */
 
 struct install {
@@ -54,7 +54,7 @@ static int print_accepted(const struct cli *c, const struct install *in, const j
 
 static int print_refused(const struct cli *c, const struct install *in, const json_t *refused)
 {
-        struct diag d = { .line = (unsigned)json_number(refused, "line") };
+        struct diag d = {.line = (unsigned)json_number(refused, "line")};
 
         diag_set(&d, 0, in->file, (unsigned)json_number(refused, "line"), "%s", json_text(refused, "reason"));
         return cli_fail_diag(c, &d, -EINVAL);
@@ -63,7 +63,7 @@ static int print_refused(const struct cli *c, const struct install *in, const js
 /* The agent names policies by their hash, accepted or refused. */
 static int wait_for_answer(const struct cli *c, const struct install *in)
 {
-        const struct timespec interval = { .tv_nsec = ANSWER_INTERVAL_NS };
+        const struct timespec interval = {.tv_nsec = ANSWER_INTERVAL_NS};
 
         for (int i = 0; i < ANSWER_TRIES; i++) {
                 json_auto_t *status = NULL;
@@ -75,19 +75,21 @@ static int wait_for_answer(const struct cli *c, const struct install *in)
                         return r;
                 policy = json_object_get(status, "policy");
                 refused = json_object_get(policy, "refused");
-                if (!strcmp(json_text(refused, "hash"), in->hash) && strcmp(json_text(refused, "time"), in->since) >= 0)
+                if (!strcmp(json_text(refused, "hash"), in->hash) &&
+                    strcmp(json_text(refused, "time"), in->since) >= 0)
                         return print_refused(c, in, refused);
                 if (!strcmp(json_text(policy, "hash"), in->hash))
                         return print_accepted(c, in, policy);
                 nanosleep(&interval, NULL);
         }
-        return cli_fail(c, STATUS_FAILED, "the agent did not say within ten seconds what it thinks of '%s'", in->file);
+        return cli_fail(c, STATUS_FAILED, "the agent did not say within ten seconds what it thinks of '%s'",
+                        in->file);
 }
 
 int command_policy_install(struct cli *c, int argc, char **argv)
 {
-        struct install in = { 0 };
-        const struct cli_option options[] = { { "incoming", 0, &in.incoming, NULL }, { 0 } };
+        struct install in = {0};
+        const struct cli_option options[] = {{"incoming", 0, &in.incoming, NULL}, {0}};
         json_auto_t *status = NULL;
         const char *incoming;
         int r;

@@ -30,7 +30,8 @@ static int write_pair(const struct cli *c, const char *name, const char *passwor
         if (!public_path || !secret_path)
                 return cli_fail(c, STATUS_FAILED, "out of memory");
         if (!force && (access(secret_path, F_OK) == 0 || access(public_path, F_OK) == 0))
-                return cli_fail(c, STATUS_FAILED, "'%s' or '%s' exists; --force replaces them", secret_path, public_path);
+                return cli_fail(c, STATUS_FAILED, "'%s' or '%s' exists; --force replaces them", secret_path,
+                                public_path);
         r = trust_key_new(password, &secret, &public);
         if (r < 0)
                 return cli_fail(c, STATUS_FAILED, "cannot make a key: %s", strerror(-r));
@@ -49,7 +50,7 @@ static int write_pair(const struct cli *c, const char *name, const char *passwor
 static int command_new(struct cli *c, int argc, char **argv)
 {
         bool ask = false, force = false;
-        const struct cli_option options[] = { { "password", 0, NULL, &ask }, { "force", 0, NULL, &force }, { 0 } };
+        const struct cli_option options[] = {{"password", 0, NULL, &ask}, {"force", 0, NULL, &force}, {0}};
         _cleanup_(wipe) char *password = NULL;
         int r;
 
@@ -63,7 +64,7 @@ static int command_new(struct cli *c, int argc, char **argv)
 
 int command_key(struct cli *c, int argc, char **argv)
 {
-        static const struct cli_verb verbs[] = { { "new", command_new }, { 0 } };
+        static const struct cli_verb verbs[] = {{"new", command_new}, {0}};
 
         c->usage = usage;
         return cli_dispatch(c, verbs, argc, argv);

@@ -13,15 +13,15 @@ static const struct {
         const char *arguments;
         const char *summary;
 } commands[] = {
-        { "status", command_status, "", "what the agent on this machine does" },
-        { "why", command_why, "SUBJECT", "which rule decides about a name, address or program" },
-        { "notices", command_notices, "[--follow]", "what you were told lately" },
-        { "my-data", command_my_data, "", "what is recorded about you on this machine" },
-        { "catalogue", command_catalogue, "check|build|show …", "channel files and built catalogues" },
-        { "policy", command_policy, "check|sign|install …", "the signed policy" },
-        { "key", command_key, "new NAME", "key pairs to sign with" },
-        { "enrol", command_enrol, "URL --token T --ca FILE", "make this device known to a collector" },
-        { "evidence", command_evidence, "verify FILE…", "check records, chain and seals" },
+        {"status", command_status, "", "what the agent on this machine does"},
+        {"why", command_why, "SUBJECT", "which rule decides about a name, address or program"},
+        {"notices", command_notices, "[--follow]", "what you were told lately"},
+        {"my-data", command_my_data, "", "what is recorded about you on this machine"},
+        {"catalogue", command_catalogue, "check|build|show …", "channel files and built catalogues"},
+        {"policy", command_policy, "check|sign|install …", "the signed policy"},
+        {"key", command_key, "new NAME", "key pairs to sign with"},
+        {"enrol", command_enrol, "URL --token T --ca FILE", "make this device known to a collector"},
+        {"evidence", command_evidence, "verify FILE…", "check records, chain and seals"},
 };
 
 static void print_usage(FILE *f)
@@ -36,7 +36,7 @@ static void print_usage(FILE *f)
 
 int main(int argc, char **argv)
 {
-        struct cli c = { .colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"), .socket = CLI_SOCKET };
+        struct cli c = {.colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR"), .socket = CLI_SOCKET};
 
         if (sodium_init() < 0)
                 return STATUS_FAILED;

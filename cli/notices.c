@@ -9,9 +9,10 @@ static const char notices_usage[] = "Usage: onchannel notices [--follow] [--json
                                     "The latest 100 notices for you (root: for everyone).\n"
                                     "  -f, --follow   go on printing them as they happen\n"
                                     "With --json, one object a line.\n";
-static const char my_data_usage[] = "Usage: onchannel my-data [--json]\n"
-                                    "The records about you that are still on this machine; with --json whole, as they are\n"
-                                    "sent to the collector.\n";
+static const char my_data_usage[] =
+        "Usage: onchannel my-data [--json]\n"
+        "The records about you that are still on this machine; with --json whole, as they are\n"
+        "sent to the collector.\n";
 
 static int print_notice(const struct cli *c, const json_t *n)
 {
@@ -46,7 +47,7 @@ int command_notices(struct cli *c, int argc, char **argv)
 {
         _cleanup_(agent_closep) struct agent_reader *a = NULL;
         bool following = false;
-        const struct cli_option options[] = { { "follow", 'f', NULL, &following }, { 0 } };
+        const struct cli_option options[] = {{"follow", 'f', NULL, &following}, {0}};
         json_auto_t *first = NULL;
         const json_t *n;
         size_t i;
@@ -59,16 +60,15 @@ int command_notices(struct cli *c, int argc, char **argv)
         r = agent_open(c, json_pack("{s:s,s:b}", "verb", "notices", "follow", following), &a);
         if (r == STATUS_OK)
                 r = agent_next(c, a, &first);
-        json_array_foreach(json_object_get(first, "notices"), i, n)
-                if (r == STATUS_OK)
-                        r = print_notice(c, n);
+        json_array_foreach(json_object_get(first, "notices"), i, n) if (r == STATUS_OK) r = print_notice(c, n);
         return r == STATUS_OK && following ? follow(c, a) : r;
 }
 
 static void print_record(const json_t *o)
 {
         const json_t *own = json_object_get(json_object_get(o, "unmapped"), "onchannel");
-        const json_t *process = json_object_get(json_object_get(o, "actor"), "process");
+        const json_t *started = json_object_get(o, "process"); /* of an exec record */
+        const json_t *process = started ? started : json_object_get(json_object_get(o, "actor"), "process");
         char line[1024], safe[2048], when[TIME_TEXT_MAX];
 
         snprintf(line, sizeof(line), "%s  %-9s %-8s %-7s %" PRId64 " times  %s",
@@ -96,8 +96,7 @@ int command_my_data(struct cli *c, int argc, char **argv)
         if (c->json)
                 return print_json(json_incref(all));
         records = json_object_get(all, "records");
-        json_array_foreach(records, i, o)
-                print_record(o);
+        json_array_foreach(records, i, o) print_record(o);
         printf("%zu records about you are on this machine; '--json' shows them whole.\n", json_array_size(records));
         return STATUS_OK;
 }

@@ -31,16 +31,16 @@ static const struct cli_option *option_of(const struct cli_option *options, int 
 int cli_options(struct cli *c, const struct cli_option *options, int *argc, char ***argv)
 {
         struct option list[OPTIONS_MAX + 4] = {
-                { "json", no_argument, NULL, OPTION_JSON },
-                { "socket", required_argument, NULL, OPTION_SOCKET },
-                { "help", no_argument, NULL, OPTION_HELP },
+                {"json", no_argument, NULL, OPTION_JSON},
+                {"socket", required_argument, NULL, OPTION_SOCKET},
+                {"help", no_argument, NULL, OPTION_HELP},
         };
         char letters[2 * OPTIONS_MAX + 2] = "h", *p = letters + 1;
         int n = 3, value;
 
         for (int i = 0; options && options[i].name && i < OPTIONS_MAX; i++) {
-                list[n++] = (struct option){ options[i].name, options[i].flag ? no_argument : required_argument, NULL,
-                                             FIRST_VALUE + i };
+                list[n++] = (struct option){options[i].name, options[i].flag ? no_argument : required_argument, NULL,
+                                            FIRST_VALUE + i};
                 if (options[i].letter) {
                         *p++ = options[i].letter;
                         if (!options[i].flag)

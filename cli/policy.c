@@ -20,7 +20,7 @@ static const char usage[] =
 
 static int read_policy(const struct cli *c, const char *path, char **ret_text, size_t *ret_size, struct policy **ret)
 {
-        struct diag d = { 0 };
+        struct diag d = {0};
         int r;
 
         r = read_input(c, path, POLICY_MAX_BYTES, ret_text, ret_size);
@@ -36,7 +36,7 @@ static int compile_with(const struct cli *c, const struct policy *p, const char 
         _cleanup_ruleset_ struct ruleset *rules = NULL;
         _cleanup_free_ char *text = NULL;
         struct rules_input in;
-        struct diag d = { 0 };
+        struct diag d = {0};
         size_t size;
         int r;
 
@@ -46,8 +46,8 @@ static int compile_with(const struct cli *c, const struct policy *p, const char 
         r = catalogue_parse_built(text, size, catalogue_file, &catalogue, &d);
         if (r < 0)
                 return cli_fail_diag(c, &d, r);
-        in = (struct rules_input){ .catalogue = catalogue, .policy = p, .policy_file = file, .device = "",
-                                   .now = time(NULL) };
+        in = (struct rules_input){
+                .catalogue = catalogue, .policy = p, .policy_file = file, .device = "", .now = time(NULL)};
         r = rules_compile(&in, &rules, &d);
         return r < 0 ? cli_fail_diag(c, &d, r) : STATUS_OK;
 }
@@ -55,7 +55,7 @@ static int compile_with(const struct cli *c, const struct policy *p, const char 
 static int command_check(struct cli *c, int argc, char **argv)
 {
         const char *catalogue = NULL;
-        const struct cli_option options[] = { { "catalogue", 0, &catalogue, NULL }, { 0 } };
+        const struct cli_option options[] = {{"catalogue", 0, &catalogue, NULL}, {0}};
         _cleanup_policy_ struct policy *p = NULL;
         _cleanup_free_ char *text = NULL;
         char expires[TIME_TEXT_MAX];
@@ -83,8 +83,8 @@ static int command_check(struct cli *c, int argc, char **argv)
 static int command_sign(struct cli *c, int argc, char **argv)
 {
         const char *key = NULL;
-        const struct cli_option options[] = { { "key", 0, &key, NULL }, { 0 } };
-        _cleanup_(trust_secret_done) struct trust_secret secret = { 0 };
+        const struct cli_option options[] = {{"key", 0, &key, NULL}, {0}};
+        _cleanup_(trust_secret_done) struct trust_secret secret = {0};
         _cleanup_free_ char *text = NULL, *comment = NULL, *minisig = NULL, *path = NULL;
         _cleanup_policy_ struct policy *p = NULL;
         size_t size;
@@ -116,7 +116,10 @@ static int command_sign(struct cli *c, int argc, char **argv)
 int command_policy(struct cli *c, int argc, char **argv)
 {
         static const struct cli_verb verbs[] = {
-                { "check", command_check }, { "sign", command_sign }, { "install", command_policy_install }, { 0 },
+                {"check", command_check},
+                {"sign", command_sign},
+                {"install", command_policy_install},
+                {0},
         };
 
         c->usage = usage;

@@ -24,7 +24,7 @@ void evidence_problem(struct evidence *e, const char *file, unsigned line, const
         if (!list)
                 abort(); /* a verdict without this problem would be a lie */
         e->problems = list;
-        list[e->n_problems++] = (struct evidence_problem){ .file = strdup(file), .line = line, .text = strdup(text) };
+        list[e->n_problems++] = (struct evidence_problem){.file = strdup(file), .line = line, .text = strdup(text)};
 }
 
 /* The agent's own word that it was away. */
@@ -63,9 +63,9 @@ static void add_broken(struct evidence *e, const struct evidence_input *in, int 
 
 int evidence_add(struct evidence *e, const struct evidence_input *in)
 {
-        _cleanup_(batch_done) struct batch b = { 0 };
+        _cleanup_(batch_done) struct batch b = {0};
         struct evidence_batch *list;
-        struct diag d = { 0 };
+        struct diag d = {0};
         int r;
 
         r = batch_parse(in->text, in->size, e->has_key ? e->key : NULL, &b, &d);
@@ -79,7 +79,7 @@ int evidence_add(struct evidence *e, const struct evidence_input *in)
         if (!list)
                 return -ENOMEM;
         e->batches = list;
-        list[e->n_batches] = (struct evidence_batch){ .seal = b.seal, .file = in->file, .line = in->line + 1 };
+        list[e->n_batches] = (struct evidence_batch){.seal = b.seal, .file = in->file, .line = in->line + 1};
         strcpy(list[e->n_batches].device, b.device);
         strcpy(list[e->n_batches].boot, b.boot);
         e->n_batches++;
@@ -130,11 +130,13 @@ static void check_next(struct evidence *e, const struct evidence_batch *a, const
         if (b->seal.first == a->seal.first && b->seal.n == a->seal.n && !memcmp(&a->seal, &b->seal, sizeof(a->seal)))
                 return; /* the same batch twice */
         if (b->seal.first > expected)
-                problem_at(e, b, format_new("records %" PRIu64 " to %" PRIu64 " of %s are missing", expected,
-                                            b->seal.first - 1, b->device));
+                problem_at(e, b,
+                           format_new("records %" PRIu64 " to %" PRIu64 " of %s are missing or broken", expected,
+                                      b->seal.first - 1, b->device));
         else if (b->seal.first < expected || memcmp(a->seal.head, b->seal.prev, CHAIN_HASH_SIZE))
-                problem_at(e, b, format_new("fork: record %" PRIu64 " of %s does not follow from record %" PRIu64,
-                                            b->seal.first, b->device, b->seal.first - 1));
+                problem_at(e, b,
+                           format_new("fork: record %" PRIu64 " of %s does not follow from record %" PRIu64,
+                                      b->seal.first, b->device, b->seal.first - 1));
 }
 
 void evidence_link(struct evidence *e)
@@ -156,14 +158,14 @@ static int print_as_json(const struct evidence *e)
         json_t *problems = json_array(), *batches = json_array();
 
         for (size_t i = 0; i < e->n_problems; i++)
-                json_array_append_new(problems, json_pack("{s:s,s:I,s:s}", "file", e->problems[i].file, "line",
-                                                          (json_int_t)e->problems[i].line, "text",
-                                                          e->problems[i].text));
+                json_array_append_new(problems,
+                                      json_pack("{s:s,s:I,s:s}", "file", e->problems[i].file, "line",
+                                                (json_int_t)e->problems[i].line, "text", e->problems[i].text));
         for (size_t i = 0; i < e->n_batches; i++)
-                json_array_append_new(batches, json_pack("{s:s,s:s,s:I,s:I}", "device", e->batches[i].device, "boot",
-                                                         e->batches[i].boot, "first",
-                                                         (json_int_t)e->batches[i].seal.first, "n",
-                                                         (json_int_t)e->batches[i].seal.n));
+                json_array_append_new(batches,
+                                      json_pack("{s:s,s:s,s:I,s:I}", "device", e->batches[i].device, "boot",
+                                                e->batches[i].boot, "first", (json_int_t)e->batches[i].seal.first,
+                                                "n", (json_int_t)e->batches[i].seal.n));
         return print_json(json_pack("{s:b,s:I,s:o,s:s,s:b,s:I,s:I,s:o}", "ok", e->n_problems == 0, "records",
                                     (json_int_t)e->records, "batches", batches, "seals",
                                     e->has_key ? "checked" : "not checked", "from_the_first_record",
@@ -179,8 +181,8 @@ static void print_holds(const struct cli *c, const struct evidence *e)
         for (size_t i = 0, n; i < e->n_batches; i += n) {
                 for (n = 1; i + n < e->n_batches && !strcmp(b[i].device, b[i + n].device); n++)
                         ;
-                print_field(c, "device", COLOUR_NONE, "%s: records %" PRIu64 " to %" PRIu64 " in %zu batches", b[i].device,
-                            b[i].seal.first, b[i + n - 1].seal.first + b[i + n - 1].seal.n - 1, n);
+                print_field(c, "device", COLOUR_NONE, "%s: records %" PRIu64 " to %" PRIu64 " in %zu batches",
+                            b[i].device, b[i].seal.first, b[i + n - 1].seal.first + b[i + n - 1].seal.n - 1, n);
         }
         if (e->has_key)
                 print_field(c, "seals", COLOUR_NONE, "every batch above is signed by the device's key");

@@ -30,8 +30,8 @@ static void print_policy(const struct cli *c, const json_t *p)
         if (!strcmp(mode, "none"))
                 print_field(c, "policy", COLOUR_WARN, "none: everything is only watched");
         else {
-                print_field(c, "policy", COLOUR_NONE, "%" PRId64 " of %s, signed by %s", (int64_t)json_number(p, "serial"),
-                            json_text(p, "organisation"), json_text(p, "signer"));
+                print_field(c, "policy", COLOUR_NONE, "%" PRId64 " of %s, signed by %s",
+                            (int64_t)json_number(p, "serial"), json_text(p, "organisation"), json_text(p, "signer"));
                 print_field(c, "  mode", !strcmp(mode, "enforce") ? COLOUR_GOOD : COLOUR_WARN, "%s", mode);
                 print_field(c, "  expires", expired ? COLOUR_BAD : COLOUR_NONE, "%s%s", json_text(p, "expires"),
                             expired ? " (expired; it stays in force)" : "");
@@ -43,7 +43,8 @@ static void print_counters(const struct cli *c, const json_t *o)
 {
         int64_t lost = (int64_t)json_number(o, "lost"), restored = (int64_t)json_number(o, "restored");
 
-        print_field(c, "seen", COLOUR_NONE, "%" PRId64 " events, %" PRId64 " programs ended, %" PRId64 " connections reset",
+        print_field(c, "seen", COLOUR_NONE,
+                    "%" PRId64 " events, %" PRId64 " programs ended, %" PRId64 " connections reset",
                     (int64_t)json_number(o, "facts"), (int64_t)json_number(o, "killed"),
                     (int64_t)json_number(o, "reset"));
         if (lost)
@@ -69,8 +70,11 @@ static void print_status(const struct cli *c, const json_t *s)
         print_field(c, "sensors", COLOUR_NONE, "%s", json_text(s, "sensors"));
         print_field(c, "self-test", passed ? COLOUR_GOOD : COLOUR_BAD, passed ? "passed" : "failed");
         print_counters(c, json_object_get(s, "counters"));
-        print_field(c, "spool", COLOUR_NONE, "%" PRId64 " records not yet at the collector, %" PRId64 " written so far",
+        print_field(c, "spool", COLOUR_NONE,
+                    "%" PRId64 " records not yet at the collector, %" PRId64 " written so far",
                     (int64_t)json_number(spool, "queue"), (int64_t)json_number(spool, "next_seq") - 1);
+        if (*json_text(s, "uplink_problem"))
+                print_field(c, "uplink", COLOUR_BAD, "%s", json_text(s, "uplink_problem"));
 }
 
 int command_status(struct cli *c, int argc, char **argv)

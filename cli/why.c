@@ -32,8 +32,8 @@ static void print_why(const struct cli *c, const json_t *w)
         print_field(c, "because", COLOUR_NONE, "%s, %s:%" PRId64, json_text(w, "entry"), json_text(w, "file"),
                     (int64_t)json_number(w, "line"));
         if (decided)
-                print_field(c, "decided by", COLOUR_NONE, "%s, line %" PRId64 " of the policy", json_text(w, "decided_by"),
-                            decided);
+                print_field(c, "decided by", COLOUR_NONE, "%s, line %" PRId64 " of the policy",
+                            json_text(w, "decided_by"), decided);
         else
                 print_field(c, "decided by", COLOUR_NONE, "%s", json_text(w, "decided_by"));
         if (*json_text(w, "help"))
@@ -43,7 +43,7 @@ static void print_why(const struct cli *c, const json_t *w)
 int command_why(struct cli *c, int argc, char **argv)
 {
         const char *user = NULL;
-        const struct cli_option options[] = { { "user", 0, &user, NULL }, { 0 } };
+        const struct cli_option options[] = {{"user", 0, &user, NULL}, {0}};
         json_auto_t *w = NULL;
         int r;
 

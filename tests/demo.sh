@@ -105,8 +105,6 @@ EOF
 install -m 0644 "$state/collector/server-ca.pem" "$state/"
 [ -n "${ONCHANNEL_CGROUP-}" ] || sed -i '/^cgroup/d' "$state/agent.ini"
 install -m 0755 "$build/agent/uplink/onchannel-uplink" "$state/bin/"
-install -d -m 0755 -o $uplink_user "$state/agent/incoming"
-install -d -m 0700 -o $uplink_user "$state/agent/uplink"
 start agent "$build/agent/onchanneld" --config "$state/agent.ini"
 wait_for 20 'the agent answering' "$cli" --config "$state/agent.ini" status
 "$cli" --config "$state/agent.ini" policy install "$state/policy.ini"

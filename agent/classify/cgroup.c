@@ -62,7 +62,8 @@ static bool parse_snap(const char *unit, size_t size, char ret[static ID_MAX + 1
 
         if (size <= end || memcmp(unit, head, end) != 0)
                 return false;
-        while (end < size && (islower((unsigned char)unit[end]) || isdigit((unsigned char)unit[end]) || unit[end] == '-'))
+        while (end < size &&
+               (islower((unsigned char)unit[end]) || isdigit((unsigned char)unit[end]) || unit[end] == '-'))
                 end++;
         if (end == size || !strchr("._+", unit[end]) || !memchr(unit + end, '.', size - end))
                 return false;

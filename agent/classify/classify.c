@@ -6,12 +6,12 @@
 #include "agent/classify/host.h"
 #include "agent/classify/proc.h"
 #include "base/text.h"
-#include "bpf/event.h"
 
-/* What the kernel side gives: longer paths arrive cut. */
+#define EVENT_PATH_MAX 191 /* bpf/event.h, OC_PATH_SIZE: longer paths arrive cut */
+
 static bool is_cut(const char *path)
 {
-        return strlen(path) >= OC_PATH_SIZE - 1;
+        return strlen(path) >= EVENT_PATH_MAX;
 }
 
 static void read_cgroup(int fd, char ret_flatpak[static 256], char ret_snap[static 256])
@@ -60,7 +60,7 @@ static uint32_t match_name(const struct ruleset *r, int fd, const char *name, st
 
         if (!name || !name[0] || !absolute_name(fd, name, path))
                 return 0;
-        entry = rules_match_program(r, &(struct rules_program){ .path = path });
+        entry = rules_match_program(r, &(struct rules_program){.path = path});
         if (entry && exists(fd, path)) /* `python3 -m NAME` names no file */
                 snprintf(f->path, sizeof(f->path), "%s", path);
         return entry;
@@ -89,7 +89,7 @@ static int match_host(const struct ruleset *r, int fd, enum host host, struct fa
                 return error;
         *ret_entry = match_script(r, fd, host_script(host, c.argv), f);
         if (*ret_entry == 0)
-                *ret_entry = rules_match_program(r, &(struct rules_program){ .argv = c.argv });
+                *ret_entry = rules_match_program(r, &(struct rules_program){.argv = c.argv});
         return 0;
 }
 
@@ -108,13 +108,13 @@ static int match(const struct ruleset *r, int fd, struct fact *f, struct classif
                 return error;
         if (f->exe_ino != 0 && f->exe_ino != st.st_ino)
                 return -ESRCH; /* it runs something else already, of which another fact tells */
-        ret->entry = rules_match_program(r, &(struct rules_program){ .path = f->path });
+        ret->entry = rules_match_program(r, &(struct rules_program){.path = f->path});
         if (ret->entry)
                 return 0;
 
         host = host_of(f->path);
         read_cgroup(fd, flatpak, snap);
-        ret->entry = rules_match_program(r, &(struct rules_program){ .flatpak = flatpak, .snap = snap });
+        ret->entry = rules_match_program(r, &(struct rules_program){.flatpak = flatpak, .snap = snap});
         if (!ret->entry && !is_cut(given))
                 ret->entry = match_name(r, fd, given, f);
         if (!ret->entry && host != HOST_NONE)
@@ -135,7 +135,7 @@ int classify_exec(const struct ruleset *r, struct fact *f, struct classification
         if (error == 0)
                 error = match(r, fd, f, &c);
         if (error == -ESRCH) {
-                *ret = (struct classification){ .gone = true };
+                *ret = (struct classification){.gone = true};
                 return 0;
         }
         if (error < 0)

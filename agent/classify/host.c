@@ -8,20 +8,47 @@ static const struct {
         const char *word;
         enum host host;
 } hosts[] = {
-        { "brave", HOST_BROWSER },        { "chrome", HOST_BROWSER },     { "chromium", HOST_BROWSER },
-        { "electron", HOST_BROWSER },     { "epiphany", HOST_BROWSER },   { "firefox", HOST_BROWSER },
-        { "google-chrome", HOST_BROWSER }, { "librewolf", HOST_BROWSER }, { "microsoft-edge", HOST_BROWSER },
-        { "msedge", HOST_BROWSER },       { "nw", HOST_BROWSER },         { "opera", HOST_BROWSER },
-        { "vivaldi", HOST_BROWSER },      { "bash", HOST_INTERPRETER },   { "bun", HOST_INTERPRETER },
-        { "busybox", HOST_INTERPRETER },  { "dash", HOST_INTERPRETER },   { "deno", HOST_INTERPRETER },
-        { "dotnet", HOST_INTERPRETER },   { "fish", HOST_INTERPRETER },   { "gjs", HOST_INTERPRETER },
-        { "guile", HOST_INTERPRETER },    { "java", HOST_INTERPRETER },   { "ksh", HOST_INTERPRETER },
-        { "lua", HOST_INTERPRETER },      { "mono", HOST_INTERPRETER },   { "node", HOST_INTERPRETER },
-        { "nodejs", HOST_INTERPRETER },   { "perl", HOST_INTERPRETER },   { "php", HOST_INTERPRETER },
-        { "pypy", HOST_INTERPRETER },     { "python", HOST_INTERPRETER }, { "ruby", HOST_INTERPRETER },
-        { "sh", HOST_INTERPRETER },       { "tclsh", HOST_INTERPRETER },  { "wish", HOST_INTERPRETER },
-        { "zsh", HOST_INTERPRETER },      { "ld", HOST_LOADER },          { "libc.musl", HOST_LOADER },
-        { "wine", HOST_WINE },            { "wine64", HOST_WINE },
+        {"brave", HOST_BROWSER},
+        {"chrome", HOST_BROWSER},
+        {"chromium", HOST_BROWSER},
+        {"electron", HOST_BROWSER},
+        {"epiphany", HOST_BROWSER},
+        {"firefox", HOST_BROWSER},
+        {"google-chrome", HOST_BROWSER},
+        {"librewolf", HOST_BROWSER},
+        {"microsoft-edge", HOST_BROWSER},
+        {"msedge", HOST_BROWSER},
+        {"nw", HOST_BROWSER},
+        {"opera", HOST_BROWSER},
+        {"vivaldi", HOST_BROWSER},
+        {"bash", HOST_INTERPRETER},
+        {"bun", HOST_INTERPRETER},
+        {"busybox", HOST_INTERPRETER},
+        {"dash", HOST_INTERPRETER},
+        {"deno", HOST_INTERPRETER},
+        {"dotnet", HOST_INTERPRETER},
+        {"fish", HOST_INTERPRETER},
+        {"gjs", HOST_INTERPRETER},
+        {"guile", HOST_INTERPRETER},
+        {"java", HOST_INTERPRETER},
+        {"ksh", HOST_INTERPRETER},
+        {"lua", HOST_INTERPRETER},
+        {"mono", HOST_INTERPRETER},
+        {"node", HOST_INTERPRETER},
+        {"nodejs", HOST_INTERPRETER},
+        {"perl", HOST_INTERPRETER},
+        {"php", HOST_INTERPRETER},
+        {"pypy", HOST_INTERPRETER},
+        {"python", HOST_INTERPRETER},
+        {"ruby", HOST_INTERPRETER},
+        {"sh", HOST_INTERPRETER},
+        {"tclsh", HOST_INTERPRETER},
+        {"wish", HOST_INTERPRETER},
+        {"zsh", HOST_INTERPRETER},
+        {"ld", HOST_LOADER},
+        {"libc.musl", HOST_LOADER},
+        {"wine", HOST_WINE},
+        {"wine64", HOST_WINE},
 };
 
 static const char *base_name(const char *path)
@@ -51,7 +78,8 @@ enum host host_of(const char *path)
 /* Options of ld.so(8) that have no value of their own. */
 static bool is_loader_flag(const char *option)
 {
-        return strcmp(option, "--inhibit-cache") == 0 || strcmp(option, "--list") == 0 || strcmp(option, "--verify") == 0;
+        return strcmp(option, "--inhibit-cache") == 0 || strcmp(option, "--list") == 0 ||
+               strcmp(option, "--verify") == 0;
 }
 
 const char *host_script(enum host h, const char *const *argv)
@@ -75,7 +103,7 @@ const char *host_script(enum host h, const char *const *argv)
 
 bool path_join(const char *cwd, const char *path, char *ret, size_t size)
 {
-        const char *const parts[] = { path[0] == '/' ? "" : cwd, path };
+        const char *const parts[] = {path[0] == '/' ? "" : cwd, path};
         size_t n = 0;
 
         for (size_t i = 0; i < ELEMENTSOF(parts); i++) {

@@ -8,7 +8,7 @@
 #include "agent/classify/proc.h"
 #include "base/text.h"
 
-#define NS_PER_S 1000000000ull
+#define NS_PER_S       1000000000ull
 #define STAT_STARTTIME 22 /* proc(5): field of /proc/PID/stat */
 
 /* At most size bytes; a process that ends meanwhile gives -ESRCH. */
@@ -36,7 +36,7 @@ static int read_at(int fd, const char *name, char *ret, size_t size, size_t *ret
 
 int proc_text(int fd, const char *name, char ret[static PROC_FILE_MAX])
 {
-        size_t n;
+        size_t n = 0;
         int r = read_at(fd, name, ret, PROC_FILE_MAX - 1, &n);
 
         if (r == 0)
@@ -131,7 +131,7 @@ void proc_cmdline_done(struct proc_cmdline *c)
 
 int proc_cmdline(int fd, struct proc_cmdline *ret)
 {
-        _cleanup_cmdline_ struct proc_cmdline c = { .text = malloc(PROC_CMDLINE_MAX + 1) };
+        _cleanup_cmdline_ struct proc_cmdline c = {.text = malloc(PROC_CMDLINE_MAX + 1)};
         size_t n = 0;
         int r;
 

@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 #include "base/cleanup.h"
 
-#define PROC_FILE_MAX 8192
+#define PROC_FILE_MAX    8192
 #define PROC_CMDLINE_MAX (256u << 10) /* what lies behind is not looked at */
-#define PROC_ARGS_MAX 4096
+#define PROC_ARGS_MAX    4096
 
 /* A folder descriptor. -ESRCH no such process, or it started after boottime_ns (0: any). */
 int proc_open(uint32_t pid, uint64_t boottime_ns, int *ret_fd);

@@ -14,7 +14,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 
-#define WRITE_WAIT_MS 10000
+#define WRITE_WAIT_MS   10000
 #define MY_DATA_SECONDS 60
 
 struct client {
@@ -138,7 +138,7 @@ int control_write(int fd, const void *data, size_t size)
         const char *p = data;
 
         while (size > 0) {
-                struct pollfd wait = { .fd = fd, .events = POLLOUT };
+                struct pollfd wait = {.fd = fd, .events = POLLOUT};
                 ssize_t n = send(fd, p, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 
                 if (n >= 0) {
@@ -344,7 +344,7 @@ static int on_connect(sd_event_source *s, int fd, uint32_t revents, void *userda
 
 static int listen_on(const char *path)
 {
-        struct sockaddr_un a = { .sun_family = AF_UNIX };
+        struct sockaddr_un a = {.sun_family = AF_UNIX};
         _cleanup_fd_ int fd = -1;
 
         if (strlen(path) >= sizeof(a.sun_path))

@@ -6,11 +6,11 @@
 #include <sys/types.h>
 #include "agent/control/request.h"
 
-#define CONTROL_CLIENTS_MAX 64 /* root may have CONTROL_CLIENTS_ROOT more */
-#define CONTROL_CLIENTS_ROOT 8
+#define CONTROL_CLIENTS_MAX      64 /* root may have CONTROL_CLIENTS_ROOT more */
+#define CONTROL_CLIENTS_ROOT     8
 #define CONTROL_CLIENTS_PER_USER 16
-#define CONTROL_OUTPUT_MAX (512u << 10) /* a reader that far behind is dropped */
-#define CONTROL_MY_DATA_MAX 4 /* at once */
+#define CONTROL_OUTPUT_MAX       (512u << 10) /* a reader that far behind is dropped */
+#define CONTROL_MY_DATA_MAX      4 /* at once */
 
 struct sd_event;
 struct control;

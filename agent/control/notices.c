@@ -96,7 +96,7 @@ int notices_add(struct notices *n, uid_t uid, const char *json)
         }
         slot = &b->ring[b->n++ % NOTICES_PER_USER];
         free(slot->json);
-        *slot = (struct notice){ .json = copy, .number = ++n->last };
+        *slot = (struct notice){.json = copy, .number = ++n->last};
         return 0;
 }
 
@@ -110,7 +110,7 @@ static int by_number(const void *a, const void *b)
 char *notices_list(const struct notices *n, uid_t uid)
 {
         _cleanup_free_ const struct notice **all = calloc(n->n_boxes * NOTICES_PER_USER + 1, sizeof(*all));
-        _cleanup_buf_ struct buf text = { 0 };
+        _cleanup_buf_ struct buf text = {0};
         size_t count = 0, first;
 
         if (!all)

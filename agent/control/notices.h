@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define NOTICES_PER_USER 100
+#define NOTICES_PER_USER  100
 #define NOTICES_USERS_MAX 32 /* the user idle for longest makes room */
 
 struct notices;

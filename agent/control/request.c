@@ -12,11 +12,11 @@ static const struct verb {
         bool subject, user, follow; /* the fields it takes */
         bool root_only;
 } verbs[] = {
-        [CONTROL_STATUS] = { .name = "status" },
-        [CONTROL_WHY] = { .name = "why", .subject = true, .user = true },
-        [CONTROL_NOTICES] = { .name = "notices", .follow = true },
-        [CONTROL_MY_DATA] = { .name = "my-data" },
-        [CONTROL_RELOAD] = { .name = "reload", .root_only = true },
+        [CONTROL_STATUS] = {.name = "status"},
+        [CONTROL_WHY] = {.name = "why", .subject = true, .user = true},
+        [CONTROL_NOTICES] = {.name = "notices", .follow = true},
+        [CONTROL_MY_DATA] = {.name = "my-data"},
+        [CONTROL_RELOAD] = {.name = "reload", .root_only = true},
 };
 _Static_assert(ELEMENTSOF(verbs) == _CONTROL_VERB_MAX, "every verb needs a name");
 
@@ -75,7 +75,7 @@ int control_request_parse(const char *line, size_t size, struct control_request 
                           char ret_error[static CONTROL_ERROR_MAX])
 {
         json_auto_t *root = NULL;
-        struct control_request q = { 0 };
+        struct control_request q = {0};
         const char *key;
         json_t *value;
         int r;
@@ -88,7 +88,8 @@ int control_request_parse(const char *line, size_t size, struct control_request 
         r = parse_verb(root, &q.verb, ret_error);
         if (r < 0)
                 return r;
-        json_object_foreach(root, key, value) {
+        json_object_foreach(root, key, value)
+        {
                 r = parse_field(&q, key, value, ret_error);
                 if (r < 0)
                         return r;

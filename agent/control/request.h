@@ -5,9 +5,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-#define CONTROL_LINE_MAX 4096
+#define CONTROL_LINE_MAX    4096
 #define CONTROL_SUBJECT_MAX 1024
-#define CONTROL_USER_MAX 64
+#define CONTROL_USER_MAX    64
 
 enum control_verb {
         CONTROL_STATUS,

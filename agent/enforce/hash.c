@@ -12,46 +12,47 @@
 #include "base/buf.h"
 #include "base/text.h"
 
-#define DUMP_RETRIES 8
 #define DUMP_BUFFER (32u << 10) /* af_netlink.c: the kernel fills at most 32 KiB a read */
-#define HASH_SIZE crypto_hash_sha256_BYTES
+#define HASH_SIZE   crypto_hash_sha256_BYTES
 
 struct digest {
         uint8_t bytes[HASH_SIZE];
 };
 
 struct dump {
-        struct mnl_socket *socket; /* of its own: an interrupted dump leaves messages behind */
+        struct mnl_socket *socket;
         const char *table;
         uint32_t sequence;
         crypto_hash_sha256_state hash;
-        struct buf sets; /* names, NUL-terminated, of the sets that do not time out */
-        struct buf elements; /* of one set: struct digest each */
+        struct buf sets; /* of those that do not time out: a letter, the name, NUL */
+        struct buf elements; /* of one hash set: struct digest each */
         bool found;
 };
 
 static void dump_done(struct dump *d)
 {
-        if (d->socket)
-                mnl_socket_close(d->socket);
         buf_done(&d->sets);
         buf_done(&d->elements);
 }
 
+#define SET_IN_ORDER    'i' /* an interval set is a tree and comes sorted */
+#define SET_IN_DISORDER 'h' /* a hash set has a seed of its own */
+
 /* Which attributes count, by object. Handles, use counts, statistics and whatever a later
  * kernel adds do not. */
-#define BIT(n) (1u << (n))
+#define BIT(n)      (1u << (n))
 #define TABLE_ATTRS (BIT(NFTA_TABLE_NAME) | BIT(NFTA_TABLE_FLAGS))
 #define CHAIN_ATTRS (BIT(NFTA_CHAIN_NAME) | BIT(NFTA_CHAIN_HOOK) | BIT(NFTA_CHAIN_POLICY) | BIT(NFTA_CHAIN_TYPE))
-#define RULE_ATTRS BIT(NFTA_RULE_CHAIN) /* its expressions apart */
-#define SET_ATTRS                                                                                        \
-        (BIT(NFTA_SET_NAME) | BIT(NFTA_SET_FLAGS) | BIT(NFTA_SET_KEY_TYPE) | BIT(NFTA_SET_KEY_LEN) |     \
+#define RULE_ATTRS  BIT(NFTA_RULE_CHAIN) /* its expressions apart */
+#define SET_ATTRS                                                                                                    \
+        (BIT(NFTA_SET_NAME) | BIT(NFTA_SET_FLAGS) | BIT(NFTA_SET_KEY_TYPE) | BIT(NFTA_SET_KEY_LEN) |                 \
          BIT(NFTA_SET_DATA_TYPE) | BIT(NFTA_SET_TIMEOUT))
-#define ELEMENT_ATTRS (BIT(NFTA_SET_ELEM_KEY) | BIT(NFTA_SET_ELEM_KEY_END) | BIT(NFTA_SET_ELEM_DATA) | BIT(NFTA_SET_ELEM_FLAGS))
+#define ELEMENT_ATTRS                                                                                                \
+        (BIT(NFTA_SET_ELEM_KEY) | BIT(NFTA_SET_ELEM_KEY_END) | BIT(NFTA_SET_ELEM_DATA) | BIT(NFTA_SET_ELEM_FLAGS))
 
 static void hash_attr(crypto_hash_sha256_state *h, const struct nlattr *attr)
 {
-        const uint16_t head[2] = { attr->nla_len, mnl_attr_get_type(attr) };
+        const uint16_t head[2] = {attr->nla_len, mnl_attr_get_type(attr)};
 
         crypto_hash_sha256_update(h, (const uint8_t *)head, sizeof(head));
         crypto_hash_sha256_update(h, mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr));
@@ -62,7 +63,8 @@ static void hash_message(struct dump *d, const struct nlmsghdr *nlh, uint32_t wa
         const struct nlattr *attr;
 
         crypto_hash_sha256_update(&d->hash, (const uint8_t *)&nlh->nlmsg_type, sizeof(nlh->nlmsg_type));
-        mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg)) {
+        mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg))
+        {
                 uint16_t type = mnl_attr_get_type(attr);
 
                 if (type < 32 && wanted & BIT(type))
@@ -74,9 +76,7 @@ static const struct nlattr *find_attr(const struct nlmsghdr *nlh, uint16_t type)
 {
         const struct nlattr *attr;
 
-        mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg))
-                if (mnl_attr_get_type(attr) == type)
-                        return attr;
+        mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg)) if (mnl_attr_get_type(attr) == type) return attr;
         return NULL;
 }
 
@@ -85,7 +85,8 @@ static bool is_ours(const struct dump *d, const struct nlmsghdr *nlh)
 {
         const struct nlattr *attr = find_attr(nlh, NFTA_TABLE_NAME);
 
-        return attr && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0 && strcmp(mnl_attr_get_str(attr), d->table) == 0;
+        return attr && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0 &&
+               strcmp(mnl_attr_get_str(attr), d->table) == 0;
 }
 
 static int on_table(const struct nlmsghdr *nlh, void *userdata)
@@ -114,7 +115,8 @@ static void hash_expression(struct dump *d, const struct nlattr *expression)
         const struct nlattr *attr;
         bool is_counter = false;
 
-        mnl_attr_for_each_nested(attr, expression) {
+        mnl_attr_for_each_nested(attr, expression)
+        {
                 if (mnl_attr_get_type(attr) == NFTA_EXPR_NAME) {
                         is_counter = mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0 &&
                                      strcmp(mnl_attr_get_str(attr), "counter") == 0;
@@ -134,9 +136,16 @@ static int on_rule(const struct nlmsghdr *nlh, void *userdata)
                 return MNL_CB_OK;
         hash_message(d, nlh, RULE_ATTRS);
         if (expressions)
-                mnl_attr_for_each_nested(attr, expressions)
-                        hash_expression(d, attr);
+                mnl_attr_for_each_nested(attr, expressions) hash_expression(d, attr);
         return MNL_CB_OK;
+}
+
+static bool is_interval_set(const struct nlmsghdr *nlh)
+{
+        const struct nlattr *flags = find_attr(nlh, NFTA_SET_FLAGS);
+
+        return flags && mnl_attr_validate(flags, MNL_TYPE_U32) >= 0 &&
+               ntohl(mnl_attr_get_u32(flags)) & NFT_SET_INTERVAL;
 }
 
 static int on_set(const struct nlmsghdr *nlh, void *userdata)
@@ -147,26 +156,46 @@ static int on_set(const struct nlmsghdr *nlh, void *userdata)
         if (!is_ours(d, nlh) || !name || mnl_attr_validate(name, MNL_TYPE_NUL_STRING) < 0)
                 return MNL_CB_OK;
         hash_message(d, nlh, SET_ATTRS);
-        if (!find_attr(nlh, NFTA_SET_TIMEOUT))
-                buf_add(&d->sets, mnl_attr_get_str(name), strlen(mnl_attr_get_str(name)) + 1);
+        if (!find_attr(nlh, NFTA_SET_TIMEOUT)) {
+                buf_addf(&d->sets, "%c%s", is_interval_set(nlh) ? SET_IN_ORDER : SET_IN_DISORDER,
+                         mnl_attr_get_str(name));
+                buf_add(&d->sets, "", 1);
+        }
+        return MNL_CB_OK;
+}
+
+static void hash_element(crypto_hash_sha256_state *h, const struct nlattr *element)
+{
+        const struct nlattr *attr;
+
+        mnl_attr_for_each_nested(attr, element) if (mnl_attr_get_type(attr) < 32 &&
+                                                    ELEMENT_ATTRS & BIT(mnl_attr_get_type(attr))) hash_attr(h, attr);
+}
+
+static int on_ordered_elements(const struct nlmsghdr *nlh, void *userdata)
+{
+        const struct nlattr *list = find_attr(nlh, NFTA_SET_ELEM_LIST_ELEMENTS), *item;
+        struct dump *d = userdata;
+
+        if (list)
+                mnl_attr_for_each_nested(item, list) hash_element(&d->hash, item);
         return MNL_CB_OK;
 }
 
 static int on_elements(const struct nlmsghdr *nlh, void *userdata)
 {
-        const struct nlattr *list = find_attr(nlh, NFTA_SET_ELEM_LIST_ELEMENTS), *item, *attr;
+        const struct nlattr *list = find_attr(nlh, NFTA_SET_ELEM_LIST_ELEMENTS), *item;
         struct dump *d = userdata;
 
         if (!list)
                 return MNL_CB_OK;
-        mnl_attr_for_each_nested(item, list) {
+        mnl_attr_for_each_nested(item, list)
+        {
                 crypto_hash_sha256_state h;
                 struct digest digest;
 
                 crypto_hash_sha256_init(&h);
-                mnl_attr_for_each_nested(attr, item)
-                        if (mnl_attr_get_type(attr) < 32 && ELEMENT_ATTRS & BIT(mnl_attr_get_type(attr)))
-                                hash_attr(&h, attr);
+                hash_element(&h, item);
                 crypto_hash_sha256_final(&h, digest.bytes);
                 buf_add(&d->elements, &digest, sizeof(digest));
         }
@@ -214,20 +243,22 @@ static int compare_digests(const void *a, const void *b)
         return memcmp(a, b, sizeof(struct digest));
 }
 
-/* A hash set dumps its elements in an order of its own. */
+/* `set` as it stands in d->sets. */
 static int hash_elements(struct dump *d, const char *set)
 {
+        bool in_order = set[0] == SET_IN_ORDER;
         int r;
 
+        crypto_hash_sha256_update(&d->hash, (const uint8_t *)set, strlen(set) + 1);
         d->elements.size = 0;
-        r = dump_objects(d, NFT_MSG_GETSETELEM, set, on_elements);
+        r = dump_objects(d, NFT_MSG_GETSETELEM, set + 1, in_order ? on_ordered_elements : on_elements);
         if (r == 0)
                 r = buf_error(&d->elements);
         if (r < 0)
                 return r;
-        crypto_hash_sha256_update(&d->hash, (const uint8_t *)set, strlen(set) + 1);
         if (d->elements.size > 0)
-                qsort(d->elements.data, d->elements.size / sizeof(struct digest), sizeof(struct digest), compare_digests);
+                qsort(d->elements.data, d->elements.size / sizeof(struct digest), sizeof(struct digest),
+                      compare_digests);
         crypto_hash_sha256_update(&d->hash, d->elements.data, d->elements.size);
         return 0;
 }
@@ -238,17 +269,14 @@ static int hash_once(struct dump *d)
                 uint16_t type;
                 mnl_cb_t callback;
         } steps[] = {
-                { NFT_MSG_GETTABLE, on_table },
-                { NFT_MSG_GETCHAIN, on_chain },
-                { NFT_MSG_GETRULE, on_rule },
-                { NFT_MSG_GETSET, on_set },
+                {NFT_MSG_GETTABLE, on_table},
+                {NFT_MSG_GETCHAIN, on_chain},
+                {NFT_MSG_GETRULE, on_rule},
+                {NFT_MSG_GETSET, on_set},
         };
         int r;
 
         crypto_hash_sha256_init(&d->hash);
-        d->socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
-        if (!d->socket || mnl_socket_bind(d->socket, 0, MNL_SOCKET_AUTOPID) < 0)
-                return -errno;
         for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
                 r = dump_objects(d, steps[i].type, NULL, steps[i].callback);
                 if (r < 0)
@@ -257,24 +285,22 @@ static int hash_once(struct dump *d)
                         return -ENOENT;
         }
         r = buf_error(&d->sets);
-        for (const char *p = (char *)d->sets.data; r == 0 && p < (char *)d->sets.data + d->sets.size; p += strlen(p) + 1)
+        for (const char *p = (char *)d->sets.data; r == 0 && p < (char *)d->sets.data + d->sets.size;
+             p += strlen(p) + 1)
                 r = hash_elements(d, p);
         return r;
 }
 
-int hash_table(const char *table, char ret_hex[static 65])
+int hash_table(struct mnl_socket *s, const char *table, char ret_hex[static 65])
 {
+        _cleanup_(dump_done) struct dump d = {.socket = s, .table = table};
         uint8_t result[HASH_SIZE];
-        int r = -EINTR;
+        int r;
 
-        for (unsigned i = 0; i < DUMP_RETRIES && r == -EINTR; i++) {
-                _cleanup_(dump_done) struct dump d = { .table = table };
-
-                r = hash_once(&d);
-                if (r == 0)
-                        crypto_hash_sha256_final(&d.hash, result);
-        }
-        if (r == 0)
-                hex_encode(result, sizeof(result), ret_hex);
-        return r;
+        r = hash_once(&d);
+        if (r < 0)
+                return r;
+        crypto_hash_sha256_final(&d.hash, result);
+        hex_encode(result, sizeof(result), ret_hex);
+        return 0;
 }

@@ -12,29 +12,39 @@
 #include "agent/enforce/hash.h"
 #include "agent/enforce/table.h"
 
-#define MONITOR_BUFFER (4u << 20) /* other programs' changes; our own are filtered out */
+#define MONITOR_BUFFER   (4u << 20) /* other programs' changes; our own are filtered out */
 #define NOTIFICATION_MAX (64u << 10)
-#define ANSWER_MAX 8192
+#define ANSWER_MAX       8192
+#define HASH_TRIES       8
 
 struct nft {
         struct nft_options options; /* its table is the copy below */
         char *table;
         struct mnl_socket *socket;
-        struct mnl_socket *monitor;
+        struct mnl_socket *monitor; /* NULL until asked for */
+        /* For dumps, kept open: closing it would wait until the kernel has freed the last table
+         * that was replaced (nft_rcv_nl_event()). */
+        struct mnl_socket *reader;
         uint32_t sequence;
 };
 
 DEFINE_CLEANUP(struct nft, nft_free)
 DEFINE_CLEANUP(struct mnl_socket, mnl_socket_close)
 
+static void close_socket(struct mnl_socket **s)
+{
+        if (*s)
+                mnl_socket_close(*s);
+        *s = NULL;
+}
+
 struct nft *nft_free(struct nft *n)
 {
         if (!n)
                 return NULL;
-        if (n->socket)
-                mnl_socket_close(n->socket);
-        if (n->monitor)
-                mnl_socket_close(n->monitor);
+        close_socket(&n->socket);
+        close_socket(&n->monitor);
+        close_socket(&n->reader);
         free(n->table);
         free(n);
         return NULL;
@@ -89,9 +99,9 @@ static int on_generation(const struct nlmsghdr *nlh, void *userdata)
 {
         const struct nlattr *attr;
 
-        mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg))
-                if (mnl_attr_get_type(attr) == NFTA_GEN_ID && mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
-                        *(uint32_t *)userdata = ntohl(mnl_attr_get_u32(attr));
+        mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg)) if (mnl_attr_get_type(attr) == NFTA_GEN_ID &&
+                                                                  mnl_attr_validate(attr, MNL_TYPE_U32) >= 0) *
+                (uint32_t *)userdata = ntohl(mnl_attr_get_u32(attr));
         return MNL_CB_OK;
 }
 
@@ -118,7 +128,9 @@ static int listen_for_changes(struct nft *n, bool on)
         if (!n->monitor)
                 return 0;
         return mnl_socket_setsockopt(n->monitor, on ? NETLINK_ADD_MEMBERSHIP : NETLINK_DROP_MEMBERSHIP, &group,
-                                     sizeof(group)) < 0 ? -errno : 0;
+                                     sizeof(group)) < 0
+                       ? -errno
+                       : 0;
 }
 
 static int apply(struct nft *n, const struct ruleset *r, struct diag *reterr)
@@ -182,7 +194,8 @@ int nft_add_flow(struct nft *n, const struct fact_flow *f)
         return commit(n, &t, NULL);
 }
 
-int nft_encode(const struct nft_options *o, const struct ruleset *r, uint8_t **ret, size_t *ret_size, struct diag *reterr)
+int nft_encode(const struct nft_options *o, const struct ruleset *r, uint8_t **ret, size_t *ret_size,
+               struct diag *reterr)
 {
         _cleanup_txn_ struct txn t = {};
         int error;
@@ -203,7 +216,16 @@ int nft_encode(const struct nft_options *o, const struct ruleset *r, uint8_t **r
 
 int nft_hash(struct nft *n, char ret_hex[static 65])
 {
-        return hash_table(n->table, ret_hex);
+        int r = -EINTR;
+
+        for (unsigned i = 0; i < HASH_TRIES && r == -EINTR; i++) {
+                r = n->reader ? 0 : open_socket(&n->reader);
+                if (r == 0)
+                        r = hash_table(n->reader, n->table, ret_hex);
+                if (r < 0)
+                        close_socket(&n->reader);
+        }
+        return r;
 }
 
 int nft_check(char *ret_reason, size_t size)
@@ -216,13 +238,15 @@ int nft_check(char *ret_reason, size_t size)
         if (r == 0)
                 r = ask_generation(s, 1, &generation);
         if (r == -EPERM) {
-                snprintf(ret_reason, size, "no permission to change nftables: CAP_NET_ADMIN is needed, start as root");
+                snprintf(ret_reason, size,
+                         "no permission to change nftables: CAP_NET_ADMIN is needed, start as root");
                 return -EPERM;
         }
         if (r < 0) {
                 snprintf(ret_reason, size,
                          "this kernel has no nf_tables (%s): it needs CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET, "
-                         "or its module nf_tables cannot be loaded", strerror(-r));
+                         "or its module nf_tables cannot be loaded",
+                         strerror(-r));
                 return -EOPNOTSUPP;
         }
         return 0;
@@ -238,7 +262,7 @@ static int ignore_own(struct mnl_socket *monitor, uint32_t portid)
                 BPF_STMT(BPF_RET | BPF_K, 0),
                 BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
         };
-        const struct sock_fprog program = { .len = ELEMENTSOF(code), .filter = code };
+        const struct sock_fprog program = {.len = ELEMENTSOF(code), .filter = code};
         int fd = mnl_socket_get_fd(monitor), size = MONITOR_BUFFER;
 
         if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
@@ -276,10 +300,11 @@ static bool is_ours(const struct nft *n, const struct nlmsghdr *nlh)
             mnl_nlmsg_get_payload_len(nlh) < sizeof(*nfg) || nfg->nfgen_family != NFPROTO_INET ||
             nlh->nlmsg_pid == mnl_socket_get_portid(n->socket))
                 return false;
-        mnl_attr_for_each(attr, nlh, sizeof(*nfg))
-                if (mnl_attr_get_type(attr) == NFTA_TABLE_NAME)
-                        return mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0 &&
-                               strcmp(mnl_attr_get_str(attr), n->table) == 0;
+        mnl_attr_for_each(attr, nlh,
+                          sizeof(*nfg)) if (mnl_attr_get_type(attr) ==
+                                            NFTA_TABLE_NAME) return mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >=
+                        0 &&
+                strcmp(mnl_attr_get_str(attr), n->table) == 0;
         return false;
 }
 
@@ -303,7 +328,8 @@ int nft_monitor_read(struct nft *n, bool *ret_changed)
                 if (size < 0 && errno != ENOBUFS)
                         return -errno;
                 changed |= size < 0; /* something was lost, so anything may have changed */
-                for (const struct nlmsghdr *nlh = (void *)buf; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left))
+                for (const struct nlmsghdr *nlh = (void *)buf; mnl_nlmsg_ok(nlh, left);
+                     nlh = mnl_nlmsg_next(nlh, &left))
                         changed |= is_ours(n, nlh);
         }
         *ret_changed = changed;

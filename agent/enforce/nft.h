@@ -34,4 +34,5 @@ int nft_hash(struct nft *n, char ret_hex[static 65]);
 int nft_monitor_fd(struct nft *n);
 int nft_monitor_read(struct nft *n, bool *ret_changed);
 /* The bytes of the transaction for a rule set (golden file in unit tests); free(). */
-int nft_encode(const struct nft_options *o, const struct ruleset *r, uint8_t **ret, size_t *ret_size, struct diag *reterr);
+int nft_encode(const struct nft_options *o, const struct ruleset *r, uint8_t **ret, size_t *ret_size,
+               struct diag *reterr);

@@ -30,7 +30,7 @@ static unsigned address_bits(int family)
 static struct span span_of(const struct range_prefix *p)
 {
         unsigned bits = address_bits(p->prefix->family), host = bits - p->prefix->length;
-        struct span s = { .target = p->target };
+        struct span s = {.target = p->target};
 
         for (unsigned i = 0; i < bits / 8; i++)
                 s.first = s.first << 8 | p->prefix->address[i];
@@ -63,7 +63,7 @@ static void emit(struct sweep *s, address last, uint16_t target)
         if (previous && previous->target == target && previous->last + 1 == s->cursor)
                 previous->last = last;
         else
-                s->out[s->n_out++] = (struct span){ s->cursor, last, target };
+                s->out[s->n_out++] = (struct span){s->cursor, last, target};
 }
 
 /* Close the open prefixes that end before `until`; all of them when it is NULL. */
@@ -111,7 +111,7 @@ int ranges_flatten(struct range_prefix *prefixes, size_t n_prefixes, int family,
 {
         _cleanup_free_ struct span *spans = calloc(2 * n_prefixes + 1, sizeof(*spans));
         _cleanup_free_ struct range *ranges = NULL;
-        struct sweep s = { .out = spans };
+        struct sweep s = {.out = spans};
 
         if (!spans)
                 return -ENOMEM;

@@ -11,11 +11,11 @@ struct number {
         uint16_t attr; /* 0 ends the list: NFTNL_EXPR_NAME is none of ours */
         uint32_t value;
 };
-#define NUMBERS(...) ((const struct number[]){ __VA_ARGS__, {} })
+#define NUMBERS(...) ((const struct number[]){__VA_ARGS__, {}})
 
 struct rule rule_begin(struct txn *t, const char *table, const char *chain)
 {
-        struct rule r = { .txn = t, .rule = nftnl_rule_alloc() };
+        struct rule r = {.txn = t, .rule = nftnl_rule_alloc()};
 
         if (!r.rule || nftnl_rule_set_str(r.rule, NFTNL_RULE_TABLE, table) < 0 ||
             nftnl_rule_set_str(r.rule, NFTNL_RULE_CHAIN, chain) < 0)
@@ -65,45 +65,46 @@ static void add_string(struct rule *r, struct nftnl_expr *e, uint16_t attr, cons
 
 void rule_meta(struct rule *r, uint32_t key, uint32_t reg)
 {
-        add(r, "meta", NUMBERS({ NFTNL_EXPR_META_KEY, key }, { NFTNL_EXPR_META_DREG, reg }));
+        add(r, "meta", NUMBERS({NFTNL_EXPR_META_KEY, key}, {NFTNL_EXPR_META_DREG, reg}));
 }
 
 void rule_payload(struct rule *r, struct rule_field field, uint32_t reg)
 {
-        add(r, "payload", NUMBERS({ NFTNL_EXPR_PAYLOAD_DREG, reg }, { NFTNL_EXPR_PAYLOAD_BASE, field.base },
-                                  { NFTNL_EXPR_PAYLOAD_OFFSET, field.offset }, { NFTNL_EXPR_PAYLOAD_LEN, field.size }));
+        add(r, "payload",
+            NUMBERS({NFTNL_EXPR_PAYLOAD_DREG, reg}, {NFTNL_EXPR_PAYLOAD_BASE, field.base},
+                    {NFTNL_EXPR_PAYLOAD_OFFSET, field.offset}, {NFTNL_EXPR_PAYLOAD_LEN, field.size}));
 }
 
 void rule_equal(struct rule *r, uint32_t reg, const void *data, uint32_t size)
 {
-        struct nftnl_expr *e = add(r, "cmp", NUMBERS({ NFTNL_EXPR_CMP_SREG, reg }, { NFTNL_EXPR_CMP_OP, NFT_CMP_EQ }));
+        struct nftnl_expr *e = add(r, "cmp", NUMBERS({NFTNL_EXPR_CMP_SREG, reg}, {NFTNL_EXPR_CMP_OP, NFT_CMP_EQ}));
 
-        add_data(r, e, NFTNL_EXPR_CMP_DATA, (struct iovec){ (void *)data, size });
+        add_data(r, e, NFTNL_EXPR_CMP_DATA, (struct iovec){(void *)data, size});
 }
 
 void rule_mask(struct rule *r, uint32_t reg, uint32_t mask)
 {
-        struct nftnl_expr *e = add(r, "bitwise",
-                                   NUMBERS({ NFTNL_EXPR_BITWISE_SREG, reg }, { NFTNL_EXPR_BITWISE_DREG, reg },
-                                           { NFTNL_EXPR_BITWISE_OP, NFT_BITWISE_BOOL },
-                                           { NFTNL_EXPR_BITWISE_LEN, sizeof(mask) }));
+        struct nftnl_expr *e =
+                add(r, "bitwise",
+                    NUMBERS({NFTNL_EXPR_BITWISE_SREG, reg}, {NFTNL_EXPR_BITWISE_DREG, reg},
+                            {NFTNL_EXPR_BITWISE_OP, NFT_BITWISE_BOOL}, {NFTNL_EXPR_BITWISE_LEN, sizeof(mask)}));
         uint32_t zero = 0;
 
-        add_data(r, e, NFTNL_EXPR_BITWISE_MASK, (struct iovec){ &mask, sizeof(mask) });
-        add_data(r, e, NFTNL_EXPR_BITWISE_XOR, (struct iovec){ &zero, sizeof(zero) });
+        add_data(r, e, NFTNL_EXPR_BITWISE_MASK, (struct iovec){&mask, sizeof(mask)});
+        add_data(r, e, NFTNL_EXPR_BITWISE_XOR, (struct iovec){&zero, sizeof(zero)});
 }
 
 void rule_lookup(struct rule *r, const char *set, uint32_t reg)
 {
-        struct nftnl_expr *e = add(r, "lookup", NUMBERS({ NFTNL_EXPR_LOOKUP_SREG, reg }));
+        struct nftnl_expr *e = add(r, "lookup", NUMBERS({NFTNL_EXPR_LOOKUP_SREG, reg}));
 
         add_string(r, e, NFTNL_EXPR_LOOKUP_SET, set);
 }
 
 void rule_verdict_map(struct rule *r, const char *map, uint32_t reg)
 {
-        struct nftnl_expr *e = add(r, "lookup", NUMBERS({ NFTNL_EXPR_LOOKUP_SREG, reg },
-                                                        { NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT }));
+        struct nftnl_expr *e =
+                add(r, "lookup", NUMBERS({NFTNL_EXPR_LOOKUP_SREG, reg}, {NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT}));
 
         add_string(r, e, NFTNL_EXPR_LOOKUP_SET, map);
 }
@@ -115,7 +116,7 @@ void rule_counter(struct rule *r)
 
 void rule_reject(struct rule *r, uint32_t type, uint8_t code)
 {
-        struct nftnl_expr *e = add(r, "reject", NUMBERS({ NFTNL_EXPR_REJECT_TYPE, type }));
+        struct nftnl_expr *e = add(r, "reject", NUMBERS({NFTNL_EXPR_REJECT_TYPE, type}));
 
         if (e)
                 nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, code);
@@ -123,8 +124,9 @@ void rule_reject(struct rule *r, uint32_t type, uint8_t code)
 
 void rule_verdict(struct rule *r, int verdict, const char *chain)
 {
-        struct nftnl_expr *e = add(r, "immediate", NUMBERS({ NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT },
-                                                           { NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdict }));
+        struct nftnl_expr *e =
+                add(r, "immediate",
+                    NUMBERS({NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT}, {NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdict}));
 
         if (chain)
                 add_string(r, e, NFTNL_EXPR_IMM_CHAIN, chain);

@@ -9,7 +9,7 @@
 #include "agent/enforce/set.h"
 
 #define BYTEORDER_HOST 1 /* nft(8) datatype.h, kept in the set's user data for listing */
-#define BYTEORDER_BIG 2
+#define BYTEORDER_BIG  2
 
 DEFINE_CLEANUP(struct nftnl_set, nftnl_set_free)
 DEFINE_CLEANUP(struct nftnl_udata_buf, nftnl_udata_buf_free)
@@ -36,7 +36,8 @@ void set_add(struct txn *t, const char *table, const struct set_spec *spec)
         }
         if (spec->timeout_ms > 0)
                 nftnl_set_set_u64(s, NFTNL_SET_TIMEOUT, spec->timeout_ms);
-        nftnl_udata_put_u32(udata, NFTNL_UDATA_SET_KEYBYTEORDER, spec->is_host_order ? BYTEORDER_HOST : BYTEORDER_BIG);
+        nftnl_udata_put_u32(udata, NFTNL_UDATA_SET_KEYBYTEORDER,
+                            spec->is_host_order ? BYTEORDER_HOST : BYTEORDER_BIG);
         if (nftnl_set_set_data(s, NFTNL_SET_USERDATA, nftnl_udata_buf_data(udata), nftnl_udata_buf_len(udata)) < 0)
                 txn_fail(t, -ENOMEM);
         nftnl_set_nlmsg_build_payload(nlh, s);

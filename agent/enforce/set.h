@@ -15,12 +15,12 @@ struct set_spec {
         uint64_t timeout_ms;
 };
 /* Data types of nft(8) (datatype.h); a concatenation takes six bits each. */
-#define SET_KEY_IPV4 7
-#define SET_KEY_IPV6 8
+#define SET_KEY_IPV4     7
+#define SET_KEY_IPV6     8
 #define SET_KEY_PROTOCOL 12
-#define SET_KEY_PORT 13
-#define SET_KEY_MARK 19
-#define SET_KEY_UID 24
+#define SET_KEY_PORT     13
+#define SET_KEY_MARK     19
+#define SET_KEY_UID      24
 
 void set_add(struct txn *t, const char *table, const struct set_spec *spec);
 

@@ -82,8 +82,6 @@ int sockdestroy_flow(struct sockdestroy *s, const struct fact_flow *f)
         size = mnl_socket_recvfrom(s->socket, buf, sizeof(buf));
         if (size < 0)
                 return -errno;
-        if (mnl_cb_run(buf, (size_t)size, s->sequence, mnl_socket_get_portid(s->socket), NULL, NULL) >= 0)
-                return 0;
-        /* sock_diag.c: the cookie is that of another socket, which has the address now */
-        return errno == ESTALE ? -ENOENT : -errno;
+        return mnl_cb_run(buf, (size_t)size, s->sequence, mnl_socket_get_portid(s->socket), NULL, NULL) < 0 ? -errno
+                                                                                                            : 0;
 }

@@ -41,8 +41,8 @@ struct family {
         uint32_t destination;
 };
 static const struct family families[] = {
-        { NFPROTO_IPV4, AF_INET, "prefix4", "flow4", SET_KEY_IPV4, 4, 12, 16 },
-        { NFPROTO_IPV6, AF_INET6, "prefix6", "flow6", SET_KEY_IPV6, 16, 8, 24 },
+        {NFPROTO_IPV4, AF_INET, "prefix4", "flow4", SET_KEY_IPV4, 4, 12, 16},
+        {NFPROTO_IPV6, AF_INET6, "prefix6", "flow6", SET_KEY_IPV6, 16, 8, 24},
 };
 
 DEFINE_CLEANUP(struct nftnl_chain, nftnl_chain_free)
@@ -113,28 +113,39 @@ static void add_sets(struct build *b)
 {
         char name[TABLE_CHAIN_MAX];
 
-        add_set(b, (struct set_spec){ .name = "channels", .key_type = SET_KEY_MARK, .key_size = 4,
-                                      .is_host_order = true, .is_verdict_map = true });
+        add_set(b, (struct set_spec){.name = "channels",
+                                     .key_type = SET_KEY_MARK,
+                                     .key_size = 4,
+                                     .is_host_order = true,
+                                     .is_verdict_map = true});
         for (size_t i = 0; i < ELEMENTSOF(families); i++) {
                 const struct family *f = &families[i];
                 uint32_t flow = SET_KEY_PROTOCOL;
 
-                add_set(b, (struct set_spec){ .name = f->prefix_map, .key_type = f->key_type, .key_size = f->size,
-                                              .flags = NFT_SET_INTERVAL, .is_verdict_map = true });
+                add_set(b, (struct set_spec){.name = f->prefix_map,
+                                             .key_type = f->key_type,
+                                             .key_size = f->size,
+                                             .flags = NFT_SET_INTERVAL,
+                                             .is_verdict_map = true});
                 flow = ((flow << 6 | f->key_type) << 6 | SET_KEY_PORT) << 6;
                 flow = (flow | f->key_type) << 6 | SET_KEY_PORT;
-                add_set(b, (struct set_spec){ .name = f->flow_set, .key_type = flow, .key_size = 12 + 2 * f->size,
-                                              .flags = NFT_SET_TIMEOUT, .timeout_ms = TABLE_FLOW_TIMEOUT_MS });
+                add_set(b, (struct set_spec){.name = f->flow_set,
+                                             .key_type = flow,
+                                             .key_size = 12 + 2 * f->size,
+                                             .flags = NFT_SET_TIMEOUT,
+                                             .timeout_ms = TABLE_FLOW_TIMEOUT_MS});
         }
         for (size_t c = 1; c < b->rules->n_channels; c++)
                 if (b->who[c] == WHO_ALL_BUT || b->who[c] == WHO_ONLY)
-                        add_set(b, (struct set_spec){ .name = channel_set(b, c, name), .key_type = SET_KEY_UID,
-                                                      .key_size = 4, .is_host_order = true });
+                        add_set(b, (struct set_spec){.name = channel_set(b, c, name),
+                                                     .key_type = SET_KEY_UID,
+                                                     .key_size = 4,
+                                                     .is_host_order = true});
 }
 
 static void fill_channels(struct build *b)
 {
-        struct elements e = { .txn = b->txn, .table = b->options->table, .set = "channels" };
+        struct elements e = {.txn = b->txn, .table = b->options->table, .set = "channels"};
         unsigned shift = (unsigned)__builtin_ctz(b->options->mark_mask);
         char chain[TABLE_CHAIN_MAX];
 
@@ -142,8 +153,9 @@ static void fill_channels(struct build *b)
                 uint32_t mark = (uint32_t)c << shift;
 
                 if (b->who[c] != WHO_NOBODY)
-                        elements_add(&e, &(struct element){ .key = &mark, .key_size = sizeof(mark),
-                                                            .chain = channel_chain(b, c, chain) });
+                        elements_add(&e, &(struct element){.key = &mark,
+                                                           .key_size = sizeof(mark),
+                                                           .chain = channel_chain(b, c, chain)});
         }
         elements_end(&e);
 }
@@ -155,7 +167,7 @@ static void fill_users(struct build *b)
 
         for (size_t i = 0; i < r->n_exemptions;) {
                 uint16_t channel = r->exemptions[i].channel;
-                struct elements e = { .txn = b->txn, .table = b->options->table };
+                struct elements e = {.txn = b->txn, .table = b->options->table};
                 bool wanted = channel > 0 && channel < r->n_channels &&
                               (b->who[channel] == WHO_ALL_BUT || b->who[channel] == WHO_ONLY);
 
@@ -165,7 +177,7 @@ static void fill_users(struct build *b)
                         uint32_t uid = r->exemptions[i].uid;
 
                         if (wanted && (r->exemptions[i].verdict == VERDICT_BLOCK) == (b->who[channel] == WHO_ONLY))
-                                elements_add(&e, &(struct element){ .key = &uid, .key_size = sizeof(uid) });
+                                elements_add(&e, &(struct element){.key = &uid, .key_size = sizeof(uid)});
                 }
                 elements_end(&e);
         }
@@ -186,11 +198,13 @@ static void fill_range(struct build *b, struct elements *e, const struct family 
         uint8_t end[16];
         char chain[TABLE_CHAIN_MAX];
 
-        elements_add(e, &(struct element){ .key = range->first, .key_size = (uint16_t)f->size,
-                                           .chain = channel_chain(b, range->target, chain) });
+        elements_add(e, &(struct element){.key = range->first,
+                                          .key_size = (uint16_t)f->size,
+                                          .chain = channel_chain(b, range->target, chain)});
         if (address_after(range->last, f->size, end))
-                elements_add(e, &(struct element){ .key = end, .key_size = (uint16_t)f->size,
-                                                   .flags = NFT_SET_ELEM_INTERVAL_END });
+                elements_add(e, &(struct element){.key = end,
+                                                  .key_size = (uint16_t)f->size,
+                                                  .flags = NFT_SET_ELEM_INTERVAL_END});
 }
 
 static void fill_prefixes(struct build *b, const struct family *f)
@@ -198,7 +212,7 @@ static void fill_prefixes(struct build *b, const struct family *f)
         const struct ruleset *r = b->rules;
         _cleanup_free_ struct range_prefix *prefixes = calloc(r->n_entries + 1, sizeof(*prefixes));
         _cleanup_free_ struct range *ranges = NULL;
-        struct elements e = { .txn = b->txn, .table = b->options->table, .set = f->prefix_map };
+        struct elements e = {.txn = b->txn, .table = b->options->table, .set = f->prefix_map};
         size_t n = 0, n_ranges = 0;
         int error;
 
@@ -209,9 +223,10 @@ static void fill_prefixes(struct build *b, const struct family *f)
         for (size_t i = 1; i < r->n_entries; i++) {
                 const struct rule_entry *x = &r->entries[i];
 
-                if (x->kind == ENTRY_PREFIX && x->prefix.family == f->family && x->channel > 0 && x->channel < r->n_channels)
-                        prefixes[n++] = (struct range_prefix){
-                                &x->prefix, b->who[x->channel] == WHO_NOBODY ? 0 : x->channel };
+                if (x->kind == ENTRY_PREFIX && x->prefix.family == f->family && x->channel > 0 &&
+                    x->channel < r->n_channels)
+                        prefixes[n++] =
+                                (struct range_prefix){&x->prefix, b->who[x->channel] == WHO_NOBODY ? 0 : x->channel};
         }
         error = ranges_flatten(prefixes, n, f->family, &ranges, &n_ranges);
         if (error < 0)
@@ -240,12 +255,13 @@ static void add_flow_rule(struct build *b, const struct family *f)
 
         match_family(&r, f);
         rule_meta(&r, NFT_META_L4PROTO, RULE_REG(0));
-        rule_payload(&r, (struct rule_field){ NFT_PAYLOAD_NETWORK_HEADER, f->source, f->size }, RULE_REG(1));
-        rule_payload(&r, (struct rule_field){ NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2 }, RULE_REG(1 + slots));
-        rule_payload(&r, (struct rule_field){ NFT_PAYLOAD_NETWORK_HEADER, f->destination, f->size }, RULE_REG(2 + slots));
-        rule_payload(&r, (struct rule_field){ NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2 }, RULE_REG(2 + 2 * slots));
+        rule_payload(&r, (struct rule_field){NFT_PAYLOAD_NETWORK_HEADER, f->source, f->size}, RULE_REG(1));
+        rule_payload(&r, (struct rule_field){NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2}, RULE_REG(1 + slots));
+        rule_payload(&r, (struct rule_field){NFT_PAYLOAD_NETWORK_HEADER, f->destination, f->size},
+                     RULE_REG(2 + slots));
+        rule_payload(&r, (struct rule_field){NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2}, RULE_REG(2 + 2 * slots));
         rule_lookup(&r, f->flow_set, RULE_REG(0));
-        rule_verdict(&r, NFT_GOTO, "flow");
+        rule_verdict(&r, NFT_GOTO, "flows");
         rule_end(&r);
 }
 
@@ -264,7 +280,7 @@ static void add_prefix_rule(struct build *b, const char *chain, const struct fam
         struct rule r = rule_begin(b->txn, b->options->table, chain);
 
         match_family(&r, f);
-        rule_payload(&r, (struct rule_field){ NFT_PAYLOAD_NETWORK_HEADER, f->destination, f->size }, RULE_REG(0));
+        rule_payload(&r, (struct rule_field){NFT_PAYLOAD_NETWORK_HEADER, f->destination, f->size}, RULE_REG(0));
         rule_verdict_map(&r, f->prefix_map, RULE_REG(0));
         rule_end(&r);
 }
@@ -275,7 +291,7 @@ static void add_quic_rule(struct build *b)
         const uint16_t port_be = htons(QUIC_PORT);
 
         match_protocol(&r, IPPROTO_UDP);
-        rule_payload(&r, (struct rule_field){ NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2 }, RULE_REG(0));
+        rule_payload(&r, (struct rule_field){NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2}, RULE_REG(0));
         rule_equal(&r, RULE_REG(0), &port_be, sizeof(port_be));
         rule_counter(&r);
         rule_reject(&r, NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_ICMPX_ADMIN_PROHIBITED);
@@ -340,7 +356,7 @@ static void add_rules(struct build *b)
         }
         if (r->quic == QUIC_BLOCK && r->mode == POLICY_MODE_ENFORCE)
                 add_quic_rule(b);
-        add_rejects(b, "flow", NULL);
+        add_rejects(b, "flows", NULL);
         for (size_t c = 1; c < r->n_channels; c++)
                 add_channel_rules(b, c);
 }
@@ -349,14 +365,14 @@ static int check_size(const struct nft_options *o, const struct ruleset *r, stru
 {
         if (o->mark_mask == 0 || (o->mark_mask >> __builtin_ctz(o->mark_mask)) + 1 < r->n_channels ||
             r->n_channels > CATALOGUE_CHANNELS_MAX + 1)
-                return diag_set(reterr, -E2BIG, NULL, 0, "%zu channels do not fit the mark mask 0x%08x", r->n_channels,
-                                o->mark_mask);
+                return diag_set(reterr, -E2BIG, NULL, 0, "%zu channels do not fit the mark mask 0x%08x",
+                                r->n_channels, o->mark_mask);
         return 0;
 }
 
 int table_build(struct txn *t, const struct nft_options *o, const struct ruleset *r, struct diag *reterr)
 {
-        struct build b = { .txn = t, .options = o, .rules = r };
+        struct build b = {.txn = t, .options = o, .rules = r};
         char chain[TABLE_CHAIN_MAX];
         int error;
 
@@ -368,7 +384,7 @@ int table_build(struct txn *t, const struct nft_options *o, const struct ruleset
         add_table(t, NFT_MSG_NEWTABLE, NLM_F_CREATE, o->table);
         add_chain(&b, "output", NF_INET_LOCAL_OUT);
         add_chain(&b, "forward", NF_INET_FORWARD);
-        add_chain(&b, "flow", -1);
+        add_chain(&b, "flows", -1);
         for (size_t c = 1; c < r->n_channels; c++)
                 if (b.who[c] != WHO_NOBODY)
                         add_chain(&b, channel_chain(&b, c, chain), -1);
@@ -389,11 +405,11 @@ void table_build_removal(struct txn *t, const char *table)
 
 int table_build_flow(struct txn *t, const char *table, const struct fact_flow *f)
 {
-        uint8_t key[TABLE_FLOW_KEY_MAX] = { f->protocol };
+        uint8_t key[TABLE_FLOW_KEY_MAX] = {f->protocol};
 
         for (size_t i = 0; i < ELEMENTSOF(families); i++) {
                 const struct family *x = &families[i];
-                struct elements e = { .txn = t, .table = table, .set = x->flow_set };
+                struct elements e = {.txn = t, .table = table, .set = x->flow_set};
                 const uint16_t local_be = htons(f->local_port), remote_be = htons(f->remote_port);
 
                 if (x->family != f->family)
@@ -402,7 +418,7 @@ int table_build_flow(struct txn *t, const char *table, const struct fact_flow *f
                 memcpy(key + 4 + x->size, &local_be, 2);
                 memcpy(key + 8 + x->size, f->remote, x->size);
                 memcpy(key + 8 + 2 * x->size, &remote_be, 2);
-                elements_add(&e, &(struct element){ .key = key, .key_size = (uint16_t)(12 + 2 * x->size) });
+                elements_add(&e, &(struct element){.key = key, .key_size = (uint16_t)(12 + 2 * x->size)});
                 elements_end(&e);
                 return 0;
         }

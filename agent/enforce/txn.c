@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include "agent/enforce/txn.h"
 
-#define TXN_MAX (256u << 20) /* 1,000 channels and a million prefixes stay below */
+#define TXN_MAX   (256u << 20) /* 1,000 channels and a million prefixes stay below */
 #define REPLY_MAX (64u << 10)
 
 void txn_done(struct txn *t)
@@ -67,7 +67,7 @@ int txn_begin(struct txn *t, uint32_t sequence)
 
         if (!data)
                 return -ENOMEM;
-        *t = (struct txn){ .data = data, .allocated = 2 * TXN_MESSAGE_MAX, .sequence = sequence };
+        *t = (struct txn){.data = data, .allocated = 2 * TXN_MESSAGE_MAX, .sequence = sequence};
         batch_message(t, NFNL_MSG_BATCH_BEGIN, sequence);
         return 0;
 }
@@ -116,9 +116,9 @@ static const char *string_attr(const struct nlmsghdr *nlh, uint16_t type)
 {
         const struct nlattr *attr;
 
-        mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg))
-                if (mnl_attr_get_type(attr) == type && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0)
-                        return mnl_attr_get_str(attr);
+        mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg)) if (mnl_attr_get_type(attr) == type &&
+                                                                  mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >=
+                                                                          0) return mnl_attr_get_str(attr);
         return "?";
 }
 
@@ -167,9 +167,9 @@ static const char *extended_text(const struct nlmsghdr *nlh)
 
         if (!(nlh->nlmsg_flags & NLM_F_ACK_TLVS))
                 return NULL;
-        mnl_attr_for_each(attr, nlh, sizeof(struct nlmsgerr))
-                if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0)
-                        return mnl_attr_get_str(attr);
+        mnl_attr_for_each(attr, nlh, sizeof(struct nlmsgerr)) if (mnl_attr_get_type(attr) == NLMSGERR_ATTR_MSG &&
+                                                                  mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >=
+                                                                          0) return mnl_attr_get_str(attr);
         return NULL;
 }
 
@@ -205,8 +205,10 @@ static int read_answers(const struct txn *t, int fd, struct diag *reterr)
                 if (n < 0 && errno == EAGAIN)
                         break;
                 if (n < 0)
-                        return diag_set(reterr, -errno, NULL, 0, "cannot read the kernel's answer: %s", strerror(errno));
-                for (const struct nlmsghdr *nlh = (void *)buf; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+                        return diag_set(reterr, -errno, NULL, 0, "cannot read the kernel's answer: %s",
+                                        strerror(errno));
+                for (const struct nlmsghdr *nlh = (void *)buf; mnl_nlmsg_ok(nlh, left);
+                     nlh = mnl_nlmsg_next(nlh, &left)) {
                         const struct nlmsgerr *e = mnl_nlmsg_get_payload(nlh);
 
                         if (nlh->nlmsg_type != NLMSG_ERROR || mnl_nlmsg_get_payload_len(nlh) < sizeof(*e) ||
@@ -224,17 +226,20 @@ static int read_answers(const struct txn *t, int fd, struct diag *reterr)
 
 int txn_commit(struct txn *t, struct mnl_socket *s, struct diag *reterr)
 {
-        const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-        struct iovec iov = { .iov_base = t->data };
+        const struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+        struct iovec iov = {.iov_base = t->data};
         const struct msghdr msg = {
-                .msg_name = (void *)&kernel, .msg_namelen = sizeof(kernel), .msg_iov = &iov, .msg_iovlen = 1,
+                .msg_name = (void *)&kernel,
+                .msg_namelen = sizeof(kernel),
+                .msg_iov = &iov,
+                .msg_iovlen = 1,
         };
         int r, fd = mnl_socket_get_fd(s), size;
 
         r = txn_end(t);
         if (r < 0)
                 return diag_set(reterr, r, NULL, 0, "cannot build the transaction: %s", strerror(-r));
-        iov = (struct iovec){ t->data, t->size };
+        iov = (struct iovec){t->data, t->size};
         size = (int)t->size + 4096; /* af_netlink.c: a message longer than the send buffer gets EMSGSIZE */
         if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
                 return diag_set(reterr, -errno, NULL, 0, "cannot enlarge the netlink buffer: %s", strerror(errno));

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/diag.h"
 
-#define TXN_MESSAGE_MAX (64u << 10) /* one operation; a netlink attribute's length has 16 bits */
+#define TXN_MESSAGE_MAX  (64u << 10) /* one operation; a netlink attribute's length has 16 bits */
 #define TXN_ELEMENTS_MAX 500 /* set elements in one operation */
 
 struct txn {

@@ -66,13 +66,18 @@ void job_succeeded(struct job *j, uint64_t next_in_ms)
         if (j->failures > 0)
                 log_line(LOG_INFO, "%s: works again after %u failures", j->name, j->failures);
         j->failures = 0;
+        j->reason[0] = '\0';
         j->due_ms = uplink_now_ms() + next_in_ms;
+        if (j->wanted_ms && j->wanted_ms < j->due_ms)
+                j->due_ms = j->wanted_ms;
 }
 
-void job_kick(struct job *j)
+void job_kick(struct job *j, uint64_t delay_ms)
 {
-        if (!j->easy && j->failures == 0)
-                j->due_ms = 0;
+        if (!j->wanted_ms)
+                j->wanted_ms = uplink_now_ms() + delay_ms;
+        if (!j->easy && j->failures == 0 && j->due_ms > j->wanted_ms)
+                j->due_ms = j->wanted_ms;
 }
 
 void job_finish(struct job *j)

@@ -96,7 +96,6 @@ static void clear_problem(struct uplink *u)
 
         if (u->has_problem && path && (unlink(path) == 0 || errno == ENOENT))
                 u->has_problem = false;
-        u->jobs[JOB_REPORTS].reason[0] = '\0';
 }
 
 static int find_device_id(struct uplink *u)
@@ -167,7 +166,7 @@ static void records_gone(struct uplink *u, struct job *j, uint64_t first)
 int reports_start(struct uplink *u, struct job *j)
 {
         _cleanup_free_ char *dir = format_new("%s/spool", u->config.state), *text = NULL;
-        uint64_t first = 0;
+        uint64_t first = 0, last;
         size_t size;
         int r;
 
@@ -177,7 +176,7 @@ int reports_start(struct uplink *u, struct job *j)
         r = find_device_id(u);
         if (r < 0)
                 return r;
-        r = spool_read_batch(dir, u->device_id, u->acknowledged, &text, &size, &first, &u->sent);
+        r = spool_read_batch(dir, u->device_id, u->acknowledged, &text, &size, &first, &last);
         if (r == 0)
                 return send_batch(u, j, text, size);
         if (r == -ENOENT && first > 0)
@@ -202,13 +201,12 @@ static void accepted(struct uplink *u, struct job *j)
                 return;
         }
         r = write_ack(u, next - 1);
-        if (r < 0) { /* harmless: the daemon keeps the records, this process goes on */
+        if (r < 0) /* harmless: the daemon keeps the records for longer */
                 log_errno(LOG_WARNING, r, "cannot write '%s/uplink/ack', ignoring", u->config.state);
-        }
         u->acknowledged = next - 1;
         u->conflict = false;
-        job_succeeded(j, 0);
         clear_problem(u);
+        job_succeeded(j, 0);
 }
 
 /* A gap is closed by sending from where the collector is; twice in a row it is a fork. */
@@ -218,15 +216,16 @@ static void refused(struct uplink *u, struct job *j, const char *reason)
 
         if (response_number(&j->response, "next", &next) < 0 || next < 1 || next > INT64_MAX) {
                 job_failed(j, reason);
-        } else if (u->conflict || next == u->acknowledged + 1) {
+                return;
+        }
+        if (u->conflict || next == u->acknowledged + 1) {
                 set_problem(u, j, reason);
         } else {
                 log_line(LOG_WARNING, "%s; sending from record %" PRIu64, reason, next);
                 j->due_ms = 0;
         }
         u->conflict = true;
-        if (next >= 1 && next <= INT64_MAX)
-                u->acknowledged = next - 1;
+        u->acknowledged = next - 1;
 }
 
 void reports_done(struct uplink *u, struct job *j, CURLcode code)

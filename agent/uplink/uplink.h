@@ -86,6 +86,7 @@ struct job {
         int (*start)(struct uplink *u, struct job *j); /* calls job_send() or sets due_ms */
         void (*done)(struct uplink *u, struct job *j, CURLcode code);
         uint64_t due_ms; /* CLOCK_BOOTTIME; when to call start() */
+        uint64_t wanted_ms; /* something new came since start(): not later than this; 0 nothing */
         unsigned failures; /* in a row */
         char reason[UPLINK_ERROR_MAX]; /* of the latest failure, logged once */
         CURL *easy; /* while it runs */
@@ -101,8 +102,9 @@ int job_send(struct uplink *u, struct job *j, const struct request *q);
 /* Log once, call again later: not before Retry-After, spread as the collector asks. */
 void job_failed(struct job *j, const char *reason);
 void job_succeeded(struct job *j, uint64_t next_in_ms);
-/* Something new: start now unless it runs or backs off. */
-void job_kick(struct job *j);
+/* Something new: start after delay_ms, or as soon as the request that runs has succeeded; a
+ * failing job keeps its back-off. */
+void job_kick(struct job *j, uint64_t delay_ms);
 void job_finish(struct job *j); /* after done(): frees the request */
 
 /* ---- the jobs ---- */
@@ -114,7 +116,6 @@ struct uplink {
 
         char device_id[DEVICE_ID_MAX]; /* "" not known yet */
         uint64_t acknowledged; /* everything up to it is kept by the collector */
-        uint64_t sent; /* last sequence number of the batch on its way */
         bool conflict; /* 409 and nothing accepted since */
         bool has_problem; /* STATE/uplink/problem exists */
         char etag[UPLINK_ETAG_MAX];

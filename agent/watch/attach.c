@@ -28,8 +28,9 @@ static struct bpf_link *attach_program(const struct watch *w, struct bpf_program
 }
 
 /* The rename replaces the pin of an earlier run, and with it its link, only now that the new
- * program runs: there is no moment without one. */
-static int pin_link(const struct watch *w, struct bpf_link *link, const char *name)
+ * program runs: there is no moment without one. The kernel lets a link go some milliseconds
+ * after its last pin; where it can be told to, it does so at once. */
+static int pin_link(const struct watch *w, const struct bpf_link *link, const char *name)
 {
         char path[WATCH_PATH_MAX], fresh[WATCH_PATH_MAX];
 
@@ -40,10 +41,39 @@ static int pin_link(const struct watch *w, struct bpf_link *link, const char *na
                 return -ENAMETOOLONG;
         if (unlink(fresh) < 0 && errno != ENOENT)
                 return -errno;
-        r = bpf_link__pin(link, fresh);
-        if (r < 0)
-                return r;
-        return rename(fresh, path) < 0 ? -errno : 0;
+        _cleanup_fd_ int old = bpf_obj_get(path);
+        if (bpf_obj_pin(bpf_link__fd(link), fresh) < 0 || rename(fresh, path) < 0)
+                return -errno;
+        if (old >= 0)
+                bpf_link_detach(old);
+        return 0;
+}
+
+static int link_info(int fd, struct bpf_link_info *ret)
+{
+        uint32_t size = sizeof(*ret);
+
+        memset(ret, 0, sizeof(*ret));
+        return bpf_obj_get_info_by_fd(fd, ret, &size) < 0 ? -errno : 0;
+}
+
+static bool is_attached(const struct bpf_link *link)
+{
+        struct bpf_link_info i;
+
+        if (!link || link_info(bpf_link__fd(link), &i) < 0)
+                return false;
+        /* detached by force, or its cgroup was removed */
+        return i.type != BPF_LINK_TYPE_CGROUP || i.cgroup.cgroup_id != 0;
+}
+
+static bool is_pinned(const struct watch *w, const struct bpf_link *link, const char *name)
+{
+        struct bpf_link_info ours, pinned;
+        char path[WATCH_PATH_MAX];
+
+        _cleanup_fd_ int fd = watch_pin_path(w->bpffs, name, path) < 0 ? -1 : bpf_obj_get(path);
+        return fd >= 0 && link_info(fd, &pinned) == 0 && link_info(bpf_link__fd(link), &ours) == 0 && pinned.id == ours.id;
 }
 
 static bool is_ours(const struct watch *w, const char *name)
@@ -81,6 +111,19 @@ static int restore_map_pins(const struct watch *w)
         return 0;
 }
 
+/* Only what is missing: a tracing program cannot be attached twice. */
+static int restore_link(const struct watch *w, struct bpf_program *p, struct bpf_link **link)
+{
+        if (!is_attached(*link)) {
+                struct bpf_link *fresh = attach_program(w, p);
+                if (!fresh)
+                        return -errno;
+                bpf_link__destroy(*link);
+                *link = fresh;
+        }
+        return is_pinned(w, *link, bpf_program__name(p)) ? 0 : pin_link(w, *link, bpf_program__name(p));
+}
+
 int watch_attach(struct watch *w)
 {
         struct bpf_program *p;
@@ -90,31 +133,16 @@ int watch_attach(struct watch *w)
         if (r < 0)
                 return r;
         bpf_object__for_each_program(p, w->bpf->obj) {
-                struct bpf_link **slot = &w->links[i++];
+                struct bpf_link **link = &w->links[i++];
 
-                if (!is_wanted(w, p))
-                        continue;
-                struct bpf_link *link = attach_program(w, p);
-                if (!link)
-                        return -errno;
-                r = pin_link(w, link, bpf_program__name(p));
-                if (r < 0) {
-                        bpf_link__destroy(link);
+                r = is_wanted(w, p) ? restore_link(w, p, link) : 0;
+                if (r < 0)
                         return r;
-                }
-                bpf_link__destroy(*slot);
-                *slot = link;
         }
         return remove_foreign_pins(w);
 }
 
-bool watch_has_pins(const char *bpffs)
-{
-        char path[WATCH_PATH_MAX];
-        return watch_pin_path(bpffs, "oc_active", path) == 0 && access(path, F_OK) == 0;
-}
-
-void watch_unpin(const char *bpffs)
+static void remove_pins(const char *bpffs)
 {
         DIR *d = opendir(bpffs);
 
@@ -127,28 +155,21 @@ void watch_unpin(const char *bpffs)
         rmdir(bpffs);
 }
 
-static int link_info(int fd, struct bpf_link_info *ret)
+void watch_detach(struct watch *w)
 {
-        uint32_t size = sizeof(*ret);
+        uint32_t zero = 0;
 
-        memset(ret, 0, sizeof(*ret));
-        return bpf_obj_get_info_by_fd(fd, ret, &size) < 0 ? -errno : 0;
+        bpf_map_delete_elem(bpf_map__fd(w->bpf->maps.oc_scope), &zero);
+        for (size_t i = 0; i < WATCH_PROGRAMS_MAX; i++)
+                if (w->links[i])
+                        bpf_link__detach(w->links[i]);
+        remove_pins(w->bpffs);
 }
 
-/* The pin holds our link, and the link still holds its cgroup. */
-static const char *link_problem(const struct watch *w, const struct bpf_program *p, const struct bpf_link *link)
+bool watch_has_pins(const char *bpffs)
 {
-        struct bpf_link_info ours, pinned;
         char path[WATCH_PATH_MAX];
-
-        if (!link || link_info(bpf_link__fd(link), &ours) < 0)
-                return "is not attached";
-        if (ours.type == BPF_LINK_TYPE_CGROUP && ours.cgroup.cgroup_id == 0)
-                return "was detached from its cgroup";
-        _cleanup_fd_ int fd = watch_pin_path(w->bpffs, bpf_program__name(p), path) < 0 ? -1 : bpf_obj_get(path);
-        if (fd < 0 || link_info(fd, &pinned) < 0)
-                return "has lost its pin";
-        return pinned.id == ours.id ? NULL : "has another program's pin";
+        return watch_pin_path(bpffs, "oc_active", path) == 0 && access(path, F_OK) == 0;
 }
 
 int watch_verify(struct watch *w, char *ret_what, size_t size)
@@ -159,10 +180,11 @@ int watch_verify(struct watch *w, char *ret_what, size_t size)
 
         bpf_object__for_each_program(p, w->bpf->obj) {
                 const struct bpf_link *link = w->links[i++];
-                const char *problem = is_wanted(w, p) ? link_problem(w, p, link) : NULL;
+                bool attached = is_attached(link);
 
-                if (problem) {
-                        snprintf(ret_what, size, "eBPF program %s %s", bpf_program__name(p), problem);
+                if (is_wanted(w, p) && (!attached || !is_pinned(w, link, bpf_program__name(p)))) {
+                        snprintf(ret_what, size, "eBPF program %s %s", bpf_program__name(p),
+                                 attached ? "has lost its pin" : "is not attached");
                         return -ESTALE;
                 }
         }

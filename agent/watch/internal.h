@@ -41,10 +41,10 @@ struct watch {
 int watch_cgroup_path(const struct watch_options *o, char *ret, size_t size);
 /* load.c: open, size, reuse pins, load; fills bpf, exec_path, exec_reason. */
 int watch_load(struct watch *w, const struct watch_options *o);
-/* The last line that libbpf wrote, "" none. */
+/* What libbpf complained about in the last attempt to load, "" nothing. */
 const char *watch_libbpf_error(void);
-/* attach.c: remove every pin and the folder. */
-void watch_unpin(const char *bpffs);
+/* attach.c: stop watching at once, remove every pin and the folder. */
+void watch_detach(struct watch *w);
 bool watch_has_pins(const char *bpffs);
 /* NAME in the folder of pins; -ENAMETOOLONG. */
 int watch_pin_path(const char *bpffs, const char *name, char ret[static WATCH_PATH_MAX]);

@@ -22,12 +22,13 @@ const char *watch_libbpf_error(void)
         return libbpf_error;
 }
 
-/* Keeps the last error line for a diagnostic; a refused probe is no news. */
+/* Keeps the first error line of an attempt, the one that names the program, for a diagnostic;
+ * a refused probe is no news. */
 static int on_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
         char line[WATCH_TEXT_MAX];
 
-        if (level != LIBBPF_WARN)
+        if (level != LIBBPF_WARN || libbpf_error[0])
                 return 0;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
@@ -91,6 +92,7 @@ static int load_once(struct watch *w, const struct watch_options *o, bool lsm, b
 {
         struct onchannel_bpf *bpf = onchannel_bpf__open();
 
+        libbpf_error[0] = 0;
         if (!bpf)
                 return -errno;
         bpf->rodata->oc_mark_mask = o->mark_mask;

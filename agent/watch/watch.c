@@ -47,10 +47,12 @@ static int open_ring(struct watch *w)
 
 static void describe_sensors(struct watch *w)
 {
-        bool lsm = w->exec_path == EXEC_PATH_LSM;
+        const char *rest = "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb";
 
-        snprintf(w->sensors, sizeof(w->sensors), "exec=%s dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb%s%s%s",
-                 lsm ? "lsm" : "signal", lsm ? "" : " (", w->exec_reason, lsm ? "" : ")");
+        if (w->exec_path == EXEC_PATH_LSM)
+                snprintf(w->sensors, sizeof(w->sensors), "exec=lsm %s", rest);
+        else
+                snprintf(w->sensors, sizeof(w->sensors), "exec=signal %s (%s)", rest, w->exec_reason);
 }
 
 static int start(struct watch *w, const struct watch_options *o)
@@ -97,14 +99,14 @@ struct watch *watch_free(struct watch *w, bool detach)
 {
         if (!w)
                 return NULL;
+        if (detach)
+                watch_detach(w);
         ring_buffer__free(w->ring);
         for (size_t i = 0; i < WATCH_PROGRAMS_MAX; i++)
                 bpf_link__destroy(w->links[i]);
         if (w->active)
                 munmap(w->active, (size_t)sysconf(_SC_PAGESIZE));
         onchannel_bpf__destroy(w->bpf);
-        if (detach && w->bpffs)
-                watch_unpin(w->bpffs);
         fd_close(&w->cgroup_fd);
         free(w->sequences);
         free(w->bpffs);

@@ -294,6 +294,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
         struct http_request *req = nghttp2_session_get_stream_user_data(session, stream);
         struct conn *c = userdata;
 
+        /* The rest of a refused body is taken and dropped for HTTP_STALL_MS: libcurl 7.88 loses the answer
+         * when the stream is reset instead (RFC 9113 8.1 allows either). */
         if (!req || req->answered)
                 return 0;
         if (size > req->route->body_max - req->body.size) {
@@ -327,20 +329,6 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         return 0;
 }
 
-/* RFC 9113 8.1: an answer sent before the whole request ends with RST_STREAM(NO_ERROR). */
-static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *userdata)
-{
-        struct http_request *req;
-
-        if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
-            !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
-                return 0;
-        req = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-        if (req && !req->received)
-                nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
-        return 0;
-}
-
 static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t error, void *userdata)
 {
         struct http_request *req = nghttp2_session_get_stream_user_data(session, stream);
@@ -358,7 +346,6 @@ static int session_new(struct conn *c, nghttp2_session_callbacks *callbacks, ngh
         nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
-        nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
         nghttp2_option_set_no_closed_streams(option, 1);
         nghttp2_option_set_max_outbound_ack(option, ACKS_MAX);

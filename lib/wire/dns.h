@@ -14,24 +14,31 @@ struct dns_walk {
         __u32 size; /* of the name, once its root was seen */
 };
 
-/* Turns byte i of the name on the wire into text: a length becomes a dot. */
+/* RFC 1035 4.1.4: nothing stands before the first question that a pointer could point to. */
+static inline int dns_is_length(__u8 c)
+{
+        return c > 0 && c <= DNS_LABEL_MAX;
+}
+
+/* Turns a byte of the name on the wire, not its first, into text: a length becomes a dot. */
 static long dns_step(__u32 i, struct dns_walk *w)
 {
-        if (i >= DNS_NAME_WIRE_MAX)
+        __u32 at = i + 1;
+
+        if (at >= DNS_NAME_WIRE_MAX)
                 return 1;
-        __u8 c = (__u8)w->name->text[i];
+        __u8 c = (__u8)w->name->text[at];
         if (w->left == 0) {
-                /* RFC 1035 4.1.4: nothing stands before the first question to point to */
-                if (c == 0 || c > DNS_LABEL_MAX) {
-                        w->size = c == 0 ? i : 0;
+                if (c == 0)
+                        w->size = at;
+                if (!dns_is_length(c))
                         return 1;
-                }
                 w->left = c;
-                w->name->text[i] = '.';
+                w->name->text[at] = '.';
         } else {
                 w->left--;
                 if (c == '.')
-                        w->name->text[i] = DNS_DOT_IN_LABEL;
+                        w->name->text[at] = DNS_DOT_IN_LABEL;
         }
         return 0;
 }
@@ -48,13 +55,14 @@ static inline enum wire_result dns_query_name(wire_packet *p, __u32 pos, __u32 e
         if (header[2] & 0x80 || (header[4] == 0 && header[5] == 0))
                 return WIRE_NONE;
         pos += DNS_HEADER_SIZE;
-        __u32 size = end - pos;
-        if (size > DNS_NAME_WIRE_MAX)
-                size = DNS_NAME_WIRE_MAX;
-        if (size == 0 || wire_load(p, pos, ret->text, size) < 0)
+        if (wire_load_some(p, pos, ret->text, end - pos, DNS_NAME_WIRE_MAX) < 0)
                 return WIRE_CUT;
+        w.left = (__u8)ret->text[0];
+        if (!dns_is_length(ret->text[0]))
+                return WIRE_NONE;
+        ret->text[0] = '.';
         wire_loop(DNS_NAME_WIRE_MAX, dns_step, &w);
-        if (w.size >= size)
+        if (w.size >= end - pos)
                 return WIRE_CUT;
         ret->size = w.size;
         return w.size ? WIRE_FOUND : WIRE_NONE;

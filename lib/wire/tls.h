@@ -32,10 +32,12 @@ static inline enum wire_result tls_host_name(struct tls_walk *w, __u32 pos)
         __u32 size = tls_u16(h + 3);
         if (h[2] != 0 || size == 0 || size > TLS_SNI_MAX)
                 return WIRE_NONE;
-        if (pos + sizeof(h) + size > w->limit || wire_load(w->packet, pos + sizeof(h), w->name->text + 1, size) < 0)
+        pos += sizeof(h);
+        if (pos + size > w->limit || wire_load_some(w->packet, pos, w->name->text + 1, size, TLS_SNI_MAX) < 0)
                 return WIRE_CUT;
         w->name->text[0] = '.';
-        w->name->size = size + (w->name->text[size] != '.');
+        wire_forget(size);
+        w->name->size = size + (w->name->text[size % WIRE_NAME_SIZE] != '.');
         return WIRE_FOUND;
 }
 

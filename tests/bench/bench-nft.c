@@ -10,7 +10,7 @@
 
 #define N_CHANNELS 200
 #define N_PREFIXES 10000
-#define ROUNDS 21
+#define ROUNDS     21
 
 static struct rule_channel channels[N_CHANNELS + 1];
 static struct rule_entry entries[N_PREFIXES + 1];
@@ -19,7 +19,7 @@ static char ids[N_CHANNELS + 1][8];
 /* One in ten is a hole in another channel's, one in five IPv6. */
 static struct prefix make_prefix(unsigned i)
 {
-        struct prefix p = { .family = AF_INET, .length = 24, .address = { 11, (uint8_t)(i >> 7), (uint8_t)(i << 1) } };
+        struct prefix p = {.family = AF_INET, .length = 24, .address = {11, (uint8_t)(i >> 7), (uint8_t)(i << 1)}};
 
         if (i % 10 == 1) {
                 p.address[2] = (uint8_t)((i - 1) << 1);
@@ -27,7 +27,7 @@ static struct prefix make_prefix(unsigned i)
                 p.length = 26;
         }
         if (i % 5 == 3)
-                p = (struct prefix){ AF_INET6, 48, { 0x20, 0x01, 0x0d, 0xb8, (uint8_t)(i >> 7), (uint8_t)(i << 1) } };
+                p = (struct prefix){AF_INET6, 48, {0x20, 0x01, 0x0d, 0xb8, (uint8_t)(i >> 7), (uint8_t)(i << 1)}};
         return p;
 }
 
@@ -35,18 +35,22 @@ static struct ruleset make_ruleset(void)
 {
         for (unsigned c = 1; c <= N_CHANNELS; c++) {
                 snprintf(ids[c], sizeof(ids[c]), "c%03u", c);
-                channels[c] = (struct rule_channel){ .id = ids[c], .verdict = VERDICT_BLOCK };
+                channels[c] = (struct rule_channel){.id = ids[c], .verdict = VERDICT_BLOCK};
         }
         for (unsigned i = 1; i <= N_PREFIXES; i++)
-                entries[i] = (struct rule_entry){ .kind = ENTRY_PREFIX, .channel = (uint16_t)(1 + i * 7 % N_CHANNELS),
-                                                  .prefix = make_prefix(i) };
-        return (struct ruleset){ .channels = channels, .n_channels = N_CHANNELS + 1, .entries = entries,
-                                 .n_entries = N_PREFIXES + 1, .mode = POLICY_MODE_ENFORCE };
+                entries[i] = (struct rule_entry){.kind = ENTRY_PREFIX,
+                                                 .channel = (uint16_t)(1 + i * 7 % N_CHANNELS),
+                                                 .prefix = make_prefix(i)};
+        return (struct ruleset){.channels = channels,
+                                .n_channels = N_CHANNELS + 1,
+                                .entries = entries,
+                                .n_entries = N_PREFIXES + 1,
+                                .mode = POLICY_MODE_ENFORCE};
 }
 
 int main(void)
 {
-        const struct nft_options options = { .table = "onchannel", .mark_mask = 0x3ff00000 };
+        const struct nft_options options = {.table = "onchannel", .mark_mask = 0x3ff00000};
         const struct ruleset rules = make_ruleset();
         double encode[ROUNDS], apply[ROUNDS], hash[ROUNDS];
         struct nft *n = NULL;

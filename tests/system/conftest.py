@@ -25,9 +25,9 @@ def pytest_runtest_makereport(item, call):
     """A failed test shows what the programs said."""
     report = (yield).get_result()
     if report.failed:
-        for value in list(item.funcargs.values()):
-            base = getattr(getattr(value, "internet", value), "base", None)
-            for log in pathlib.Path(base).glob("*.log") if isinstance(base, str) else ():
+        bases = {getattr(getattr(value, "internet", value), "base", None) for value in item.funcargs.values()}
+        for base in bases - {None}:
+            for log in pathlib.Path(base).glob("*.log"):
                 report.sections.append((log.name, log.read_text(errors="replace")[-4000:]))
 
 

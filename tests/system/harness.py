@@ -90,7 +90,7 @@ class Collector:
                         "--admin", "admin").stdout
         self.password = next(line.split()[-1] for line in text.splitlines() if ADMIN_PASSWORD_LABEL in line.lower())
         self.ca = pathlib.Path(internet.base) / "collector-ca.pem"
-        shutil.copy(self.dir / "ca.pem", self.ca)
+        shutil.copy(self.dir / "server-ca.pem", self.ca)
         self.ca.chmod(0o644)
         self.process = self.cookies = None
         self.start()

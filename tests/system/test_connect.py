@@ -25,7 +25,7 @@ def test_exclusive_prefix(blocking, employee, address, port):
     assert_refused(employee.python(CONNECT, address, port))
     row, = blocking.violations(employee)
     assert_row(row, channel="telegram", channel_name="Telegram", tier="address", layer="connect", verdict="block",
-               user=employee.name, uid=employee.uid, program="/usr/bin/python3.11", policy_serial=blocking.serial, remote=address,
+               user=employee.name, uid=employee.uid, program="/usr/bin/python3", policy_serial=blocking.serial, remote=address,
                port=int(port), **{"class": "use"})
     assert row["entry"].startswith("prefix ")
     assert not blocking.internet.seen("tcp", since=start, address=address)

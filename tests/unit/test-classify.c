@@ -14,12 +14,11 @@
 #include <sys/wait.h>
 #include <cmocka.h>
 #include "agent/classify/classify.h"
-#include "agent/classify/host.h"
 #include "agent/classify/proc.h"
 #include "base/io.h"
 #include "base/text.h"
 
-#define PWA "abcdefghijklmnopabcdefghijklmnop"
+#define PWA   "abcdefghijklmnopabcdefghijklmnop"
 #define CHILD "ONCHANNEL_TEST_CHILD"
 
 static const char catalogue_text[] =
@@ -34,9 +33,9 @@ static char folder[] = "/tmp/oc-classify-XXXXXX";
 
 static int setup(void **state)
 {
-        const struct catalogue_source source = { "chat.ini", catalogue_text, sizeof(catalogue_text) - 1 };
+        const struct catalogue_source source = {"chat.ini", catalogue_text, sizeof(catalogue_text) - 1};
         _cleanup_catalogue_ struct catalogue *c = NULL;
-        struct rules_input in = { .device = "test" };
+        struct rules_input in = {.device = "test"};
         struct diag d = {};
         int r;
 
@@ -56,176 +55,6 @@ static int teardown(void **state)
         rules = ruleset_free(rules);
         return system(command);
 }
-
-/* ---- pure functions ---- */
-
-static void test_cgroup(void **state)
-{
-        char flatpak[256], snap[256], id[300], path[400];
-        static const struct {
-                const char *path;
-                const char *flatpak;
-                const char *snap;
-        } cases[] = {
-                { "", "", "" },
-                { "/", "", "" },
-                { "/user.slice/user-1000.slice/user@1000.service/app.slice/app-flatpak-org.telegram.desktop-1234.scope",
-                  "org.telegram.desktop", "" },
-                { "app-flatpak-org.telegram.desktop-1.scope", "org.telegram.desktop", "" },
-                { "/app-flatpak-org.example.my-chat-77.scope", "org.example.my-chat", "" },
-                { "/app-flatpak-org.example.my\\x2dchat-77.scope", "org.example.my-chat", "" },
-                { "/app-flatpak-org.example.Chat-77.scope/app-flatpak-org.innocent.App-1.scope", "org.example.Chat", "" },
-                { "/app-flatpak-org.example.Chat-77.scope/snap.innocent.app-1.scope", "org.example.Chat", "" },
-                { "/snap.telegram-desktop.telegram-desktop-5f0f7a1c-0000-4000-8000-000000000000.scope", "",
-                  "telegram-desktop" },
-                { "/snap.telegram-desktop.telegram-desktop.5f0f7a1c-0000-4000-8000-000000000000.scope", "",
-                  "telegram-desktop" },
-                { "/snap.signal-desktop_work.signal-desktop-1.scope", "", "signal-desktop" },
-                { "/snap.chat+driver.hook.install-1.scope", "", "chat" },
-                { "/snap.chat.daemon.service", "", "chat" },
-                /* what is no such unit */
-                { "/app-flatpak-org.telegram.desktop.scope", "", "" },
-                { "/app-flatpak-org.telegram.desktop-.scope", "", "" },
-                { "/app-flatpak-org.telegram.desktop-12a.scope", "", "" },
-                { "/app-flatpak-org.telegram.desktop-12.slice", "", "" },
-                { "/app-flatpak--12.scope", "", "" },
-                { "/app-flatpak-12.scope", "", "" },
-                { "/app-flatpak-.scope", "", "" },
-                { "/app-flatpak-", "", "" },
-                { "/my-app-flatpak-org.telegram.desktop-1.scope", "", "" },
-                { "/app-gnome-org.telegram.desktop-1.scope", "", "" },
-                { "/app-flatpak-org.a\nb-1.scope", "", "" },
-                { "/app-flatpak-org.a\\x0ab-1.scope", "", "" },
-                { "/app-flatpak-org.a\\x00b-1.scope", "", "" },
-                { "/app-flatpak-org.a\\x2-1.scope", "", "" },
-                { "/app-flatpak-org.a\\xzz-1.scope", "", "" },
-                { "/app-flatpak-org.a\\-1.scope", "", "" },
-                { "/app-flatpak-org.\xc3\xa4-1.scope", "", "" },
-                { "/app-flatpak-org.a b-1.scope", "", "" },
-                { "/snap.", "", "" },
-                { "/snap..scope", "", "" },
-                { "/snap.chat", "", "" },
-                { "/snap.Chat.app.scope", "", "" },
-                { "/snap.chat_", "", "" },
-                { "/snapd.service", "", "" },
-                { "/system.slice/snap-core22-1.mount", "", "" },
-                { "////", "", "" },
-        };
-
-        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                memset(flatpak, 'x', sizeof(flatpak));
-                memset(snap, 'x', sizeof(snap));
-                classify_cgroup(cases[i].path, flatpak, snap);
-                if (strcmp(flatpak, cases[i].flatpak) != 0 || strcmp(snap, cases[i].snap) != 0)
-                        print_error("%s\n", cases[i].path);
-                assert_string_equal(flatpak, cases[i].flatpak);
-                assert_string_equal(snap, cases[i].snap);
-        }
-        for (size_t size = 255; size <= 256; size++) { /* the longest id, and one more */
-                memset(id, 'a', size);
-                id[size] = '\0';
-                snprintf(path, sizeof(path), "/app-flatpak-%s-1.scope", id);
-                classify_cgroup(path, flatpak, snap);
-                assert_string_equal(flatpak, size == 255 ? id : "");
-                snprintf(path, sizeof(path), "/snap.%s.a.scope", id);
-                classify_cgroup(path, flatpak, snap);
-                assert_string_equal(snap, size == 255 ? id : "");
-        }
-}
-
-static void test_host(void **state)
-{
-        static const struct {
-                const char *path;
-                enum host host;
-        } cases[] = {
-                { "/usr/bin/python3.11", HOST_INTERPRETER },
-                { "python", HOST_INTERPRETER },
-                { "/opt/google/chrome/chrome", HOST_BROWSER },
-                { "/usr/bin/google-chrome-stable", HOST_BROWSER },
-                { "/usr/lib/chromium/chromium", HOST_BROWSER },
-                { "/usr/lib/firefox-esr/firefox-esr", HOST_BROWSER },
-                { "/usr/lib/electron22/electron", HOST_BROWSER },
-                { "/usr/bin/dash", HOST_INTERPRETER },
-                { "/usr/bin/sh", HOST_INTERPRETER },
-                { "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", HOST_LOADER },
-                { "/lib/ld-musl-x86_64.so.1", HOST_LOADER },
-                { "/usr/lib/wine/wine64-preloader", HOST_WINE },
-                { "/usr/bin/grep", HOST_NONE },
-                { "/usr/bin/shuf", HOST_NONE },
-                { "/usr/bin/javascript", HOST_NONE },
-                { "/usr/bin/chromedriver", HOST_NONE },
-                { "/usr/bin/ldd", HOST_NONE },
-                { "/chrome/x", HOST_NONE },
-                { "/usr/bin/", HOST_NONE },
-                { "", HOST_NONE },
-        };
-
-        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
-                assert_int_equal(host_of(cases[i].path), cases[i].host);
-}
-
-static void test_script(void **state)
-{
-        static const struct {
-                enum host host;
-                const char *argv[8];
-                const char *script;
-        } cases[] = {
-                { HOST_INTERPRETER, { "python3", "/usr/bin/gajim", "-v" }, "/usr/bin/gajim" },
-                { HOST_INTERPRETER, { "python3", "-u", "-B", "x.py" }, "x.py" },
-                { HOST_INTERPRETER, { "python3", "-m", "gajim" }, "gajim" },
-                { HOST_INTERPRETER, { "java", "-Xmx1g", "-jar", "chat.jar" }, "chat.jar" },
-                { HOST_INTERPRETER, { "sh", "--", "chat" }, "chat" },
-                { HOST_INTERPRETER, { "sh", "-c", "chat" }, NULL },
-                { HOST_INTERPRETER, { "perl", "-e", "chat" }, NULL },
-                { HOST_INTERPRETER, { "python3", "backup.py", "chat" }, "backup.py" },
-                { HOST_INTERPRETER, { "python3" }, NULL },
-                { HOST_INTERPRETER, { "python3", "-m" }, NULL },
-                { HOST_INTERPRETER, { NULL }, NULL },
-                { HOST_LOADER, { "ld.so", "/usr/bin/chat" }, "/usr/bin/chat" },
-                { HOST_LOADER, { "ld.so", "--library-path", "/lib", "--inhibit-cache", "/usr/bin/chat" }, "/usr/bin/chat" },
-                { HOST_LOADER, { "ld.so", "--preload" }, NULL },
-                { HOST_WINE, { "wine", "C:\\CHAT.exe" }, "C:\\CHAT.exe" },
-                { HOST_BROWSER, { "chrome", "x" }, NULL },
-                { HOST_NONE, { "cat", "x" }, NULL },
-        };
-
-        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                const char *script = host_script(cases[i].host, cases[i].argv);
-
-                if (cases[i].script)
-                        assert_string_equal(script, cases[i].script);
-                else
-                        assert_null(script);
-        }
-}
-
-static void test_join(void **state)
-{
-        static const struct {
-                const char *cwd;
-                const char *path;
-                const char *result;
-        } cases[] = {
-                { "/home/u", "chat", "/home/u/chat" },   { "/home/u", "./chat", "/home/u/chat" },
-                { "/home/u", "../chat", "/home/chat" },  { "/home/u", "/opt//chat", "/opt/chat" },
-                { "/", "chat", "/chat" },                { "/a", "../../../chat", "/chat" },
-                { "/a", "..", "/" },                     { "/a/b", "c/../../d/.", "/a/d" },
-                { "/a", "..chat/...", "/a/..chat/..." }, { "/home/u", "1234567890123456789012", NULL },
-        };
-        char buf[24];
-
-        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                bool fits = path_join(cases[i].cwd, cases[i].path, buf, sizeof(buf));
-
-                assert_int_equal(fits, cases[i].result != NULL);
-                if (fits)
-                        assert_string_equal(buf, cases[i].result);
-        }
-}
-
-/* ---- running programs ---- */
 
 static const char *in_folder(const char *name)
 {
@@ -266,7 +95,7 @@ static uint64_t now_ns(void)
 /* Start `file` (in the folder, or a descriptor when it is NULL) and wait until it runs. */
 static struct child start(const char *file, int fd, const char *const *argv)
 {
-        struct child c = { .stop = -1 };
+        struct child c = {.stop = -1};
         int stop[2], started[2];
         char byte;
 
@@ -289,7 +118,7 @@ static struct child start(const char *file, int fd, const char *const *argv)
         assert_int_equal(read(started[0], &byte, 1), 0); /* the exec closed it */
         close(started[0]);
         c.stop = stop[1];
-        c.fact = (struct fact){ .layer = LAYER_EXEC, .tgid = (uint32_t)c.pid, .boottime_ns = now_ns() };
+        c.fact = (struct fact){.layer = LAYER_EXEC, .tgid = (uint32_t)c.pid, .boottime_ns = now_ns()};
         if (file)
                 snprintf(c.fact.path, sizeof(c.fact.path), "%s", file);
         return c;
@@ -312,67 +141,72 @@ static struct classification classify(struct child *c)
         return k;
 }
 
+static const struct {
+        const char *exe; /* copy of this test */
+        const char *script; /* starts with #! exe, or NULL */
+        const char *argv[6];
+        const char *value; /* of the entry, NULL innocent */
+        bool look_at_argv;
+        const char *path; /* of the fact, below the folder */
+} programs[] = {
+        {"chat-desktop", NULL, {"x"}, "chat-desktop", false, "chat-desktop"},
+        {"cat", NULL, {"chat-desktop"}, NULL, false, "cat"},
+        {"cat", NULL, {"cat", "chat-desktop"}, NULL, false, "cat"},
+        {"grep", NULL, {"grep", "--app=https://web.chat.example/"}, NULL, false, "grep"},
+        {"chat-desktop-helper", NULL, {"x"}, NULL, false, "chat-desktop-helper"},
+        {"chromium", NULL, {"x"}, NULL, true, "chromium"},
+        {"chromium",
+         NULL,
+         {"x", "-a", "--app=https://web.chat.example/x"},
+         "--app=https://web.chat.example*",
+         true,
+         "chromium"},
+        {"chromium", NULL, {"x", "--app=https://example.org/?https://web.chat.example/"}, NULL, true, "chromium"},
+        {"chrome", NULL, {"x", "--app-id=" PWA}, PWA, true, "chrome"},
+        {"python3.11", "chat-desktop.py", {"x"}, NULL, true, "python3.11"},
+        {"python3.11", "bin/chat-desktop", {"x"}, "chat-desktop", true, "bin/chat-desktop"},
+        {"python3.11", NULL, {"x", "bin/../bin/chat-desktop"}, "chat-desktop", true, "bin/chat-desktop"},
+        {"python3.11", NULL, {"x", "lib/chat/main.py"}, "/*/*/lib/chat/main.py", true, "lib/chat/main.py"},
+        {"python3.11", NULL, {"x", "-m", "deleted-chat"}, "deleted-chat", true, "python3.11"},
+        {"python3.11", NULL, {"x", "other.py", "chat-desktop"}, NULL, true, "python3.11"},
+        {"wine64", NULL, {"x", "C:\\Program Files\\CHAT.exe"}, "CHAT.exe", true, "wine64"},
+        {"ld-linux.so.2", NULL, {"x", "--argv0", "y", "bin/chat-desktop"}, "chat-desktop", true, "bin/chat-desktop"},
+};
+
 static void test_programs(void **state)
 {
-        static const struct {
-                const char *exe; /* copy of this test */
-                const char *script; /* starts with #! exe, or NULL */
-                const char *argv[6];
-                const char *value; /* of the entry, NULL innocent */
-                bool look_at_argv;
-                const char *path; /* of the fact, below the folder */
-        } cases[] = {
-                { "chat-desktop", NULL, { "x" }, "chat-desktop", false, "chat-desktop" },
-                { "cat", NULL, { "chat-desktop" }, NULL, false, "cat" },
-                { "cat", NULL, { "cat", "chat-desktop" }, NULL, false, "cat" },
-                { "grep", NULL, { "grep", "--app=https://web.chat.example/" }, NULL, false, "grep" },
-                { "chat-desktop-helper", NULL, { "x" }, NULL, false, "chat-desktop-helper" },
-                { "chromium", NULL, { "x" }, NULL, true, "chromium" },
-                { "chromium", NULL, { "x", "-a", "--app=https://web.chat.example/x" }, "--app=https://web.chat.example*",
-                  true, "chromium" },
-                { "chromium", NULL, { "x", "--app=https://example.org/?https://web.chat.example/" }, NULL, true, "chromium" },
-                { "chrome", NULL, { "x", "--app-id=" PWA }, PWA, true, "chrome" },
-                { "python3.11", "chat-desktop.py", { "x" }, NULL, true, "python3.11" },
-                { "python3.11", "bin/chat-desktop", { "x" }, "chat-desktop", true, "bin/chat-desktop" },
-                { "python3.11", NULL, { "x", "bin/../bin/chat-desktop" }, "chat-desktop", true, "bin/chat-desktop" },
-                { "python3.11", NULL, { "x", "lib/chat/main.py" }, "/*/*/lib/chat/main.py", true, "lib/chat/main.py" },
-                { "python3.11", NULL, { "x", "-m", "deleted-chat" }, "deleted-chat", true, "python3.11" },
-                { "python3.11", NULL, { "x", "other.py", "chat-desktop" }, NULL, true, "python3.11" },
-                { "wine64", NULL, { "x", "C:\\Program Files\\CHAT.exe" }, "CHAT.exe", true, "wine64" },
-                { "ld-linux.so.2", NULL, { "x", "--argv0", "y", "bin/chat-desktop" }, "chat-desktop", true,
-                  "bin/chat-desktop" },
-        };
-
         assert_int_equal(dir_make(in_folder("bin"), 0755), 0);
         assert_int_equal(dir_make(in_folder("lib/chat"), 0755), 0);
         assert_int_equal(file_write_atomic(in_folder("lib/chat/main.py"), "", 0, 0644), 0);
-        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                _cleanup_free_ char *shebang = format_new("#!%s/%s\n", folder, cases[i].exe);
-                const char *file = cases[i].script ? cases[i].script : cases[i].exe;
+        for (size_t i = 0; i < ELEMENTSOF(programs); i++) {
+                _cleanup_free_ char *shebang = format_new("#!%s/%s\n", folder, programs[i].exe);
+                const char *file = programs[i].script ? programs[i].script : programs[i].exe;
                 struct classification k;
                 struct child c;
 
-                copy_self(cases[i].exe);
-                if (cases[i].script)
+                copy_self(programs[i].exe);
+                if (programs[i].script)
                         assert_int_equal(file_write_atomic(in_folder(file), shebang, strlen(shebang), 0755), 0);
-                c = start(file, -1, cases[i].argv);
+                c = start(file, -1, programs[i].argv);
                 k = classify(&c);
-                if (strcmp(c.fact.path, in_folder(cases[i].path)) != 0 || (k.entry != 0) != (cases[i].value != NULL))
+                if (strcmp(c.fact.path, in_folder(programs[i].path)) != 0 ||
+                    (k.entry != 0) != (programs[i].value != NULL))
                         print_error("case %zu: %s, entry %u\n", i, c.fact.path, k.entry);
                 assert_false(k.gone);
-                assert_int_equal(k.look_at_argv, cases[i].look_at_argv);
-                assert_int_equal(k.channel, cases[i].value ? 1 : 0);
-                if (cases[i].value)
-                        assert_string_equal(rules->entries[k.entry].value, cases[i].value);
-                assert_string_equal(c.fact.path, in_folder(cases[i].path));
+                assert_int_equal(k.look_at_argv, programs[i].look_at_argv);
+                assert_int_equal(k.channel, programs[i].value ? 1 : 0);
+                if (programs[i].value)
+                        assert_string_equal(rules->entries[k.entry].value, programs[i].value);
+                assert_string_equal(c.fact.path, in_folder(programs[i].path));
                 stop(&c);
         }
 }
 
 static void test_links(void **state)
 {
-        static const char *const argv[] = { "x", NULL };
-        _cleanup_fd_ int memfd = memfd_create("chat-desktop", MFD_CLOEXEC), self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+        static const char *const argv[] = {"x", NULL};
+        _cleanup_fd_ int memfd = memfd_create("chat-desktop", MFD_CLOEXEC),
+                         self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
         struct classification k;
         struct child c;
         struct stat st;
@@ -424,7 +258,7 @@ static void test_links(void **state)
 /* Nothing is said of a process that took another's number or runs something else by now. */
 static void test_gone(void **state)
 {
-        static const char *const argv[] = { "x", NULL };
+        static const char *const argv[] = {"x", NULL};
         struct fact original;
         struct stat st;
         struct child c;
@@ -474,7 +308,7 @@ static void test_gone(void **state)
 /* The folder of version 2's hierarchy, or NULL. */
 static const char *cgroup_mount(void)
 {
-        static const char *const folders[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+        static const char *const folders[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
 
         for (size_t i = 0; i < ELEMENTSOF(folders); i++) {
                 _cleanup_free_ char *file = format_new("%s/cgroup.procs", folders[i]);
@@ -491,11 +325,11 @@ static void test_application_id(void **state)
                 const char *unit;
                 const char *value;
         } cases[] = {
-                { "app-flatpak-org.example.Chat-4711.scope", "org.example.Chat" },
-                { "snap.chat-desktop.app-4711.scope", "chat-desktop" },
-                { "app-flatpak-org.example.Other-4711.scope", NULL },
+                {"app-flatpak-org.example.Chat-4711.scope", "org.example.Chat"},
+                {"snap.chat-desktop.app-4711.scope", "chat-desktop"},
+                {"app-flatpak-org.example.Other-4711.scope", NULL},
         };
-        static const char *const argv[] = { "x", NULL };
+        static const char *const argv[] = {"x", NULL};
         const char *mount = cgroup_mount();
 
         if (!mount) {
@@ -569,10 +403,8 @@ static void test_cmdline(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_cgroup),   cmocka_unit_test(test_host),    cmocka_unit_test(test_script),
-                cmocka_unit_test(test_join),     cmocka_unit_test(test_programs), cmocka_unit_test(test_links),
-                cmocka_unit_test(test_gone),     cmocka_unit_test(test_application_id),
-                cmocka_unit_test(test_cmdline),
+                cmocka_unit_test(test_programs),       cmocka_unit_test(test_links),   cmocka_unit_test(test_gone),
+                cmocka_unit_test(test_application_id), cmocka_unit_test(test_cmdline),
         };
         char byte;
 

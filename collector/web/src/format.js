@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // Times are shown in the reader's zone with the zone named, and in UTC in the title.
-const absolute = new Intl.DateTimeFormat(undefined,
+// The Swedish form is ISO 8601's: no reader takes the month for the day.
+const absolute = new Intl.DateTimeFormat('sv-SE',
   { year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' });
 

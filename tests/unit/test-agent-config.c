@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "agent/config.h"
+#include "base/cleanup.h"
+
+static void test_defaults(void **state)
+{
+        _cleanup_config_ struct config *c = NULL;
+
+        assert_int_equal(config_parse("", 0, "agent.ini", &c, NULL), 0);
+        assert_string_equal(c->state, "/var/lib/onchannel");
+        assert_string_equal(c->runtime, "/run/onchannel");
+        assert_string_equal(c->keys, "/etc/onchannel/keys");
+        assert_string_equal(c->catalogue, "/usr/share/onchannel/catalogue.ini");
+        assert_string_equal(c->bpffs, "/sys/fs/bpf/onchannel");
+        assert_null(c->cgroup);
+        assert_string_equal(c->table, "onchannel");
+        assert_string_equal(c->uplink_group, "onchannel");
+        assert_int_equal(c->mark_mask, 0x3ff00000);
+        assert_int_equal(c->heartbeat, 300);
+        assert_null(c->collector_url);
+        assert_true(*c->device);
+        assert_int_equal(c->n_protect, 0);
+}
+
+static void test_values(void **state)
+{
+        static const char text[] = "[agent]\n"
+                                   "device    = ws-0301  ; a comment\n"
+                                   "state     = /s\n"
+                                   "cgroup    = /sys/fs/cgroup/x\n"
+                                   "mark_mask = 0x000fff00\n"
+                                   "heartbeat = 5\n"
+                                   "[collector]\n"
+                                   "url = https://Collector.Example:8443/\n"
+                                   "[protect]\n"
+                                   "name   = VPN.example.\n"
+                                   "prefix = 192.0.2.0/24\n";
+        _cleanup_config_ struct config *c = NULL;
+
+        assert_int_equal(config_parse(text, strlen(text), "agent.ini", &c, NULL), 0);
+        assert_string_equal(c->device, "ws-0301");
+        assert_string_equal(c->state, "/s");
+        assert_string_equal(c->cgroup, "/sys/fs/cgroup/x");
+        assert_int_equal(c->mark_mask, 0x000fff00);
+        assert_int_equal(c->heartbeat, 5);
+        assert_int_equal(c->n_protect, 3);
+        assert_string_equal(c->protect[0].name, "vpn.example");
+        assert_string_equal(c->protect[0].why, "agent.ini:10: [protect] name");
+        assert_null(c->protect[1].name);
+        assert_int_equal(c->protect[1].prefix.length, 24);
+        assert_string_equal(c->protect[2].name, "collector.example");
+        assert_string_equal(c->protect[2].why, "agent.ini:8: [collector] url");
+}
+
+static void test_refused(void **state)
+{
+        static const struct {
+                const char *text;
+                int r;
+                unsigned line;
+                const char *says;
+        } table[] = {
+                {"[agent]\nstat = /x\n", -EBADMSG, 2, "unknown key 'stat' in [agent]"},
+                {"\n[agents]\n", -EBADMSG, 2, "unknown section [agents]"},
+                {"state = /x\n", -EBADMSG, 1, "unknown key"},
+                {"[agent]\nstate = x\n", -EBADMSG, 2, "not an absolute path"},
+                {"[agent]\nstate = /x\nstate = /y\n", -ENOTUNIQ, 3, "given twice"},
+                {"[agent]\ntable =\n", -EBADMSG, 2, "empty"},
+                {"[agent]\ntable = a b\n", -EBADMSG, 2, "only letters"},
+                {"[agent]\nmark_mask = 0x1ff00000\n", -ERANGE, 2, "ten or more bits"},
+                {"[agent]\nmark_mask = 0x3fe00001\n", -ERANGE, 2, "ten or more bits"},
+                {"[agent]\nmark_mask = 0x3ff0000000\n", -ERANGE, 2, "ten or more bits"},
+                {"[agent]\nmark_mask = -1\n", -ERANGE, 2, "ten or more bits"},
+                {"[agent]\nheartbeat = 0\n", -ERANGE, 2, "from 1 to"},
+                {"[agent]\nheartbeat = 86401\n", -ERANGE, 2, "from 1 to"},
+                {"[collector]\nurl = http://x\n", -EBADMSG, 2, "https://"},
+                {"[collector]\nurl = https://u@x\n", -EBADMSG, 2, "https://"},
+                {"[collector]\nurl = https://[::1\n", -EBADMSG, 2, "https://"},
+                {"[protect]\nname = a b\n", -EBADMSG, 2, "no domain name"},
+                {"[protect]\nprefix = 192.0.2.1/24\n", -EBADMSG, 2, "no address prefix"},
+                {"[protect]\nhost = a\n", -EBADMSG, 2, "unknown key"},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                struct config *c = NULL;
+                struct diag d = {0};
+
+                print_message("%s", table[i].text);
+                assert_int_equal(config_parse(table[i].text, strlen(table[i].text), "agent.ini", &c, &d), table[i].r);
+                assert_null(c);
+                assert_int_equal(d.line, table[i].line);
+                assert_string_equal(d.file, "agent.ini");
+                assert_non_null(strstr(d.text, table[i].says));
+        }
+}
+
+static void test_url_host(void **state)
+{
+        static const struct {
+                const char *url, *host;
+        } table[] = {
+                {"https://a.example", "a.example"},
+                {"https://a.example:1/x", "a.example"},
+                {"https://192.0.2.1:8443", "192.0.2.1"},
+                {"https://[2001:db8::1]:8443", "2001:db8::1"},
+                {"https://[::1]", "::1"},
+                {"https://", NULL},
+                {"https://:1", NULL},
+                {"https://[::1]x", NULL},
+                {"ftp://a", NULL},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                _cleanup_free_ char *host = NULL;
+
+                assert_int_equal(config_url_host(table[i].url, &host), table[i].host ? 0 : -EINVAL);
+                if (table[i].host)
+                        assert_string_equal(host, table[i].host);
+        }
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_defaults),
+                cmocka_unit_test(test_values),
+                cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_url_host),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

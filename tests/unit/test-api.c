@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The calls of onchannel-protocol(7) and of the page against a real server over TLS. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include "collector-client.h"
+#include "collector-server.h"
+#include "collector/api/api.h"
+#include "collector/api/bundle.h"
+
+#define PASSWORD "correct horse"
+#define T0       1700000000000ull
+
+static struct test_server server;
+static char database[64], bundle[64];
+static CURL *curl;
+static struct store *child_store;
+static struct api *child_api;
+
+/* ---- the server ---- */
+
+static void open_listeners(struct test_server *s)
+{
+        static struct http_config agents, page;
+
+        DEMAND(store_sqlite_open(database, &child_store, NULL) == 0);
+        DEMAND(api_new(&(struct api_options){s->loop, child_store, bundle, s->device_ca, s->device_ca_key,
+                                             s->server_ca},
+                       &child_api, NULL) == 0);
+        api_agents_config(child_api, &agents);
+        api_page_config(child_api, &page);
+        test_server_listen(s, 0, &agents, true);
+        test_server_listen(s, 1, &page, false);
+        api_set_agents_server(child_api, s->servers[0]);
+}
+
+static void close_api(void)
+{
+        api_stop(child_api);
+        api_free(child_api);
+        child_store->free(child_store);
+}
+
+static void token_make(struct store *s, const char *token, unsigned uses)
+{
+        uint8_t hash[STORE_HASH_SIZE];
+
+        crypto_hash_sha256(hash, (const uint8_t *)token, strlen(token));
+        DEMAND(s->token_add(s, hash, uses, UINT64_MAX / 2) == 0);
+}
+
+static void policy_put(const char *text)
+{
+        static const char signature[] =
+                "untrusted comment: x\nAAAA\ntrusted comment: onchannel policy serial=1\nAAAA\n";
+        char path[64], signature_path[80];
+
+        snprintf(path, sizeof(path), "%s/p.ini", server.dir);
+        snprintf(signature_path, sizeof(signature_path), "%s.minisig", path);
+        DEMAND(file_write_atomic(path, text, strlen(text), 0600) == 0);
+        DEMAND(file_write_atomic(signature_path, signature, strlen(signature), 0600) == 0);
+        DEMAND(bundle_put(bundle, BUNDLE_POLICY, path, NULL) == 0);
+}
+
+static int setup(void **state)
+{
+        struct store_user u = {"eve", "auditor", ""};
+        struct store *s;
+
+        DEMAND(sodium_init() >= 0);
+        test_server_folder(&server);
+        snprintf(database, sizeof(database), "%s/db", server.dir);
+        snprintf(bundle, sizeof(bundle), "%s/bundle", server.dir);
+        DEMAND(mkdir(bundle, 0700) == 0);
+        DEMAND(store_sqlite_open(database, &s, NULL) == 0);
+        DEMAND(crypto_pwhash_str(u.password, PASSWORD, strlen(PASSWORD), crypto_pwhash_OPSLIMIT_MIN,
+                                 crypto_pwhash_MEMLIMIT_MIN) == 0);
+        DEMAND(s->user_set(s, &u) == 0);
+        token_make(s, "once", 1);
+        token_make(s, "often", 100);
+        DEMAND(s->commit(s) == 0);
+        s->free(s);
+        test_server_start(&server, open_listeners, close_api);
+        curl_global_init(CURL_GLOBAL_DEFAULT);
+        curl = curl_easy_init();
+        return curl ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+        curl_easy_cleanup(curl);
+        test_server_stop(&server);
+        curl_global_cleanup();
+        return 0;
+}
+
+/* ---- the device ---- */
+
+static struct request agents_request(const char *path, const struct client_device *as)
+{
+        static char url[128];
+
+        snprintf(url, sizeof(url), "%s%s", server.urls[0], path);
+        return (struct request){.url = url, .ca = server.server_ca, .as = as};
+}
+
+static long enrol(struct client_device *d, const char *token, struct reply *r)
+{
+        return client_enrol(curl, agents_request("/v1/enrol", NULL), d, token, r);
+}
+
+static void device_new(struct client_device *d, const char *name)
+{
+        _cleanup_(reply_done) struct reply r = {0};
+
+        client_device_init(d, name);
+        assert_int_equal(enrol(d, "often", &r), 200);
+        assert_string_equal(json_string_value(json_object_get(r.json, "device")), d->id);
+}
+
+static long send_text(const struct client_device *as, const struct buf *text, struct reply *r)
+{
+        _cleanup_buf_ struct buf packed = {0};
+        struct request q = agents_request("/v1/reports", as);
+
+        client_compress(text, &packed);
+        q.headers[0] = "Content-Type: application/x-ndjson";
+        q.headers[1] = "Content-Encoding: zstd";
+        q.body = packed.data;
+        q.size = packed.size;
+        return client_do(curl, q, r);
+}
+
+static uint64_t number_of(const struct reply *r, const char *key)
+{
+        return (uint64_t)json_integer_value(json_object_get(r->json, key));
+}
+
+static const char *error_of(const struct reply *r)
+{
+        const char *s = json_string_value(json_object_get(r->json, "error"));
+
+        return s ? s : "";
+}
+
+static void assert_error(const struct reply *r, long status, const char *part)
+{
+        if (r->status != status || !strstr(error_of(r), part))
+                fail_msg("expected %ld '%s', got %ld '%s'", status, part, r->status, error_of(r));
+}
+
+/* What is stored, by another connection. */
+static int64_t stored(const char *sql)
+{
+        sqlite3_stmt *q;
+        sqlite3 *db;
+        int64_t n;
+
+        DEMAND(sqlite3_open(database, &db) == SQLITE_OK);
+        DEMAND(sqlite3_prepare_v2(db, sql, -1, &q, NULL) == SQLITE_OK);
+        DEMAND(sqlite3_step(q) == SQLITE_ROW);
+        n = sqlite3_column_int64(q, 0);
+        sqlite3_finalize(q);
+        sqlite3_close(db);
+        return n;
+}
+
+static void test_enrol(void **state)
+{
+        _cleanup_(client_device_done) struct client_device one, two, thief;
+        _cleanup_(reply_done) struct reply r = {0};
+        uint8_t other_secret[DEVICE_SECRET_SIZE], other_public[DEVICE_KEY_SIZE];
+
+        client_device_init(&one, "enrol-1");
+        client_device_init(&two, "enrol-1");
+        client_device_init(&thief, "enrol-3");
+        assert_int_equal(enrol(&one, "wrong", &r), 403);
+        assert_int_equal(enrol(&one, "once", &r), 200);
+        assert_non_null(strstr(json_string_value(json_object_get(r.json, "ca")), "BEGIN CERTIFICATE"));
+        assert_int_equal(enrol(&one, "once", &r), 200); /* a lost answer */
+        assert_int_equal(enrol(&two, "once", &r), 403); /* used up */
+        assert_int_equal(enrol(&two, "often", &r), 409); /* the name is another's */
+
+        /* a key that is not the caller's */
+        device_key_new(other_public, other_secret);
+        memcpy(thief.secret, other_secret, sizeof(other_secret));
+        enrol(&thief, "often", &r);
+        assert_error(&r, 400, "proof");
+
+        strcpy(thief.name, "a b");
+        enrol(&thief, "often", &r);
+        assert_error(&r, 400, "name");
+        free(thief.csr);
+        thief.csr = strdup("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n");
+        strcpy(thief.name, "x");
+        device_key_new(thief.public_key, thief.secret);
+        enrol(&thief, "often", &r);
+        assert_error(&r, 400, "csr");
+        assert_int_equal(stored("SELECT count(*) FROM device WHERE name IN ('x', 'a b', 'enrol-3')"), 0);
+}
+
+static void test_reports(void **state)
+{
+        _cleanup_(client_device_done) struct client_device a, b;
+        _cleanup_(reply_done) struct reply r = {0};
+        _cleanup_buf_ struct buf one = {0}, two = {0}, three = {0}, fork = {0};
+        struct client_device before;
+
+        device_new(&a, "reports-a");
+        device_new(&b, "reports-b");
+        before = a;
+        client_batch(&a, 10, T0, &one);
+        client_batch(&a, 5, T0 + 1000, &two);
+        client_batch(&a, 5, T0 + 2000, &three);
+        client_batch(&before, 10, T0 + 77, &fork);
+
+        assert_int_equal(send_text(&a, &two, &r), 409);
+        assert_int_equal(number_of(&r, "next"), 1);
+        assert_int_equal(send_text(&a, &one, &r), 200);
+        assert_int_equal(number_of(&r, "next"), 11);
+        assert_int_equal(send_text(&a, &one, &r), 200); /* a lost acknowledgement */
+        assert_int_equal(number_of(&r, "next"), 11);
+        assert_int_equal(send_text(&a, &three, &r), 409);
+        assert_int_equal(number_of(&r, "next"), 11);
+        assert_int_equal(strlen(json_string_value(json_object_get(r.json, "head"))), 64);
+        send_text(&a, &fork, &r);
+        assert_error(&r, 409, "fork");
+        send_text(&b, &two, &r);
+        assert_error(&r, 403, "another device");
+        send_text(NULL, &two, &r);
+        assert_error(&r, 401, "certificate");
+        assert_int_equal(send_text(&a, &two, &r), 200);
+        assert_int_equal(send_text(&a, &three, &r), 200);
+        assert_int_equal(number_of(&r, "next"), 21);
+        assert_int_equal(stored("SELECT count(*) FROM record r JOIN device d ON d.number = r.device"
+                                " WHERE d.name = 'reports-a'"),
+                         20);
+}
+
+static void replace(struct buf *text, const char *from, const char *to)
+{
+        char *at = strstr((char *)text->data, from);
+
+        DEMAND(at && strlen(from) == strlen(to));
+        memcpy(at, to, strlen(to));
+}
+
+/* A batch of one whose record is what the test says, chained and signed as it should be. */
+static void batch_of(struct client_device *d, const char *record, struct buf *ret)
+{
+        struct batch b = {.seal = {.first = d->next, .n = 1}};
+        _cleanup_free_ char *header = NULL;
+        uint8_t salt[CHAIN_SALT_SIZE] = {0};
+        size_t size;
+
+        memcpy(b.device, d->id, sizeof(b.device));
+        strcpy(b.boot, "1b4e28ba-2fa1-11d2-883f-0016d3cca427");
+        memcpy(b.seal.prev, d->head, sizeof(d->head));
+        chain_next(d->id, d->next, d->head, salt, record, strlen(record), b.seal.head);
+        chain_seal_sign(&b.seal, d->id, d->secret);
+        b.salts = salt;
+        DEMAND(batch_header_encode(&b, &header, &size) == 0);
+        buf_add(ret, header, size);
+        buf_addf(ret, "%s\n", record);
+}
+
+static void test_malformed(void **state)
+{
+        static const struct {
+                const char *record, *wrong;
+        } cases[] = {
+                {"{\"metadata\":{}}", "line 2: metadata.uid"},
+                {"not json", "line 2"},
+                {"{\"a\":1,\"a\":2}", "line 2: duplicate"},
+        };
+        _cleanup_(client_device_done) struct client_device a;
+        _cleanup_(reply_done) struct reply r = {0};
+        _cleanup_buf_ struct buf good = {0}, bad = {0};
+        struct request q;
+
+        device_new(&a, "malformed");
+        q = agents_request("/v1/reports", &a);
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_buf_ struct buf text = {0};
+
+                batch_of(&a, cases[i].record, &text);
+                send_text(&a, &text, &r);
+                assert_error(&r, 400, cases[i].wrong);
+        }
+        client_batch(&a, 3, T0, &good);
+        buf_add(&bad, good.data, good.size);
+        replace(&bad, "192.0.2.7", "192.0.2.8"); /* no longer what was signed */
+        send_text(&a, &bad, &r);
+        assert_error(&r, 400, "head");
+        buf_done(&bad);
+        buf_add(&bad, good.data, good.size - 1);
+        send_text(&a, &bad, &r);
+        assert_error(&r, 400, "line 4");
+
+        q.body = "hello";
+        q.size = 5;
+        client_do(curl, q, &r);
+        assert_error(&r, 400, "Content-Type");
+        q.headers[0] = "Content-Type: application/x-ndjson";
+        q.headers[1] = "Content-Encoding: zstd";
+        client_do(curl, q, &r);
+        assert_error(&r, 400, "zstd");
+
+        assert_int_equal(stored("SELECT count(*) FROM record r JOIN device d ON d.number = r.device"
+                                " WHERE d.name = 'malformed'"),
+                         0);
+        assert_int_equal(send_text(&a, &good, &r), 200);
+}
+
+static void test_too_large(void **state)
+{
+        _cleanup_(client_device_done) struct client_device a;
+        _cleanup_(reply_done) struct reply r = {0};
+        _cleanup_buf_ struct buf text = {0};
+
+        device_new(&a, "too-large");
+        DEMAND(buf_extend(&text, BATCH_MAX_BYTES + 1));
+        memset(text.data, ' ', text.size);
+        assert_int_equal(send_text(&a, &text, &r), 413);
+        assert_int_equal(number_of(&r, "max_bytes"), BATCH_MAX_BYTES);
+}
+
+/* The seconds run while the request waits: it must not be answered before the policy is there. */
+static void test_policy(void **state)
+{
+        _cleanup_(client_device_done) struct client_device a;
+        _cleanup_(reply_done) struct reply r = {0};
+        char header[160];
+        struct request q;
+        CURLM *multi = curl_multi_init();
+        CURL *waiting = curl_easy_init();
+        int running = 1;
+
+        device_new(&a, "policy");
+        policy_put("serial = 1\n");
+        do /* until inotify has told the server */
+                assert_int_equal(client_do(curl, agents_request("/v1/policy", &a), &r), 200);
+        while (!json_object_get(r.json, "policy"));
+        assert_string_equal(json_string_value(json_object_get(json_object_get(r.json, "policy"), "file")),
+                            "serial = 1\n");
+        snprintf(header, sizeof(header), "If-None-Match: %s", r.etag);
+
+        q = agents_request("/v1/policy", &a);
+        q.headers[0] = header;
+        assert_int_equal(client_do(curl, q, &r), 304);
+        q = agents_request("/v1/policy?wait=1", &a);
+        q.headers[0] = header;
+        assert_int_equal(client_do(curl, q, &r), 304);
+        client_do(curl, agents_request("/v1/policy?wait=301", &a), &r);
+        assert_error(&r, 400, "wait");
+
+        reply_done(&r);
+        q = agents_request("/v1/policy?wait=20", &a);
+        q.headers[0] = header;
+        client_prepare(waiting, &q, &r);
+        curl_multi_add_handle(multi, waiting);
+        for (int i = 0; i < 5; i++) {
+                curl_multi_perform(multi, &running);
+                assert_int_equal(running, 1);
+                curl_multi_poll(multi, NULL, 0, 100, NULL);
+        }
+        policy_put("serial = 2\n");
+        while (running) {
+                curl_multi_perform(multi, &running);
+                curl_multi_poll(multi, NULL, 0, 100, NULL);
+        }
+        client_finish(waiting, &q, &r);
+        assert_int_equal(r.status, 200);
+        assert_string_equal(json_string_value(json_object_get(json_object_get(r.json, "policy"), "file")),
+                            "serial = 2\n");
+        curl_multi_remove_handle(multi, waiting);
+        curl_easy_cleanup(waiting);
+        curl_multi_cleanup(multi);
+}
+
+/* ---- the page ---- */
+
+static char cookie[300];
+
+static struct request page_request(const char *path)
+{
+        static char url[512];
+
+        snprintf(url, sizeof(url), "%s%s", server.urls[1], path);
+        return (struct request){.url = url, .ca = server.server_ca, .headers = {*cookie ? cookie : NULL}};
+}
+
+static long login(const char *user, const char *password, const char *origin, struct reply *r)
+{
+        static char body[256], origin_header[128];
+        struct request q = page_request("/api/v1/login");
+
+        snprintf(body, sizeof(body), "{\"user\":\"%s\",\"password\":\"%s\"}", user, password);
+        snprintf(origin_header, sizeof(origin_header), "Origin: %s", origin);
+        q.headers[0] = "Content-Type: application/json";
+        q.headers[1] = origin_header;
+        q.body = body;
+        q.size = strlen(body);
+        return client_do(curl, q, r);
+}
+
+static void test_session(void **state)
+{
+        _cleanup_(reply_done) struct reply r = {0};
+        static char origin[128];
+        struct request q;
+
+        snprintf(origin, sizeof(origin), "Origin: %s", server.urls[1]);
+        *cookie = 0;
+        assert_int_equal(client_do(curl, page_request("/api/v1/session"), &r), 401);
+        assert_int_equal(client_do(curl, page_request("/api/v1/violations"), &r), 401);
+        assert_int_equal(client_do(curl, page_request("/api/v1/violations/d-x/1"), &r), 401);
+        assert_int_equal(client_do(curl, page_request("/api/v1/devices"), &r), 401);
+        assert_int_equal(client_do(curl, page_request("/api/v1/facets"), &r), 401);
+        assert_int_equal(login("eve", "wrong", server.urls[1], &r), 401);
+        assert_int_equal(login("adam", PASSWORD, server.urls[1], &r), 401);
+        assert_int_equal(login("eve", PASSWORD, "https://evil.example", &r), 403);
+        assert_int_equal(login("eve", PASSWORD, server.urls[1], &r), 200);
+        assert_true(text_starts_with(r.cookie, "__Host-onchannel="));
+        assert_non_null(strstr(r.cookie, "; Path=/; Secure; HttpOnly; SameSite=Strict;"));
+        snprintf(cookie, sizeof(cookie), "Cookie: %.*s", (int)strcspn(r.cookie, ";"), r.cookie);
+        assert_int_equal(client_do(curl, page_request("/api/v1/session"), &r), 200);
+        assert_string_equal(json_string_value(json_object_get(r.json, "role")), "auditor");
+
+        q = page_request("/api/v1/logout");
+        q.body = "{}";
+        q.size = 2;
+        q.headers[1] = "Content-Type: application/json";
+        assert_int_equal(client_do(curl, q, &r), 403);
+        q.headers[2] = origin;
+        assert_int_equal(client_do(curl, q, &r), 200);
+        assert_int_equal(client_do(curl, page_request("/api/v1/session"), &r), 401);
+        *cookie = 0;
+        assert_int_equal(login("eve", PASSWORD, server.urls[1], &r), 200);
+        snprintf(cookie, sizeof(cookie), "Cookie: x=1; %.*s", (int)strcspn(r.cookie, ";"), r.cookie);
+}
+
+static void test_pages(void **state)
+{
+        _cleanup_(client_device_done) struct client_device a;
+        _cleanup_(reply_done) struct reply r = {0};
+        _cleanup_buf_ struct buf text = {0};
+        char path[256];
+        uint64_t expect = 250;
+
+        device_new(&a, "pages");
+        client_batch(&a, 250, T0, &text);
+        assert_int_equal(send_text(&a, &text, &r), 200);
+        strcpy(path, "/api/v1/violations?device=pages&limit=60");
+        for (;;) {
+                size_t i;
+                json_t *row;
+                const char *next;
+
+                assert_int_equal(client_do(curl, page_request(path), &r), 200);
+                json_array_foreach(json_object_get(r.json, "rows"), i, row)
+                {
+                        assert_int_equal(json_integer_value(json_object_get(row, "seq")), expect);
+                        expect--;
+                }
+                assert_int_equal(number_of(&r, "total"), 250);
+                next = json_string_value(json_object_get(r.json, "next"));
+                if (!next)
+                        break;
+                snprintf(path, sizeof(path), "/api/v1/violations?device=pages&limit=60&before=%s", next);
+        }
+        assert_int_equal(expect, 0);
+        assert_int_equal(client_do(curl, page_request("/api/v1/violations?device=pages&channel=telegram"), &r), 200);
+        assert_int_equal(number_of(&r, "total"), 63);
+        client_do(curl, page_request("/api/v1/violations?sort=up"), &r);
+        assert_error(&r, 400, "'sort'");
+}
+
+static bool verified(struct reply *r, const char *path)
+{
+        assert_int_equal(client_do(curl, page_request(path), r), 200);
+        return json_is_true(json_object_get(json_object_get(r->json, "chain"), "verified"));
+}
+
+static void test_proof(void **state)
+{
+        _cleanup_(client_device_done) struct client_device a;
+        _cleanup_(reply_done) struct reply r = {0};
+        _cleanup_buf_ struct buf text = {0};
+        char path[128];
+        json_t *row;
+        sqlite3 *db;
+
+        device_new(&a, "proof");
+        client_batch(&a, 9, T0, &text);
+        assert_int_equal(send_text(&a, &text, &r), 200);
+        snprintf(path, sizeof(path), "/api/v1/violations/%s/5", a.id);
+        assert_true(verified(&r, path));
+        row = json_object_get(r.json, "row");
+        assert_string_equal(json_string_value(json_object_get(row, "device_name")), "proof");
+        assert_string_equal(json_string_value(json_object_get(row, "channel")), "telegram");
+        assert_true(json_is_object(json_object_get(json_object_get(r.json, "record"), "unmapped")));
+        assert_int_equal(stored("SELECT count(*) FROM admin_audit WHERE who = 'eve' AND action = 'read'"), 1);
+
+        /* somebody with the database rewrites another record under the same seal */
+        DEMAND(sqlite3_open(database, &db) == SQLITE_OK);
+        DEMAND(sqlite3_exec(db,
+                            "UPDATE record SET body = CAST(replace(CAST(body AS TEXT), 'curl', 'wget') AS BLOB)"
+                            " WHERE seq = 8 AND device = (SELECT number FROM device WHERE name = 'proof')",
+                            NULL, NULL, NULL) == SQLITE_OK);
+        sqlite3_close(db);
+        assert_false(verified(&r, path));
+        snprintf(path, sizeof(path), "/api/v1/violations/%s/10", a.id);
+        assert_int_equal(client_do(curl, page_request(path), &r), 404);
+        assert_int_equal(client_do(curl, page_request("/api/v1/violations/d-x/1"), &r), 404);
+}
+
+static void test_devices(void **state)
+{
+        static const char status[] =
+                "{\"version\":\"0.1.0\",\"sensors\":\"exec=lsm\",\"policy\":{\"serial\":42,\"mode\":\"enforce\","
+                "\"expired\":false},\"counters\":{\"lost\":3},\"spool\":{\"queue\":7}}";
+        _cleanup_(client_device_done) struct client_device a;
+        _cleanup_(reply_done) struct reply r = {0};
+        struct request q;
+        json_t *row, *found = NULL;
+        size_t i;
+
+        device_new(&a, "status");
+        q = agents_request("/v1/status", &a);
+        q.headers[0] = "Content-Type: application/json";
+        q.body = status;
+        q.size = strlen(status);
+        assert_int_equal(client_do(curl, q, &r), 200);
+        assert_int_equal(client_do(curl, page_request("/api/v1/devices"), &r), 200);
+        json_array_foreach(json_object_get(r.json, "rows"), i,
+                           row) if (strcmp(json_string_value(json_object_get(row, "name")), "status") == 0) found =
+                row;
+        assert_non_null(found);
+        assert_int_equal(json_integer_value(json_object_get(found, "policy_serial")), 42);
+        assert_int_equal(json_integer_value(json_object_get(found, "lost")), 3);
+        assert_int_equal(json_integer_value(json_object_get(found, "queue")), 7);
+        assert_string_equal(json_string_value(json_object_get(found, "sensors")), "exec=lsm");
+        assert_true(json_is_null(json_object_get(found, "problem")));
+        assert_int_equal(client_do(curl, page_request("/api/v1/facets"), &r), 200);
+        assert_int_equal(json_array_size(json_object_get(r.json, "users")), 2);
+        assert_int_equal(json_array_size(json_object_get(r.json, "channels")), 4);
+}
+
+/* Last: afterwards nobody logs in from this address. */
+static void test_login_limit(void **state)
+{
+        _cleanup_(reply_done) struct reply r = {0};
+        unsigned refused = 0;
+
+        *cookie = 0;
+        while (login("eve", "wrong", server.urls[1], &r) == 401)
+                assert_true(++refused <= 10);
+        assert_int_equal(r.status, 429);
+        assert_true(atoi(r.retry_after) > 0);
+        assert_int_equal(login("eve", PASSWORD, server.urls[1], &r), 429);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_enrol),       cmocka_unit_test(test_reports), cmocka_unit_test(test_malformed),
+                cmocka_unit_test(test_too_large),   cmocka_unit_test(test_policy),  cmocka_unit_test(test_session),
+                cmocka_unit_test(test_pages),       cmocka_unit_test(test_proof),   cmocka_unit_test(test_devices),
+                cmocka_unit_test(test_login_limit),
+        };
+
+        return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "collector/store/sqlite.h"
+
+#define RECORDS 6
+
+struct fixture {
+        char dir[32], path[64];
+        struct store *s;
+        struct store_device device;
+        uint8_t public_key[DEVICE_KEY_SIZE], secret[DEVICE_SECRET_SIZE];
+};
+
+static const uint8_t token[STORE_HASH_SIZE] = {1}, certificate[STORE_HASH_SIZE] = {2};
+
+static int enrol(struct fixture *f, const char *name, const uint8_t *key, const uint8_t *token_hash)
+{
+        char id[DEVICE_ID_MAX];
+
+        device_id_format(key, id);
+        return f->s->device_enrol(f->s, &(struct store_enrol){id, name, key, token_hash, certificate, 1000});
+}
+
+static void reopen(struct fixture *f)
+{
+        struct diag d = {0};
+
+        if (f->s)
+                f->s->free(f->s);
+        assert_int_equal(store_sqlite_open(f->path, &f->s, &d), 0);
+}
+
+static int setup(void **state)
+{
+        struct fixture *f = calloc(1, sizeof(*f));
+        char id[DEVICE_ID_MAX];
+
+        strcpy(f->dir, "/tmp/oc-store-XXXXXX");
+        assert_non_null(mkdtemp(f->dir));
+        snprintf(f->path, sizeof(f->path), "%s/db", f->dir);
+        reopen(f);
+        device_key_new(f->public_key, f->secret);
+        assert_int_equal(f->s->token_add(f->s, token, 1, 5000), 0);
+        assert_int_equal(enrol(f, "ws-1", f->public_key, token), 0);
+        assert_int_equal(f->s->commit(f->s), 0);
+        device_id_format(f->public_key, id);
+        assert_int_equal(f->s->device_get(f->s, id, &f->device), 0);
+        *state = f;
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        struct fixture *f = *state;
+        static const char *const names[] = {"db", "db-wal", "db-shm"};
+
+        f->s->free(f->s);
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                char path[96];
+
+                snprintf(path, sizeof(path), "%s/%s", f->dir, names[i]);
+                unlink(path);
+        }
+        rmdir(f->dir);
+        free(f);
+        return 0;
+}
+
+/* Records first..first+n-1 that follow `prev`, all at their own millisecond. */
+struct made {
+        struct chain_seal seal;
+        struct store_row rows[RECORDS];
+        uint8_t hashes[RECORDS][CHAIN_HASH_SIZE];
+        uint8_t salt[CHAIN_SALT_SIZE];
+};
+
+static void make(struct made *m, uint64_t first, uint64_t n, const uint8_t *prev)
+{
+        static const char *const channels[] = {"whatsapp", "signal", "discord"};
+
+        memset(m, 0, sizeof(*m));
+        m->seal = (struct chain_seal){.first = first, .n = n};
+        memcpy(m->seal.prev, prev, CHAIN_HASH_SIZE);
+        for (uint64_t i = 0; i < n; i++) {
+                memset(m->hashes[i], (int)(first + i), CHAIN_HASH_SIZE);
+                m->rows[i] = (struct store_row){.seq = first + i,
+                                                .time_ms = 1000 + first + i,
+                                                .kind = "violation",
+                                                .channel = channels[(first + i) % 3],
+                                                .channel_name = "Name",
+                                                .class = "use",
+                                                .tier = "name",
+                                                .layer = "tls",
+                                                .outcome = "reset",
+                                                .verdict = "block",
+                                                .user = (first + i) % 2 ? "anna" : NULL,
+                                                .uid = (first + i) % 2 ? 1000 : -1,
+                                                .program = "/usr/bin/curl",
+                                                .remote = "192.0.2.7",
+                                                .port = 443,
+                                                .count = 1,
+                                                .policy_serial = 42,
+                                                .entry = "suffix x",
+                                                .hash = m->hashes[i],
+                                                .salt = m->salt,
+                                                .body = "{}",
+                                                .body_size = 2};
+        }
+        memset(m->seal.head, (int)(first + n - 1), CHAIN_HASH_SIZE);
+}
+
+static int put(struct fixture *f, const struct made *m)
+{
+        return f->s->append(f->s, &(struct store_batch){f->device.number, "boot", 9000, &m->seal, m->rows});
+}
+
+static uint64_t next_of(struct fixture *f)
+{
+        struct store_device d;
+
+        assert_int_equal(f->s->device_get(f->s, f->device.id, &d), 0);
+        return d.next_seq;
+}
+
+static int count_row(const struct store_row *row, void *userdata)
+{
+        ++*(unsigned *)userdata;
+        return 0;
+}
+
+static unsigned n_records(struct fixture *f)
+{
+        unsigned n = 0;
+
+        assert_int_equal(f->s->records(f->s, f->device.number, 1, 1000, count_row, &n), 0);
+        return n;
+}
+
+static void test_append(void **state)
+{
+        struct fixture *f = *state;
+        struct made one, two, late, overlap, fork, wrong;
+        struct chain_seal seal;
+
+        make(&one, 1, 3, f->device.head);
+        make(&two, 4, 3, one.seal.head);
+        make(&late, 9, 1, one.seal.head);
+        make(&overlap, 3, 4, one.hashes[1]);
+        make(&fork, 1, 3, f->device.head);
+        memset(fork.seal.head, 0xff, CHAIN_HASH_SIZE);
+        make(&wrong, 4, 2, f->device.head);
+
+        assert_int_equal(put(f, &two), -ESTALE);
+        assert_int_equal(put(f, &one), 0);
+        assert_int_equal(put(f, &one), -EALREADY);
+        assert_int_equal(put(f, &late), -ESTALE);
+        assert_int_equal(put(f, &overlap), -ESTALE);
+        assert_int_equal(put(f, &fork), -EILSEQ);
+        assert_int_equal(put(f, &wrong), -EILSEQ);
+        assert_int_equal(next_of(f), 4);
+        assert_int_equal(put(f, &two), 0);
+        assert_int_equal(f->s->commit(f->s), 0);
+        assert_int_equal(next_of(f), 7);
+        assert_int_equal(n_records(f), 6);
+        assert_int_equal(f->s->seal_get(f->s, f->device.number, 5, &seal), 0);
+        assert_int_equal(seal.first, 4);
+        assert_memory_equal(seal.head, two.seal.head, CHAIN_HASH_SIZE);
+        assert_int_equal(f->s->seal_get(f->s, f->device.number, 7, &seal), -ENOENT);
+}
+
+/* What was not committed is not there; a failed append takes nothing else of the group along. */
+static void test_group(void **state)
+{
+        struct fixture *f = *state;
+        struct made one, two;
+
+        make(&one, 1, 3, f->device.head);
+        assert_int_equal(put(f, &one), 0);
+        reopen(f);
+        assert_int_equal(next_of(f), 1);
+
+        make(&two, 4, 3, one.seal.head);
+        two.rows[2].body = NULL; /* NOT NULL fails at the third record */
+        assert_int_equal(put(f, &one), 0);
+        assert_int_equal(put(f, &two), -EEXIST);
+        assert_int_equal(f->s->commit(f->s), 0);
+        reopen(f);
+        assert_int_equal(next_of(f), 4);
+        assert_int_equal(n_records(f), 3);
+}
+
+static void test_full(void **state)
+{
+        struct fixture *f = *state;
+        static char body[16000];
+        struct made m;
+        const uint8_t *prev = f->device.head;
+        uint64_t committed = 1;
+        sqlite3 *db = ((struct sqlite_store *)f->s)->write;
+        int r = 0;
+
+        assert_int_equal(sqlite3_exec(db, "PRAGMA max_page_count = 200", NULL, NULL, NULL), SQLITE_OK);
+        memset(body, ' ', sizeof(body));
+        for (unsigned i = 0; i < 100 && r == 0; i++) {
+                make(&m, committed, RECORDS, prev);
+                for (unsigned k = 0; k < RECORDS; k++) {
+                        m.rows[k].body = body;
+                        m.rows[k].body_size = sizeof(body);
+                }
+                r = put(f, &m);
+                if (r == 0)
+                        r = f->s->commit(f->s);
+                else
+                        (void)f->s->commit(f->s);
+                if (r == 0) {
+                        committed += RECORDS;
+                        prev = f->device.head;
+                        memcpy(f->device.head, m.seal.head, CHAIN_HASH_SIZE);
+                }
+        }
+        assert_int_equal(r, -ENOSPC);
+        assert_true(committed > 1);
+        assert_int_equal(next_of(f), committed);
+        assert_int_equal(n_records(f), committed - 1);
+        assert_int_equal(sqlite3_exec(db, "PRAGMA max_page_count = 100000", NULL, NULL, NULL), SQLITE_OK);
+        assert_int_equal(put(f, &m), 0);
+        assert_int_equal(f->s->commit(f->s), 0);
+}
+
+static void test_enrol(void **state)
+{
+        struct fixture *f = *state;
+        static const uint8_t twice[STORE_HASH_SIZE] = {7}, old[STORE_HASH_SIZE] = {8};
+        uint8_t key[DEVICE_KEY_SIZE], secret[DEVICE_SECRET_SIZE];
+        struct store_device d;
+
+        device_key_new(key, secret);
+        assert_int_equal(enrol(f, "ws-2", key, certificate), -EACCES); /* no such token */
+        assert_int_equal(enrol(f, "ws-2", key, token), -EACCES); /* used up */
+        assert_int_equal(enrol(f, "ws-1", f->public_key, token), 0); /* by whom it was used */
+        assert_int_equal(f->s->token_add(f->s, old, 1, 1000), 0);
+        assert_int_equal(enrol(f, "ws-2", key, old), -EACCES); /* expired */
+        assert_int_equal(f->s->token_add(f->s, twice, 2, 5000), 0);
+        assert_int_equal(enrol(f, "ws-1", key, twice), -EEXIST); /* takes no use of the token */
+        assert_int_equal(f->s->device_retire(f->s, "ws-1", 2000), 0);
+        assert_int_equal(f->s->device_retire(f->s, "ws-1", 2000), -ENOENT);
+        assert_int_equal(enrol(f, "ws-1", key, twice), 0);
+        assert_int_equal(f->s->device_get(f->s, f->device.id, &d), 0);
+        assert_int_equal(d.retired_ms, 2000);
+        assert_int_equal(enrol(f, "ws-3", f->public_key, token), -EACCES); /* retired: needs a new one */
+        assert_int_equal(enrol(f, "ws-3", f->public_key, twice), 0);
+        assert_int_equal(f->s->device_get(f->s, f->device.id, &d), 0);
+        assert_int_equal(d.retired_ms, 0);
+        assert_string_equal(d.name, "ws-3");
+        assert_int_equal(f->s->commit(f->s), 0);
+}
+
+struct seen {
+        uint64_t seqs[RECORDS];
+        unsigned n;
+        struct store_cursor last;
+};
+
+static int see(const struct store_row *row, void *userdata)
+{
+        struct seen *s = userdata;
+
+        s->seqs[s->n++] = row->seq;
+        s->last = (struct store_cursor){row->time_ms, row->device_number, row->seq};
+        return 0;
+}
+
+static void test_search(void **state)
+{
+        struct fixture *f = *state;
+        struct made m;
+        const struct {
+                struct store_filter filter;
+                uint64_t expect[RECORDS + 1];
+        } cases[] = {
+                {{.limit = 6}, {6, 4, 3, 2, 1}},
+                {{.limit = 2}, {6, 4}},
+                {{.limit = 6, .channel = "signal"}, {4, 1}},
+                {{.limit = 6, .channel = "' OR 1=1 --"}, {0}},
+                {{.limit = 6, .user = "anna"}, {3, 1}},
+                {{.limit = 6, .user = "anna", .channel = "whatsapp"}, {3}},
+                {{.limit = 6, .device = "ws-1", .from_ms = 1002, .to_ms = 1004}, {3, 2}},
+                {{.limit = 6, .device = "ws-9"}, {0}},
+                {{.limit = 6, .program = "curl"}, {6, 4, 3, 2, 1}},
+                {{.limit = 6,
+                  .program = "/usr/bin/curl",
+                  .class = "use",
+                  .tier = "name",
+                  .layer = "tls",
+                  .outcome = "reset"},
+                 {6, 4, 3, 2, 1}},
+                {{.limit = 6, .program = "/opt/curl"}, {0}},
+        };
+
+        make(&m, 1, RECORDS, f->device.head);
+        m.rows[4].kind = "coverage";
+        m.rows[4].class = m.rows[4].channel = NULL;
+        m.rows[2].time_ms = m.rows[1].time_ms; /* same time: by number */
+        m.rows[2].time_ms++;
+        assert_int_equal(put(f, &m), 0);
+        assert_int_equal(f->s->commit(f->s), 0);
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                struct seen s = {0};
+                uint64_t n;
+                bool exact;
+
+                assert_int_equal(f->s->violations(f->s, &cases[i].filter, see, &s), 0);
+                for (unsigned k = 0; k < s.n; k++)
+                        assert_int_equal(s.seqs[k], cases[i].expect[k]);
+                assert_int_equal(cases[i].expect[s.n < cases[i].filter.limit ? s.n : RECORDS], 0);
+                assert_int_equal(f->s->count(f->s, &cases[i].filter, 5, &n, &exact), 0);
+                assert_true(exact && n >= s.n);
+                assert_int_equal(f->s->count(f->s, &cases[i].filter, 1, &n, &exact), 0);
+                assert_true(n <= 1 && exact == (s.n <= 1));
+        }
+}
+
+/* Pages of one row visit each once, newest first, rows of the same time included. */
+static void test_pages(void **state)
+{
+        struct fixture *f = *state;
+        struct store_filter filter = {.limit = 1};
+        struct made m;
+        uint64_t expect = RECORDS;
+
+        make(&m, 1, RECORDS, f->device.head);
+        for (unsigned i = 0; i < RECORDS; i++)
+                m.rows[i].time_ms = 1000 + i / 3;
+        assert_int_equal(put(f, &m), 0);
+        assert_int_equal(f->s->commit(f->s), 0);
+        for (;;) {
+                struct seen s = {0};
+
+                assert_int_equal(f->s->violations(f->s, &filter, see, &s), 0);
+                if (s.n == 0)
+                        break;
+                assert_int_equal(s.seqs[0], expect--);
+                filter.has_before = true;
+                filter.before = s.last;
+        }
+        assert_int_equal(expect, 0);
+}
+
+static int join(const char *value, void *userdata)
+{
+        strcat(userdata, value);
+        strcat(userdata, " ");
+        return 0;
+}
+
+static void test_facets(void **state)
+{
+        struct fixture *f = *state;
+        static const char *const expect[] = {
+                [FACET_CHANNEL] = "discord signal whatsapp ", [FACET_DEVICE] = "ws-1 ", [FACET_USER] = "anna "};
+        struct made m;
+
+        make(&m, 1, RECORDS, f->device.head);
+        assert_int_equal(put(f, &m), 0);
+        assert_int_equal(f->s->commit(f->s), 0);
+        for (enum store_facet i = 0; i < _FACET_MAX; i++) {
+                char text[128] = "";
+
+                assert_int_equal(f->s->facet(f->s, i, join, text), 0);
+                assert_string_equal(text, expect[i]);
+        }
+}
+
+static void test_people(void **state)
+{
+        struct fixture *f = *state;
+        static const uint8_t hash[STORE_HASH_SIZE] = {9};
+        struct store_session session;
+        struct store_user u;
+
+        assert_int_equal(f->s->user_set(f->s, &(struct store_user){"eve", "auditor", "x"}), 0);
+        assert_int_equal(f->s->user_set(f->s, &(struct store_user){"eve", "admin", "y"}), 0);
+        assert_int_equal(f->s->session_add(f->s, hash, "eve", 2000), 0);
+        assert_int_equal(f->s->audit_add(f->s, &(struct store_audit){1, "eve", "login", NULL}), 0);
+        assert_int_equal(f->s->commit(f->s), 0);
+        assert_int_equal(f->s->user_get(f->s, "eve", &u), 0);
+        assert_string_equal(u.password, "y");
+        assert_int_equal(f->s->user_get(f->s, "adam", &u), -ENOENT);
+        assert_int_equal(f->s->session_get(f->s, hash, 1999, &session), 0);
+        assert_string_equal(session.role, "admin");
+        assert_int_equal(f->s->session_get(f->s, hash, 2000, &session), -ENOENT);
+        assert_int_equal(f->s->tidy(f->s, 2000), 0);
+        assert_int_equal(f->s->commit(f->s), 0);
+        assert_int_equal(f->s->session_get(f->s, hash, 1999, &session), -ENOENT);
+}
+
+static void test_newer_version(void **state)
+{
+        struct fixture *f = *state;
+        struct store *again = NULL;
+        struct diag d = {0};
+        sqlite3 *db;
+
+        assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+        assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
+        sqlite3_close(db);
+        assert_int_equal(store_sqlite_open(f->path, &again, &d), -EPROTONOSUPPORT);
+        assert_null(again);
+        assert_non_null(strstr(d.text, "newer"));
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_append, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_group, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_full, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_enrol, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_search, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_pages, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_facets, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_people, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_newer_version, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
