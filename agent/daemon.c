@@ -163,9 +163,6 @@ static int on_exit_loop(sd_event_source *s, void *userdata)
         r = lastrun_write(rt->config->state, &rt->lastrun);
         if (r < 0)
                 log_errno(LOG_WARNING, r, "cannot write '%s/last-run', ignoring", rt->config->state);
-        r = rt->release ? nft_remove(rt->nft) : 0;
-        if (r < 0)
-                log_errno(LOG_ERR, r, "cannot remove the nftables table '%s'", rt->config->table);
         return 0;
 }
 
@@ -345,7 +342,14 @@ static int start(struct runtime *rt, const struct daemon_options *o)
         return r;
 }
 
-static void runtime_done(struct runtime *rt, bool detach)
+static int remove_table(struct nft *n, const char *table)
+{
+        int r = nft_remove(n);
+
+        return r < 0 ? log_errno(LOG_ERR, r, "cannot remove the nftables table '%s'", table) : 0;
+}
+
+static void runtime_done(struct runtime *rt)
 {
         _cleanup_free_ char *status = format_new("%s/status.json", rt->config->runtime);
 
@@ -358,7 +362,9 @@ static void runtime_done(struct runtime *rt, bool detach)
         sd_event_source_disable_unref(rt->on_heartbeat);
         rt->control = NULL;
         report_free(rt->report);
-        watch_free(rt->watch, detach);
+        watch_free(rt->watch, rt->release);
+        if (rt->nft && rt->release)
+                remove_table(rt->nft, rt->config->table);
         nft_free(rt->nft);
         sockdestroy_free(rt->sockdestroy);
         store_free(rt->store);
@@ -384,7 +390,7 @@ int daemon_run(const struct config *c, const struct daemon_options *o)
                 log_line(LOG_INFO, "ready: %s", watch_sensors(rt.watch));
                 r = sd_event_loop(rt.event);
         }
-        runtime_done(&rt, r >= 0 && o->release);
+        runtime_done(&rt);
         return r;
 }
 
@@ -453,10 +459,7 @@ int daemon_release(const struct config *c)
         else
                 watch_free(w, true);
         q = nft_new(&no, &n);
-        if (q >= 0)
-                q = nft_remove(n);
+        q = q < 0 ? log_errno(LOG_ERR, q, "cannot talk to nftables") : remove_table(n, c->table);
         nft_free(n);
-        if (q < 0)
-                log_errno(LOG_ERR, q, "cannot remove the nftables table '%s'", c->table);
         return r < 0 ? r : q;
 }

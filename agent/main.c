@@ -78,7 +78,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
                 case 'h':
                         fputs(usage, stdout);
                         return -ECANCELED;
-                default:
+                default: /* switch: not an enum */
                         return -EINVAL;
                 }
         if (optind < argc && !strcmp(argv[optind], "release")) {

@@ -2,7 +2,7 @@
 /* Destinations: connect() and sendto() by a process of a channel, or to an address of a
  * channel alone. A blocked connect marks its socket, and nftables rejects what it sends. */
 #include <linux/in.h>
-#include "rules.h"
+#include "bpf/rules.h"
 
 #define PORT_DNS 53
 
@@ -32,7 +32,8 @@ static __always_inline bool is_ipv4(const struct oc_prefix_key *k)
 static __always_inline bool is_exempt(const struct attempt *a)
 {
         const __u32 *to = (const __u32 *)a->to.address;
-        bool loopback = is_ipv4(&a->to) ? a->to.address[12] == 127 : !to[0] && !to[1] && !to[2] && to[3] == bpf_htonl(1);
+        bool loopback =
+                is_ipv4(&a->to) ? a->to.address[12] == 127 : !to[0] && !to[1] && !to[2] && to[3] == bpf_htonl(1);
         return loopback && a->port != PORT_DNS;
 }
 
@@ -178,7 +179,7 @@ int oc_connect6(struct bpf_sock_addr *ctx)
 SEC("cgroup/sendmsg4")
 int oc_sendmsg4(struct bpf_sock_addr *ctx)
 {
-        struct attempt a = { .sending = true };
+        struct attempt a = {.sending = true};
 
         address_set4(&a.to, ctx->user_ip4);
         return attempt_judge(ctx, &a);
@@ -187,7 +188,7 @@ int oc_sendmsg4(struct bpf_sock_addr *ctx)
 SEC("cgroup/sendmsg6")
 int oc_sendmsg6(struct bpf_sock_addr *ctx)
 {
-        struct attempt a = { .sending = true };
+        struct attempt a = {.sending = true};
 
         address_set6(&a.to, ctx);
         return attempt_judge(ctx, &a);

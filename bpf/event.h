@@ -9,8 +9,8 @@
 
 #define OC_COMM_SIZE 16
 #define OC_PATH_SIZE 192 /* tail of a longer path is cut */
-#define OC_NAME_MAX 253 /* RFC 1035 2.3.4 */
-#define OC_CHANNELS 1024 /* channel numbers 0..1023, ten bits of the mark */
+#define OC_NAME_MAX  253 /* RFC 1035 2.3.4 */
+#define OC_CHANNELS  1024 /* channel numbers 0..1023, ten bits of the mark */
 
 enum event_type {
         EVENT_EXEC = 1, /* struct event_exec */
@@ -32,7 +32,7 @@ enum event_action {
 
 /* How the channel is known; the same numbers as enum tier. */
 #define OC_TIER_PROGRAM 0
-#define OC_TIER_NAME 1
+#define OC_TIER_NAME    1
 #define OC_TIER_ADDRESS 2
 
 /* Verdicts as the maps hold them; the same numbers as enum verdict. */
@@ -175,9 +175,9 @@ struct oc_task {
 };
 EVENT_LAYOUT(oc_task, 16);
 
-#define OC_HASH_A 0xcbf29ce484222325ULL /* FNV-1a offset basis and prime */
+#define OC_HASH_A       0xcbf29ce484222325ULL /* FNV-1a offset basis and prime */
 #define OC_HASH_PRIME_A 0x100000001b3ULL
-#define OC_HASH_B 0x9ae16a3b2f90404fULL
+#define OC_HASH_B       0x9ae16a3b2f90404fULL
 #define OC_HASH_PRIME_B 0x9e3779b97f4a7c15ULL
 
 static inline __attribute__((always_inline)) void oc_key_init(struct oc_name_key *k)
@@ -203,5 +203,5 @@ static inline __attribute__((always_inline)) void oc_key_name_byte(struct oc_nam
 static inline __attribute__((always_inline)) struct oc_name_key oc_key_of_kind(const struct oc_name_key *k,
                                                                                enum oc_key_kind kind)
 {
-        return (struct oc_name_key){ k->a ^ kind, k->b };
+        return (struct oc_name_key){k->a ^ kind, k->b};
 }

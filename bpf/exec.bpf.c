@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Programs: which channel one belongs to, whether it may start, and which processes run it. */
-#include "rules.h"
+#include "bpf/rules.h"
 
-#define PATH_BYTES_MAX 4096
+#define PATH_BYTES_MAX   4096
 #define CGROUP_NAME_SIZE 128
 
 __u32 oc_probe_tgid; /* a child of the agent that only asks whether the LSM hook fires */
@@ -27,7 +27,7 @@ static long path_step(__u32 i, struct path_walk *w)
 
 static bool find_base_name(const struct oc_rules *r, const char *path, struct oc_match *ret)
 {
-        struct path_walk w = { .path = path };
+        struct path_walk w = {.path = path};
 
         oc_key_init(&w.key);
         bpf_loop(PATH_BYTES_MAX, path_step, &w, 0);
@@ -73,7 +73,8 @@ static bool find_application(const struct oc_rules *r, struct oc_match *ret)
                 return false;
         oc_key_init(&w.key);
         bpf_loop(CGROUP_NAME_SIZE, cgroup_step, &w, 0);
-        const struct oc_match *m = rules_find_key(r, w.flatpak ? &w.id : &w.key, w.flatpak ? OC_KEY_FLATPAK : OC_KEY_SNAP);
+        const struct oc_match *m =
+                rules_find_key(r, w.flatpak ? &w.id : &w.key, w.flatpak ? OC_KEY_FLATPAK : OC_KEY_SNAP);
         if (m)
                 *ret = *m;
         return m;
@@ -95,7 +96,7 @@ static __always_inline struct oc_exe exe_of(struct linux_binprm *bprm)
 
         if (inode->i_sb->s_magic == FUSE_SUPER_MAGIC)
                 return (struct oc_exe){};
-        return (struct oc_exe){ .dev = inode->i_sb->s_dev, .ino = inode->i_ino, .ctime_ns = inode_ctime_ns(inode) };
+        return (struct oc_exe){.dev = inode->i_sb->s_dev, .ino = inode->i_ino, .ctime_ns = inode_ctime_ns(inode)};
 }
 
 /* The application's id first, then what user space found out, then the names. */
@@ -155,7 +156,7 @@ int BPF_PROG(oc_exec_check, struct linux_binprm *bprm, int ret)
 static __noinline void process_remember(struct linux_binprm *bprm, const struct start *s, __u32 tgid)
 {
         static const struct oc_proc none;
-        struct oc_task task = { .match = s->match, .catalogue = s->rules.catalogue };
+        struct oc_task task = {.match = s->match, .catalogue = s->rules.catalogue};
 
         if (bpf_map_update_elem(&oc_procs, &tgid, &none, BPF_ANY) == 0) {
                 struct oc_proc *p = bpf_map_lookup_elem(&oc_procs, &tgid);

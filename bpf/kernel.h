@@ -9,11 +9,11 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-#define EPERM 1
-#define AF_INET 2
-#define AF_INET6 10
-#define SOL_SOCKET 1
-#define SO_MARK 36
+#define EPERM            1
+#define AF_INET          2
+#define AF_INET6         10
+#define SOL_SOCKET       1
+#define SO_MARK          36
 #define FUSE_SUPER_MAGIC 0x65735546
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)

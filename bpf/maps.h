@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 /* All maps. Weak: every object defines them, the linker keeps one. */
-#include "event.h"
-#include "kernel.h"
+#include "bpf/event.h"
+#include "bpf/kernel.h"
 
 /* Sizes, not types: the linker of libbpf 1.1 does not see the types of an inner map. */
 struct oc_names_slot {

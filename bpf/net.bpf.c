@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Names in packets that leave: DNS queries and the server name of a TLS hello. A packet of
  * a blocked name is dropped; the sender sees EPERM (UDP) or the agent ends the flow (TCP). */
-#include "packet.h"
-#include "rules.h"
+#include "bpf/packet.h"
+#include "bpf/rules.h"
 #include "wire/dns.h"
 #include "wire/tls.h"
 
-#define PASS 1
-#define DROP 0
+#define PASS     1
+#define DROP     0
 #define PORT_DNS 53
 
 struct name_walk {
@@ -66,7 +66,7 @@ static __always_inline void name_report(struct __sk_buff *skb, const struct pack
 static __noinline int name_judge(struct __sk_buff *skb, const struct packet *p, const struct oc_sock *sock,
                                  struct wire_name *name)
 {
-        struct name_walk w = { .rules = rules_active(), .name = name };
+        struct name_walk w = {.rules = rules_active(), .name = name};
 
         oc_key_init(&w.key);
         bpf_loop(WIRE_NAME_SIZE, name_step, &w, 0);

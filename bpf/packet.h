@@ -5,8 +5,8 @@
 #include <linux/in.h>
 #include <linux/in6.h>
 #include <linux/if_ether.h>
-#include "kernel.h"
-#include "event.h"
+#include "bpf/kernel.h"
+#include "bpf/event.h"
 
 #define IPV6_EXTENSIONS_MAX 8
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 /* The rule set in force, and the making of events. */
-#include "maps.h"
+#include "bpf/maps.h"
 
 /* Taken once by each program, so that one decision sees one rule set. */
 static __always_inline struct oc_rules rules_active(void)
@@ -29,7 +29,7 @@ static __always_inline const struct oc_match *rules_find_key(const struct oc_rul
 
 static __always_inline struct oc_verdict rules_verdict(const struct oc_rules *r, __u32 channel, __u32 uid)
 {
-        struct oc_verdict_key key = { .channel = channel, .uid = uid };
+        struct oc_verdict_key key = {.channel = channel, .uid = uid};
         __u32 slot = r->slot;
         void *verdicts = bpf_map_lookup_elem(&oc_verdicts, &slot);
         struct oc_verdict *v = NULL;
@@ -41,7 +41,7 @@ static __always_inline struct oc_verdict rules_verdict(const struct oc_rules *r,
                         v = bpf_map_lookup_elem(verdicts, &key);
                 }
         }
-        return v ? *v : (struct oc_verdict){ OC_ALLOW, OC_ALLOW };
+        return v ? *v : (struct oc_verdict){OC_ALLOW, OC_ALLOW};
 }
 
 static __always_inline void drops_add(enum drop_reason reason)

@@ -17,6 +17,7 @@ state=/var/lib/onchannel-dev
 uplink_user=nobody
 cli=$build/cli/onchannel
 collector=$build/collector/onchannel-collector
+export PATH=$build/agent/uplink:$PATH # for the enrolment
 pids=()
 
 say() {
@@ -57,6 +58,9 @@ wait_for() { # SECONDS WHAT COMMAND…
                 fi
                 read -r -t 0.1 <> <(:) || true
         done
+}
+ask() { # COMMAND…: of the agent that runs here
+        "$cli" "$@" --socket "$state/run/control.sock"
 }
 
 # An earlier run that was killed: give back what it held, then start anew.
@@ -106,22 +110,22 @@ install -m 0644 "$state/collector/server-ca.pem" "$state/"
 [ -n "${ONCHANNEL_CGROUP-}" ] || sed -i '/^cgroup/d' "$state/agent.ini"
 install -m 0755 "$build/agent/uplink/onchannel-uplink" "$state/bin/"
 start agent "$build/agent/onchanneld" --config "$state/agent.ini"
-wait_for 20 'the agent answering' "$cli" --config "$state/agent.ini" status
-"$cli" --config "$state/agent.ini" policy install "$state/policy.ini"
+wait_for 20 'the agent answering' ask status
+ask policy install "$state/policy.ini" --incoming "$state/agent/incoming"
 wait_for 10 'the collector listening' grep -q listening "$state/collector.log"
-"$cli" --config "$state/agent.ini" enrol https://localhost:8443 --token "$token" --ca "$state/server-ca.pem" >/dev/null
+"$cli" enrol https://localhost:8443 --token "$token" --ca "$state/server-ca.pem" --config "$state/agent.ini" >/dev/null
 start uplink setpriv --reuid "$uplink_user" --regid "$(id -g $uplink_user)" --clear-groups \
         "$state/bin/onchannel-uplink" --config "$state/agent.ini"
 
 say "onchannel is on: WhatsApp, Telegram, Discord and the like are blocked, Teams and Slack are approved."
-cat "$state/init.txt"
-echo "Try in another terminal:  curl https://web.whatsapp.com    $cli --config $state/agent.ini why discord.com"
+grep -E '^  (page|user|password) ' "$state/init.txt"
+echo "Try in another terminal:  curl https://web.whatsapp.com    $cli why discord.com --socket $state/run/control.sock"
 echo "Violations, as they happen; Ctrl-C undoes everything:"
 if [ "${1-}" = --shell ]; then
-        start notices "$cli" --config "$state/agent.ini" notices --follow
+        start notices "$cli" notices --follow --socket "$state/run/control.sock"
         tail -f "$state/notices.log" &
         pids+=($!)
         PS1='laptop$ ' bash --norc -i || true
 else
-        "$cli" --config "$state/agent.ini" notices --follow
+        ask notices --follow
 fi

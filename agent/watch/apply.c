@@ -7,7 +7,7 @@
 #include "bpf/onchannel.skel.h"
 
 #define FEED_ELEMENTS 1024
-#define SLOT_MAPS 3
+#define SLOT_MAPS     3
 
 _Static_assert(OC_ALLOW == VERDICT_ALLOW && OC_WATCH == VERDICT_WATCH && OC_BLOCK == VERDICT_BLOCK,
                "verdicts in the maps have the policy's numbers");
@@ -88,7 +88,7 @@ static bool key_of_entry(const struct rule_entry *e, struct oc_name_key *ret)
 
 static struct oc_prefix_key key_of_prefix(const struct prefix *p)
 {
-        struct oc_prefix_key k = { .length = p->length };
+        struct oc_prefix_key k = {.length = p->length};
 
         if (p->family == AF_INET6) {
                 memcpy(k.address, p->address, 16);
@@ -103,7 +103,7 @@ static struct oc_prefix_key key_of_prefix(const struct prefix *p)
 static void add_names(struct feed *f, const struct ruleset *r)
 {
         for (uint32_t i = 1; i < r->n_entries; i++) {
-                struct oc_match m = { .entry = i, .channel = r->entries[i].channel };
+                struct oc_match m = {.entry = i, .channel = r->entries[i].channel};
                 struct oc_name_key k;
 
                 if (key_of_entry(&r->entries[i], &k))
@@ -114,7 +114,7 @@ static void add_names(struct feed *f, const struct ruleset *r)
 static void add_prefixes(struct feed *f, const struct ruleset *r)
 {
         for (uint32_t i = 1; i < r->n_entries; i++) {
-                struct oc_match m = { .entry = i, .channel = r->entries[i].channel };
+                struct oc_match m = {.entry = i, .channel = r->entries[i].channel};
                 struct oc_prefix_key k = key_of_prefix(&r->entries[i].prefix);
 
                 if (r->entries[i].kind == ENTRY_PREFIX)
@@ -125,14 +125,14 @@ static void add_prefixes(struct feed *f, const struct ruleset *r)
 static void add_verdicts(struct feed *f, const struct ruleset *r)
 {
         for (uint32_t i = 1; i < r->n_channels; i++) {
-                struct oc_verdict_key k = { .channel = i, .uid = OC_EVERYONE };
-                struct oc_verdict v = { r->channels[i].verdict, r->channels[i].programs };
+                struct oc_verdict_key k = {.channel = i, .uid = OC_EVERYONE};
+                struct oc_verdict v = {r->channels[i].verdict, r->channels[i].programs};
                 feed_add(f, &k, &v);
         }
         for (size_t i = 0; i < r->n_exemptions; i++) {
                 const struct rule_exemption *e = &r->exemptions[i];
-                struct oc_verdict_key k = { .channel = e->channel, .uid = e->uid };
-                struct oc_verdict v = { e->verdict, e->programs };
+                struct oc_verdict_key k = {.channel = e->channel, .uid = e->uid};
+                struct oc_verdict v = {e->verdict, e->programs};
                 feed_add(f, &k, &v);
         }
 }
@@ -236,25 +236,25 @@ int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
 {
         uint32_t old = w->active->slot & 1, slot = !old;
         struct slot_map maps[SLOT_MAPS] = {
-                { .outer = w->bpf->maps.oc_names,
-                  .type = BPF_MAP_TYPE_HASH,
-                  .key_size = sizeof(struct oc_name_key),
-                  .value_size = sizeof(struct oc_match),
-                  .size = count_entries(r, false),
-                  .add = add_names },
-                { .outer = w->bpf->maps.oc_prefixes,
-                  .type = BPF_MAP_TYPE_LPM_TRIE,
-                  .flags = BPF_F_NO_PREALLOC,
-                  .key_size = sizeof(struct oc_prefix_key),
-                  .value_size = sizeof(struct oc_match),
-                  .size = count_entries(r, true),
-                  .add = add_prefixes },
-                { .outer = w->bpf->maps.oc_verdicts,
-                  .type = BPF_MAP_TYPE_HASH,
-                  .key_size = sizeof(struct oc_verdict_key),
-                  .value_size = sizeof(struct oc_verdict),
-                  .size = r->n_channels + r->n_exemptions,
-                  .add = add_verdicts },
+                {.outer = w->bpf->maps.oc_names,
+                 .type = BPF_MAP_TYPE_HASH,
+                 .key_size = sizeof(struct oc_name_key),
+                 .value_size = sizeof(struct oc_match),
+                 .size = count_entries(r, false),
+                 .add = add_names},
+                {.outer = w->bpf->maps.oc_prefixes,
+                 .type = BPF_MAP_TYPE_LPM_TRIE,
+                 .flags = BPF_F_NO_PREALLOC,
+                 .key_size = sizeof(struct oc_prefix_key),
+                 .value_size = sizeof(struct oc_match),
+                 .size = count_entries(r, true),
+                 .add = add_prefixes},
+                {.outer = w->bpf->maps.oc_verdicts,
+                 .type = BPF_MAP_TYPE_HASH,
+                 .key_size = sizeof(struct oc_verdict_key),
+                 .value_size = sizeof(struct oc_verdict),
+                 .size = r->n_channels + r->n_exemptions,
+                 .add = add_verdicts},
         };
         uint64_t catalogue = hash_catalogue(r);
 
@@ -267,7 +267,7 @@ int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
                 return q;
         if (catalogue != w->active->rules[old].catalogue)
                 watch_map_clear(bpf_map__fd(w->bpf->maps.oc_exes), sizeof(struct oc_exe));
-        w->active->rules[slot] = (struct oc_rules){ .generation = generation, .catalogue = catalogue };
+        w->active->rules[slot] = (struct oc_rules){.generation = generation, .catalogue = catalogue};
         __atomic_store_n(&w->active->slot, slot, __ATOMIC_RELEASE);
         watch_forget_tasks(w, catalogue);
         return 0;

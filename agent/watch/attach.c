@@ -73,7 +73,8 @@ static bool is_pinned(const struct watch *w, const struct bpf_link *link, const 
         char path[WATCH_PATH_MAX];
 
         _cleanup_fd_ int fd = watch_pin_path(w->bpffs, name, path) < 0 ? -1 : bpf_obj_get(path);
-        return fd >= 0 && link_info(fd, &pinned) == 0 && link_info(bpf_link__fd(link), &ours) == 0 && pinned.id == ours.id;
+        return fd >= 0 && link_info(fd, &pinned) == 0 && link_info(bpf_link__fd(link), &ours) == 0 &&
+               pinned.id == ours.id;
 }
 
 static bool is_ours(const struct watch *w, const char *name)
@@ -104,10 +105,9 @@ static int restore_map_pins(const struct watch *w)
         int r = dir_make(w->bpffs, 0700);
         if (r < 0)
                 return r;
-        bpf_object__for_each_map(m, w->bpf->obj)
-                if (bpf_map__is_pinned(m) && access(bpf_map__pin_path(m), F_OK) < 0 &&
-                    bpf_obj_pin(bpf_map__fd(m), bpf_map__pin_path(m)) < 0)
-                        return -errno;
+        bpf_object__for_each_map(
+                m, w->bpf->obj) if (bpf_map__is_pinned(m) && access(bpf_map__pin_path(m), F_OK) < 0 &&
+                                    bpf_obj_pin(bpf_map__fd(m), bpf_map__pin_path(m)) < 0) return -errno;
         return 0;
 }
 
@@ -132,7 +132,8 @@ int watch_attach(struct watch *w)
         int r = restore_map_pins(w);
         if (r < 0)
                 return r;
-        bpf_object__for_each_program(p, w->bpf->obj) {
+        bpf_object__for_each_program(p, w->bpf->obj)
+        {
                 struct bpf_link **link = &w->links[i++];
 
                 r = is_wanted(w, p) ? restore_link(w, p, link) : 0;
@@ -178,7 +179,8 @@ int watch_verify(struct watch *w, char *ret_what, size_t size)
         struct bpf_map *m;
         size_t i = 0;
 
-        bpf_object__for_each_program(p, w->bpf->obj) {
+        bpf_object__for_each_program(p, w->bpf->obj)
+        {
                 const struct bpf_link *link = w->links[i++];
                 bool attached = is_attached(link);
 
@@ -188,10 +190,10 @@ int watch_verify(struct watch *w, char *ret_what, size_t size)
                         return -ESTALE;
                 }
         }
-        bpf_object__for_each_map(m, w->bpf->obj)
-                if (bpf_map__is_pinned(m) && access(bpf_map__pin_path(m), F_OK) < 0) {
-                        snprintf(ret_what, size, "eBPF map %s has lost its pin", bpf_map__name(m));
-                        return -ESTALE;
-                }
+        bpf_object__for_each_map(m, w->bpf->obj) if (bpf_map__is_pinned(m) && access(bpf_map__pin_path(m), F_OK) < 0)
+        {
+                snprintf(ret_what, size, "eBPF map %s has lost its pin", bpf_map__name(m));
+                return -ESTALE;
+        }
         return 0;
 }

@@ -49,7 +49,7 @@ int watch_cgroup_path(const struct watch_options *o, char *ret, size_t size)
 
 static bool has_capabilities(void)
 {
-        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
         struct __user_cap_data_struct data[2] = {};
 
         if (syscall(SYS_capget, &header, data) < 0)
@@ -92,27 +92,35 @@ int watch_check(const struct watch_options *o, char *ret_reason, size_t size)
                 return -errno;
         ret_reason[0] = 0;
         if (is_old_kernel(&u)) {
-                snprintf(ret_reason, size, "the kernel is %s, at least Linux %d.%d is needed: install a newer kernel", u.release,
-                         KERNEL_MAJOR, KERNEL_MINOR);
+                snprintf(ret_reason, size, "the kernel is %s, at least Linux %d.%d is needed: install a newer kernel",
+                         u.release, KERNEL_MAJOR, KERNEL_MINOR);
                 return -EOPNOTSUPP;
         }
         if (!has_capabilities()) {
-                snprintf(ret_reason, size, "the right to load eBPF programs is missing: run as root, or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN");
+                snprintf(ret_reason, size,
+                         "the right to load eBPF programs is missing: run as root, or with CAP_BPF, CAP_PERFMON and "
+                         "CAP_NET_ADMIN");
                 return -EPERM;
         }
         if (access("/sys/kernel/btf/vmlinux", R_OK) < 0) {
-                snprintf(ret_reason, size, "the kernel does not describe its types (/sys/kernel/btf/vmlinux is missing): use a kernel built with CONFIG_DEBUG_INFO_BTF");
+                snprintf(ret_reason, size,
+                         "the kernel does not describe its types (/sys/kernel/btf/vmlinux is missing): use a kernel "
+                         "built with CONFIG_DEBUG_INFO_BTF");
                 return -EOPNOTSUPP;
         }
         if (watch_cgroup_path(o, cgroup, sizeof(cgroup)) < 0) {
                 if (o->cgroup)
-                        snprintf(ret_reason, size, "'%s' is no folder of a cgroup v2 hierarchy: see 'cgroup' in agent.ini", o->cgroup);
+                        snprintf(ret_reason, size,
+                                 "'%s' is no folder of a cgroup v2 hierarchy: see 'cgroup' in agent.ini", o->cgroup);
                 else
-                        snprintf(ret_reason, size, "no cgroup v2 hierarchy is mounted: boot with systemd.unified_cgroup_hierarchy=1, or mount -t cgroup2 cgroup2 /sys/fs/cgroup");
+                        snprintf(ret_reason, size,
+                                 "no cgroup v2 hierarchy is mounted: boot with systemd.unified_cgroup_hierarchy=1, "
+                                 "or mount -t cgroup2 cgroup2 /sys/fs/cgroup");
                 return -ENOENT;
         }
         if (!is_on_bpffs(o->bpffs)) {
-                snprintf(ret_reason, size, "'%s' is not on a bpf file system: mount -t bpf bpf /sys/fs/bpf", o->bpffs);
+                snprintf(ret_reason, size, "'%s' is not on a bpf file system: mount -t bpf bpf /sys/fs/bpf",
+                         o->bpffs);
                 return -ENOENT;
         }
         return 0;

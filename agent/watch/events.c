@@ -15,10 +15,10 @@ static bool layer_of(const struct event_head *h, size_t size, enum layer *ret)
                 size_t size;
                 enum layer layer;
         } types[_EVENT_TYPE_MAX] = {
-                [EVENT_EXEC] = { sizeof(struct event_exec), LAYER_EXEC },
-                [EVENT_DNS] = { sizeof(struct event_name), LAYER_DNS },
-                [EVENT_TLS] = { sizeof(struct event_name), LAYER_TLS },
-                [EVENT_CONNECT] = { sizeof(struct event_connect), LAYER_CONNECT },
+                [EVENT_EXEC] = {sizeof(struct event_exec), LAYER_EXEC},
+                [EVENT_DNS] = {sizeof(struct event_name), LAYER_DNS},
+                [EVENT_TLS] = {sizeof(struct event_name), LAYER_TLS},
+                [EVENT_CONNECT] = {sizeof(struct event_connect), LAYER_CONNECT},
         };
 
         if (size < sizeof(*h) || h->type >= _EVENT_TYPE_MAX || types[h->type].size == 0 ||
@@ -31,10 +31,8 @@ static bool layer_of(const struct event_head *h, size_t size, enum layer *ret)
 static enum outcome outcome_of(uint16_t action)
 {
         static const enum outcome table[_ACTION_MAX] = {
-                [ACTION_PASSED] = OUTCOME_PASSED,
-                [ACTION_DENIED] = OUTCOME_DENIED,
-                [ACTION_KILLED] = OUTCOME_KILLED,
-                [ACTION_DROPPED] = OUTCOME_DROPPED,
+                [ACTION_PASSED] = OUTCOME_PASSED, [ACTION_DENIED] = OUTCOME_DENIED,
+                [ACTION_KILLED] = OUTCOME_KILLED, [ACTION_DROPPED] = OUTCOME_DROPPED,
                 [ACTION_MARKED] = OUTCOME_DENIED,
         };
         return action < _ACTION_MAX ? table[action] : OUTCOME_PASSED;
@@ -42,12 +40,12 @@ static enum outcome outcome_of(uint16_t action)
 
 static struct fact_flow flow_of(const struct event_flow *e)
 {
-        struct fact_flow f = { .family = e->family,
-                               .protocol = e->protocol,
-                               .local_port = e->local_port,
-                               .remote_port = e->remote_port,
-                               .cookie = e->cookie,
-                               .netns = e->netns };
+        struct fact_flow f = {.family = e->family,
+                              .protocol = e->protocol,
+                              .local_port = e->local_port,
+                              .remote_port = e->remote_port,
+                              .cookie = e->cookie,
+                              .netns = e->netns};
 
         memcpy(f.local, e->local, sizeof(f.local));
         memcpy(f.remote, e->remote, sizeof(f.remote));
@@ -118,7 +116,7 @@ int watch_on_record(void *userdata, void *data, size_t size)
 
 int watch_counters(struct watch *w, struct watch_counters *ret)
 {
-        struct watch_counters c = { .received = w->received };
+        struct watch_counters c = {.received = w->received};
         int fd = bpf_map__fd(w->bpf->maps.oc_drops);
         _cleanup_free_ uint64_t *by_cpu = calloc((size_t)w->n_cpus, sizeof(*by_cpu));
         uint64_t gaps = 0;

@@ -8,8 +8,8 @@
 #include "bpf/event.h"
 
 #define WATCH_PROGRAMS_MAX 16
-#define WATCH_TEXT_MAX 256
-#define WATCH_PATH_MAX 4096
+#define WATCH_TEXT_MAX     256
+#define WATCH_PATH_MAX     4096
 
 struct onchannel_bpf;
 

@@ -20,8 +20,8 @@ static bool is_settled(uint64_t ctime_ns)
 
 int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t channel, uint32_t entry, bool look_at_argv)
 {
-        struct oc_exe key = { .dev = exec->exe_dev, .ino = exec->exe_ino, .ctime_ns = exec->exe_ctime_ns };
-        struct oc_match m = { .channel = channel, .entry = entry, .flags = look_at_argv ? OC_MATCH_ARGV : 0 };
+        struct oc_exe key = {.dev = exec->exe_dev, .ino = exec->exe_ino, .ctime_ns = exec->exe_ctime_ns};
+        struct oc_match m = {.channel = channel, .entry = entry, .flags = look_at_argv ? OC_MATCH_ARGV : 0};
 
         if (key.ino == 0 || (channel == 0 && !is_settled(key.ctime_ns)))
                 return 0;
@@ -30,8 +30,8 @@ int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t chann
 
 int watch_learn_process(struct watch *w, uint32_t tgid, uint16_t channel, uint32_t entry)
 {
-        struct oc_task t = { .match = { .channel = channel, .entry = entry },
-                             .catalogue = w->active->rules[w->active->slot & 1].catalogue };
+        struct oc_task t = {.match = {.channel = channel, .entry = entry},
+                            .catalogue = w->active->rules[w->active->slot & 1].catalogue};
 
         return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_tasks), &tgid, &t, BPF_ANY) < 0 ? -errno : 0;
 }

@@ -72,7 +72,8 @@ static int set_pins(struct watch *w, struct onchannel_bpf *bpf, bool reuse)
 {
         struct bpf_map *map;
 
-        bpf_object__for_each_map(map, bpf->obj) {
+        bpf_object__for_each_map(map, bpf->obj)
+        {
                 char path[WATCH_PATH_MAX];
 
                 if (bpf_map__is_internal(map) || map == bpf->maps.oc_scope)
@@ -119,7 +120,7 @@ static int load_once(struct watch *w, const struct watch_options *o, bool lsm, b
 static int probe_child(int go)
 {
         _cleanup_fd_ int fd = memfd_create("onchannel-probe", MFD_CLOEXEC);
-        char *const none[] = { NULL };
+        char *const none[] = {NULL};
         char c;
 
         if (fd < 0 || write(fd, "x", 1) != 1 || read(go, &c, 1) != 1)
@@ -161,14 +162,17 @@ int watch_load(struct watch *w, const struct watch_options *o)
         libbpf_set_print(on_libbpf);
         w->exec_path = EXEC_PATH_SIGNAL;
         snprintf(w->exec_reason, sizeof(w->exec_reason), "%s",
-                 lsm ? "" : o->no_lsm ? "BPF LSM is switched off" : "BPF LSM is not in /sys/kernel/security/lsm");
+                 lsm         ? ""
+                 : o->no_lsm ? "BPF LSM is switched off"
+                             : "BPF LSM is not in /sys/kernel/security/lsm");
         for (int attempt = 0; attempt < 4 && !w->bpf; attempt++) {
                 bool with_lsm = attempt % 2 == 0;
                 if (with_lsm && !lsm)
                         continue;
                 r = load_once(w, o, with_lsm, attempt < 2);
                 if (r < 0 && with_lsm)
-                        snprintf(w->exec_reason, sizeof(w->exec_reason), "the kernel refuses BPF LSM programs: %s", strerror(-r));
+                        snprintf(w->exec_reason, sizeof(w->exec_reason), "the kernel refuses BPF LSM programs: %s",
+                                 strerror(-r));
                 else if (r == 0 && with_lsm)
                         w->exec_path = EXEC_PATH_LSM;
         }

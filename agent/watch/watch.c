@@ -19,7 +19,8 @@ static int open_cgroup(struct watch *w, const struct watch_options *o)
         w->cgroup_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (w->cgroup_fd < 0)
                 return -errno;
-        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_scope), &zero, &w->cgroup_fd, BPF_ANY) < 0 ? -errno : 0;
+        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_scope), &zero, &w->cgroup_fd, BPF_ANY) < 0 ? -errno
+                                                                                                          : 0;
 }
 
 static int map_active(struct watch *w)
@@ -99,7 +100,7 @@ struct watch *watch_free(struct watch *w, bool detach)
 {
         if (!w)
                 return NULL;
-        if (detach)
+        if (detach && w->bpf)
                 watch_detach(w);
         ring_buffer__free(w->ring);
         for (size_t i = 0; i < WATCH_PROGRAMS_MAX; i++)

@@ -50,7 +50,8 @@ int watch_dispatch(struct watch *w, int max);
 
 /* Remember what a program is, so that the kernel decides alone next time: channel 0 is
  * innocent. look_at_argv: ask again at each start. */
-int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t channel, uint32_t entry, bool look_at_argv);
+int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t channel, uint32_t entry,
+                        bool look_at_argv);
 /* The running process belongs to a channel (found by classify/ after it started). */
 int watch_learn_process(struct watch *w, uint32_t tgid, uint16_t channel, uint32_t entry);
 

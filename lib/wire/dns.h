@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 /* The name that a DNS query asks for. */
-#include "load.h"
+#include "wire/load.h"
 
-#define DNS_HEADER_SIZE 12
+#define DNS_HEADER_SIZE   12
 #define DNS_NAME_WIRE_MAX 255 /* RFC 1035 2.3.4, with lengths and root */
-#define DNS_LABEL_MAX 63
-#define DNS_DOT_IN_LABEL '\xff' /* a dot that is no boundary must not look like one */
+#define DNS_LABEL_MAX     63
+#define DNS_DOT_IN_LABEL  '\xff' /* a dot that is no boundary must not look like one */
 
 struct dns_walk {
         struct wire_name *name;
@@ -47,7 +47,7 @@ static long dns_step(__u32 i, struct dns_walk *w)
 static inline enum wire_result dns_query_name(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
 {
         __u8 header[DNS_HEADER_SIZE];
-        struct dns_walk w = { .name = ret };
+        struct dns_walk w = {.name = ret};
 
         if (end <= pos + DNS_HEADER_SIZE || wire_load(p, pos, header, sizeof(header)) < 0)
                 return WIRE_CUT;

@@ -29,10 +29,10 @@ enum wire_result {
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#define wire_packet struct __sk_buff
-#define wire_loop(n, step, context) bpf_loop(n, step, context, 0)
+#define wire_packet                       struct __sk_buff
+#define wire_loop(n, step, context)       bpf_loop(n, step, context, 0)
 #define wire_load(packet, pos, ret, size) bpf_skb_load_bytes(packet, pos, ret, size)
-#define wire_forget(n) asm volatile("" : "+r"(n)) /* what the compiler knows about n */
+#define wire_forget(n)                    asm volatile("" : "+r"(n)) /* what the compiler knows about n */
 
 #else
 #include <string.h>
@@ -41,13 +41,13 @@ struct wire_bytes {
         const void *data;
         __u32 size;
 };
-#define wire_packet const struct wire_bytes
+#define wire_packet    const struct wire_bytes
 #define wire_forget(n) (void)(n)
 
-#define wire_loop(n, step, context)                                   \
-        do {                                                          \
-                for (__u32 _i = 0; _i < (n) && !step(_i, context); _i++) \
-                        ;                                             \
+#define wire_loop(n, step, context)                                                                                  \
+        do {                                                                                                         \
+                for (__u32 _i = 0; _i < (n) && !step(_i, context); _i++)                                             \
+                        ;                                                                                            \
         } while (0)
 
 static inline int wire_load(wire_packet *p, __u32 pos, void *ret, __u32 size)

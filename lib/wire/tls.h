@@ -2,12 +2,12 @@
 #pragma once
 /* The server name in a TLS ClientHello that begins a TCP payload (RFC 8446 4.1.2, RFC 6066 3).
  * Reads the headers of the extensions only, wherever the name stands. */
-#include "load.h"
+#include "wire/load.h"
 
 #define TLS_EXTENSIONS_MAX 64
 /* Record header 5, handshake header 4, version 2, random 32, length of the session id 1. */
 #define TLS_HELLO_FIXED 44
-#define TLS_SNI_MAX 254 /* a name of 253 and a trailing dot */
+#define TLS_SNI_MAX     254 /* a name of 253 and a trailing dot */
 
 struct tls_walk {
         wire_packet *packet;
@@ -74,7 +74,7 @@ static inline __u32 tls_skip(struct tls_walk *w, __u32 pos, __u32 bytes)
  * TLS_EXTENSIONS_MAX extensions before its name. */
 static inline enum wire_result tls_server_name(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
 {
-        struct tls_walk w = { .packet = p, .name = ret, .result = WIRE_CUT };
+        struct tls_walk w = {.packet = p, .name = ret, .result = WIRE_CUT};
         __u8 h[6];
 
         if (end <= pos || wire_load(p, pos, h, 1) < 0 || h[0] != 22)

@@ -5,7 +5,7 @@
  *   bench-agent ratios AGENT CONFIG ADDRESS   exec, connect, DNS, throughput, start, resident
  *   bench-agent reload AGENT CONFIG CONTROL   reload through the control socket
  *
- * BENCH_ROUNDS (15) pairs are measured; a ratio is that of the medians. */
+ * BENCH_ROUNDS (15) pairs are measured; a ratio is the median of the pairs' ratios. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -143,6 +143,18 @@ static unsigned rounds(void)
         return n < 1 ? 1 : n > ROUNDS_MAX ? ROUNDS_MAX : (unsigned)n;
 }
 
+static void print_operation(enum operation op, double *with, double *without, unsigned n)
+{
+        const char *unit = op == OP_STREAM ? "MiB/s" : "us";
+        double ratio[ROUNDS_MAX];
+
+        for (unsigned i = 0; i < n; i++)
+                ratio[i] = with[i] / without[i];
+        printf("%s_without %.1f %s\n", names[op], median(without, n), unit);
+        printf("%s_with %.1f %s\n", names[op], median(with, n), unit);
+        printf("%s_ratio %.3f ratio\n", names[op], median(ratio, n));
+}
+
 static void ratios(const char *program, const char *config)
 {
         static double with[_OP_MAX][ROUNDS_MAX], without[_OP_MAX][ROUNDS_MAX];
@@ -168,13 +180,8 @@ static void ratios(const char *program, const char *config)
                         agent_stop(&a);
                 }
         }
-        for (unsigned op = 0; op < _OP_MAX; op++) {
-                double x = median(with[op], n), y = median(without[op], n);
-
-                printf("%s_without %.1f %s\n", names[op], y, op == OP_STREAM ? "MiB/s" : "us");
-                printf("%s_with %.1f %s\n", names[op], x, op == OP_STREAM ? "MiB/s" : "us");
-                printf("%s_ratio %.3f ratio\n", names[op], x / y);
-        }
+        for (unsigned op = 0; op < _OP_MAX; op++)
+                print_operation((enum operation)op, with[op], without[op], n);
         printf("start %.1f ms\n", median(start, n) / 1e3);
         printf("resident %.1f MiB\n", median(resident, n));
 }

@@ -4,6 +4,7 @@
 #   nft      the nftables half of a reload: 200 channels, 10,000 prefixes
 #   agent    exec, connect, DNS, throughput with the agent against without; start; resident memory
 #   reload   the whole reload of 200 channels, 10,000 prefixes
+#   collector  durable records a second into a real collector
 # Everything happens in a network and mount namespace and a cgroup of its own, which end with it.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -111,8 +112,13 @@ bench_reload() {
                 2>"$base/log" || { tail -20 "$base/log" >&2; return 1; }
 }
 
+bench_collector() {
+        "$build/tests/bench/collector/bench-ingest" "$build/collector/onchannel-collector" 2>"$base/log" ||
+                { tail -20 "$base/log" >&2; return 1; }
+}
+
 case $name in
-"") bench_nft; bench_agent; bench_reload ;;
-nft | agent | reload) "bench_$name" ;;
-*) echo "run.sh: no benchmark '$name': nft, agent, reload" >&2; exit 2 ;;
+"") bench_nft; bench_agent; bench_reload; bench_collector ;;
+nft | agent | reload | collector) "bench_$name" ;;
+*) echo "run.sh: no benchmark '$name': nft, agent, reload, collector" >&2; exit 2 ;;
 esac

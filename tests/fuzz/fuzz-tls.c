@@ -7,7 +7,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-        const struct wire_bytes p = { data, (__u32)size };
+        const struct wire_bytes p = {data, (__u32)size};
         struct wire_name n = {};
 
         if (tls_server_name(&p, 0, p.size, &n) != WIRE_FOUND)

@@ -62,8 +62,10 @@ def test_why(blocking, subject, channel, verdict, file):
         line = (TREE / "rules/channels" / file).read_text().splitlines()[why["line"] - 1]
         assert why["entry"].split()[1] in line, "file and line are those of the entry"
         lines = policy_text({"teams": "allow", "slack": "allow"}).splitlines()
-        decided = lines[why["decided_line"] - 1]
-        assert {"teams": "[channel teams]", "encrypted-dns": "bypass"}.get(channel, "unlisted") in decided
+        if why["decided_line"]:  # a section; the keys of [policy] are named without their line
+            assert f"[channel {channel}]" in lines[why["decided_line"] - 1]
+        else:
+            assert why["decided_by"] == ("bypass" if channel == "encrypted-dns" else "unlisted")
     text = blocking.agent.cli("why", subject, user="anna", check=True).stdout
     assert verdict in text and (file is None or f"{file}:{why['line']}" in text)
 
@@ -107,12 +109,12 @@ result = [ask(b) for b in (b'{"verb":"reload"}\\n', b'{"verb":"why","subject":"x
 def test_catalogue_check(station, tmp_path):
     station.desk.cli("catalogue", "check", TREE / "rules/channels")
     bad = tmp_path / "bad.ini"
-    bad.write_text("[channel]\nid = bad\nname = Bad\ncategory = messenger\nchecked = 2026-11-21\n\n[names]\nsuffix = facebook.com\n")
+    bad.write_text("[channel]\nid = bad\nname = Bad\ncategory = messenger\nhomepage = https://bad.example\nsource = https://bad.example\nchecked = 2026-11-21\n\n[names]\nsuffix = facebook.com\n")
     r = station.desk.cli("catalogue", "check", bad, check=False)
-    assert r.returncode == 1 and re.search(r"bad\.ini:8:.*facebook\.com", r.stderr), r.stderr
+    assert r.returncode == 1 and re.search(r"bad\.ini:10:.*facebook\.com", r.stderr), r.stderr
     bad.write_text(bad.read_text().replace("suffix = facebook.com", "suffix = ok.example\nsuffix = ok.example"))
     r = station.desk.cli("catalogue", "check", bad, check=False)
-    assert r.returncode == 1 and "bad.ini:9:" in r.stderr
+    assert r.returncode == 1 and "bad.ini:11:" in r.stderr
 
 
 def test_catalogue_build_is_reproducible(station):

@@ -89,7 +89,7 @@ def too_large(desk, serial):
 # maker, a word of the reason
 CASES = [
     (edited, "signature"), (truncated, "signature"), (wrong_key, "key"), (catalogue_key, "key"),
-    (unsigned, "signed"), (old_serial, "serial"), (same_serial, "serial"), (long_line, "byte"),
+    (unsigned, "minisig"), (old_serial, "serial"), (same_serial, "serial"), (long_line, "byte"),
     (unknown_key, "colour"), (unknown_channel, "carrier-pigeon"), (comment_disagrees, "comment"),
     (nul_byte, ""), (too_large, "1048576"),
 ]
@@ -138,21 +138,16 @@ def test_agent_refuses(blocking, employee, needs, maker, word):
             os.chown(incoming / f"new.{name}", net.SERVICES["onchannel"], net.SERVICES["onchannel"])
             os.rename(incoming / f"new.{name}", incoming / name)
     refused = wait_for(lambda: agent.status()["policy"].get("refused"), 5 * SLOW, "the refusal in the status")
-    assert_reason(maker, path, word, str(refused))
+    assert_reason(maker, path, word, f"{refused['file']}:{refused['line']}: {refused['reason']}")
     assert agent.status()["policy"]["serial"] == blocking.serial
     assert employee.curl("https://web.whatsapp.com/")[0] == 6
-    details = wait_for(lambda: coverage(blocking, "refused"), 10 * SLOW, "the refusal in coverage")
-    assert any(word in d for d in details)
+    wait_for(lambda: any(word in d for d in coverage_details(blocking, "refused")), 20 * SLOW, "the refusal in coverage")
 
 
-def coverage(station, event):
-    """Details of the coverage records of that kind that the agent has written."""
-    lines = b"".join(p.read_bytes() for p in sorted((station.agent.state / "spool").glob("*.seg")))
-    found = []
-    for piece in lines.split(b'{"')[1:]:
-        if b'"event":"' + event.encode() + b'"' in piece:
-            found.append(piece.decode(errors="replace"))
-    return found
+def coverage_details(station, event):
+    """What the coverage records of that kind at the collector say."""
+    own = "json_extract(CAST(body AS TEXT), '$.unmapped.onchannel.coverage"
+    return [d for d, in station.collector.sql(f"SELECT {own}.detail') FROM record WHERE kind = 'coverage' AND {own}.event') = ?", event)]
 
 
 def test_sign_refuses_what_would_be_refused(blocking):

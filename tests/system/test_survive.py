@@ -20,6 +20,7 @@ while time.monotonic() < end:
     for f in (lambda: socket.getaddrinfo("web.whatsapp.com", 443), lambda: connect("149.154.167.50", 443)):
         r = attempt(f)
         slowest, passed = max(slowest, r["ms"]), passed + (r["error"] is None)
+    time.sleep(0.01)  # a person's machine, not a flood: nothing of this may be lost
 print(json.dumps([slowest, passed]), flush=True)
 """
 
@@ -71,7 +72,9 @@ def test_kill_in_the_middle_of_a_burst(blocking):
     for e in people:
         layers = sorted(r["layer"] for r in blocking.violations(e))
         assert set(layers) == {"connect", "dns"}, layers
-    assert {r["layer"] for r in blocking.violations(alone)} >= {"dns", "connect"}, "what happened meanwhile was in the ring buffer"
+    counters = agent.status()["counters"]
+    assert {r["layer"] for r in blocking.violations(alone)} >= {"dns", "connect"}, f"what happened meanwhile was in the ring buffer: {counters}"
+    assert counters["lost"] == 0, counters
     assert_contiguous(blocking)
     gaps = [g for g, in blocking.collector.sql(
         "SELECT json_extract(CAST(body AS TEXT), '$.unmapped.onchannel.coverage.gap_ms') FROM record "

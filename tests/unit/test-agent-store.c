@@ -60,7 +60,7 @@ static void put_policy(const struct world *w, const char *name, unsigned serial,
         put_signed(w, name, text, comment, &w->secret[STORE_POLICY]);
 }
 
-static void put_catalogue(const struct world *w, const char *name, unsigned serial)
+static void put_catalogue_as(const struct world *w, const char *name, unsigned serial, const char *version)
 {
         static const char channel[] =
                 "[channel]\nid = x\nname = X\nvendor = V\ncategory = messenger\n"
@@ -73,8 +73,13 @@ static void put_catalogue(const struct world *w, const char *name, unsigned seri
 
         if (catalogue_build(&source, 1, "v1", serial, &text, &size, &d) < 0)
                 fail_msg("%u: %s", d.line, d.text);
-        comment = format_new("onchannel catalogue version=v1 serial=%u", serial);
+        comment = format_new("onchannel catalogue version=%s serial=%u", version, serial);
         put_signed(w, name, text, comment, &w->secret[STORE_CATALOGUE]);
+}
+
+static void put_catalogue(const struct world *w, const char *name, unsigned serial)
+{
+        put_catalogue_as(w, name, serial, "v1");
 }
 
 static void make_key(const struct world *w, enum store_role role, struct trust_secret *ret)
@@ -217,13 +222,15 @@ static void test_links_and_size(void **state)
 {
         struct world *w = *state;
         _cleanup_store_ struct store *s = open_store(w);
+        _cleanup_free_ char *link_minisig = path_in(w, "state/incoming/policy.ini.minisig");
         _cleanup_free_ char *link = path_in(w, "state/incoming/policy.ini"),
                             *big = path_in(w, "state/incoming/catalogue.ini");
         struct stored *c = NULL;
 
         put_policy(w, "elsewhere.ini", 9, "");
         assert_int_equal(symlink("../../elsewhere.ini", link), 0);
-        assert_true(store_read_incoming(s, STORE_POLICY, NOW, &c, NULL) < 0);
+        assert_int_equal(symlink("../../elsewhere.ini.minisig", link_minisig), 0);
+        assert_int_equal(store_read_incoming(s, STORE_POLICY, NOW, &c, NULL), -ELOOP);
         put(w, "state/incoming/catalogue.ini", "");
         assert_int_equal(truncate(big, CATALOGUE_MAX_BYTES + 1), 0);
         refuse_incoming(s, STORE_CATALOGUE, -EFBIG, "larger than");
@@ -284,6 +291,8 @@ static void test_catalogue(void **state)
         assert_int_equal(*d.text, 0);
         put_catalogue(w, "state/incoming/catalogue.ini", 4);
         refuse_incoming(s, STORE_CATALOGUE, -ESTALE, "older than 5");
+        put_catalogue_as(w, "state/incoming/catalogue.ini", 6, "v2");
+        refuse_incoming(s, STORE_CATALOGUE, -EBADMSG, "trusted comment");
         put_catalogue(w, "state/incoming/catalogue.ini", 6);
         accept_incoming(s, STORE_CATALOGUE);
 

@@ -47,7 +47,8 @@ static void test_case(void **state)
 
 static void test_kinds(void **state)
 {
-        static const enum oc_key_kind kinds[] = { OC_KEY_SUFFIX, OC_KEY_EXACT, OC_KEY_PROGRAM, OC_KEY_FLATPAK, OC_KEY_SNAP };
+        static const enum oc_key_kind kinds[] = {OC_KEY_SUFFIX, OC_KEY_EXACT, OC_KEY_PROGRAM, OC_KEY_FLATPAK,
+                                                 OC_KEY_SNAP};
         struct oc_name_key k = key_of("signal"), tagged[ELEMENTSOF(kinds)];
 
         for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
@@ -75,7 +76,7 @@ static void test_no_collision(void **state)
         }
         for (int lane = 0; lane < 2; lane++) {
                 for (unsigned i = 0; i < N; i++)
-                        keys[i] = (struct oc_name_key){ lane ? b[i] : keys[i].a, 0 };
+                        keys[i] = (struct oc_name_key){lane ? b[i] : keys[i].a, 0};
                 qsort(keys, N, sizeof(*keys), compare_keys);
                 for (unsigned i = 1; i < N; i++)
                         assert_true(compare_keys(&keys[i - 1], &keys[i]) < 0);

@@ -10,15 +10,15 @@
 #include "wire/tls.h"
 
 /* Parses an exact-size copy, so that a sanitizer sees one byte too far. */
-static enum wire_result parse(enum wire_result (*f)(wire_packet *, __u32, __u32, struct wire_name *), const void *data,
-                              size_t size, struct wire_name *ret)
+static enum wire_result parse(enum wire_result (*f)(wire_packet *, __u32, __u32, struct wire_name *),
+                              const void *data, size_t size, struct wire_name *ret)
 {
         _cleanup_free_ __u8 *copy = malloc(size ? size : 1);
 
         assert_non_null(copy);
         memcpy(copy, data, size);
         memset(ret, 0, sizeof(*ret));
-        const struct wire_bytes p = { copy, (__u32)size };
+        const struct wire_bytes p = {copy, (__u32)size};
         return f(&p, 0, (__u32)size, ret);
 }
 
@@ -29,8 +29,10 @@ static void assert_name(const struct wire_name *n, const char *want)
 }
 
 #define HEADER "\0\1\1\0\0\1\0\0\0\0\0\0"
-#define TYPE "\0\1\0\1"
-#define LABEL60 "\74" "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define TYPE   "\0\1\0\1"
+#define LABEL60                                                                                                      \
+        "\74"                                                                                                        \
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 static const struct {
         const char *what;
@@ -39,7 +41,10 @@ static const struct {
         enum wire_result result;
         const char *name;
 } queries[] = {
-#define Q(what, bytes, result, name) { what, bytes, sizeof(bytes) - 1, result, name }
+#define Q(what, bytes, result, name)                                                                                 \
+        {                                                                                                            \
+                what, bytes, sizeof(bytes) - 1, result, name                                                         \
+        }
         Q("plain", HEADER "\3web\7example\3org\0" TYPE, WIRE_FOUND, ".web.example.org"),
         Q("case is kept", HEADER "\3WeB\3oRg\0" TYPE, WIRE_FOUND, ".WeB.oRg"),
         Q("two questions", "\0\1\1\0\0\2\0\0\0\0\0\0\1a\0" TYPE "\1b\0" TYPE, WIRE_FOUND, ".a"),
@@ -47,15 +52,27 @@ static const struct {
         Q("an answer", "\0\1\x81\x80\0\1\0\0\0\0\0\0\1a\0" TYPE, WIRE_NONE, NULL),
         Q("no question", "\0\1\1\0\0\0\0\0\0\0\0\0\1a\0" TYPE, WIRE_NONE, NULL),
         Q("the root", HEADER "\0" TYPE, WIRE_NONE, NULL),
-        Q("a dot inside a label", HEADER "\xf" "web.example.org\0" TYPE, WIRE_FOUND, ".web\xff" "example\xff" "org"),
+        Q("a dot inside a label",
+          HEADER "\xf"
+                 "web.example.org\0" TYPE,
+          WIRE_FOUND,
+          ".web\xff"
+          "example\xff"
+          "org"),
         Q("a pointer", HEADER "\3web\xc0\x0c" TYPE, WIRE_NONE, NULL),
         Q("a reserved length", HEADER "\x40" LABEL60 "aaaa\0" TYPE, WIRE_NONE, NULL),
         Q("cut in a label", HEADER "\3web\7exa", WIRE_CUT, NULL),
         Q("cut before the root", HEADER "\3web\7example\3org", WIRE_CUT, NULL),
         Q("header only", HEADER, WIRE_CUT, NULL),
         Q("empty", "", WIRE_CUT, NULL),
-        Q("255 bytes", HEADER LABEL60 LABEL60 LABEL60 LABEL60 "\7" "aaaaaaa\1b\0" TYPE, WIRE_FOUND, ""),
-        Q("256 bytes", HEADER LABEL60 LABEL60 LABEL60 LABEL60 "\10" "aaaaaaaa\1b\0" TYPE, WIRE_NONE, NULL),
+        Q("255 bytes",
+          HEADER LABEL60 LABEL60 LABEL60 LABEL60 "\7"
+                                                 "aaaaaaa\1b\0" TYPE,
+          WIRE_FOUND, ""),
+        Q("256 bytes",
+          HEADER LABEL60 LABEL60 LABEL60 LABEL60 "\10"
+                                                 "aaaaaaaa\1b\0" TYPE,
+          WIRE_NONE, NULL),
 };
 
 static void test_dns(void **state)
@@ -108,7 +125,7 @@ static void make_hello(const struct hello *h, struct buf *ret)
                 add_extension(&e, 21, h->after_size);
         buf_add(&body, "\3\3", 2);
         memset(buf_extend(&body, 32), 'r', 32);
-        buf_add(&body, &(__u8){ (__u8)h->session }, 1);
+        buf_add(&body, &(__u8){(__u8)h->session}, 1);
         memset(buf_extend(&body, h->session), 's', h->session);
         buf_add(&body, "\0\4\x13\1\x13\2\1\0", 8);
         buf_add_be16(&body, (__u16)e.size);
@@ -126,16 +143,18 @@ static const struct {
         enum wire_result result;
         const char *name;
 } hellos[] = {
-        { { .name = "web.example.org", .session = 32 }, WIRE_FOUND, ".web.example.org" },
-        { { .name = "web.example.org" }, WIRE_FOUND, ".web.example.org" },
-        { { .name = "web.example.org.", .session = 32 }, WIRE_FOUND, ".web.example.org" },
-        { { .name = "WEB.Example.ORG", .session = 32, .after_size = 1800 }, WIRE_FOUND, ".WEB.Example.ORG" },
-        { { .name = "web.example.org", .session = 32, .before = 1, .before_size = 1900 }, WIRE_FOUND, ".web.example.org" },
-        { { .name = "web.example.org", .before = 63, .before_size = 20 }, WIRE_FOUND, ".web.example.org" },
-        { { .name = "web.example.org", .before = 64, .before_size = 2 }, WIRE_CUT, NULL },
-        { { .session = 32, .before = 5, .before_size = 3 }, WIRE_NONE, NULL },
-        { { .name = "web.example.org", .name_type = 1 }, WIRE_NONE, NULL },
-        { { .name = "" }, WIRE_NONE, NULL },
+        {{.name = "web.example.org", .session = 32}, WIRE_FOUND, ".web.example.org"},
+        {{.name = "web.example.org"}, WIRE_FOUND, ".web.example.org"},
+        {{.name = "web.example.org.", .session = 32}, WIRE_FOUND, ".web.example.org"},
+        {{.name = "WEB.Example.ORG", .session = 32, .after_size = 1800}, WIRE_FOUND, ".WEB.Example.ORG"},
+        {{.name = "web.example.org", .session = 32, .before = 1, .before_size = 1900},
+         WIRE_FOUND,
+         ".web.example.org"},
+        {{.name = "web.example.org", .before = 63, .before_size = 20}, WIRE_FOUND, ".web.example.org"},
+        {{.name = "web.example.org", .before = 64, .before_size = 2}, WIRE_CUT, NULL},
+        {{.session = 32, .before = 5, .before_size = 3}, WIRE_NONE, NULL},
+        {{.name = "web.example.org", .name_type = 1}, WIRE_NONE, NULL},
+        {{.name = ""}, WIRE_NONE, NULL},
 };
 
 static void test_tls(void **state)
@@ -156,7 +175,8 @@ static void test_tls(void **state)
 /* Each beginning of a hello is cut, until its name is whole; none is read as another name. */
 static void test_tls_cut(void **state)
 {
-        const struct hello h = { .name = "web.example.org", .before = 3, .before_size = 40, .after_size = 9, .session = 32 };
+        const struct hello h = {
+                .name = "web.example.org", .before = 3, .before_size = 40, .after_size = 9, .session = 32};
         _cleanup_buf_ struct buf b = {};
         struct wire_name n;
 
@@ -170,7 +190,7 @@ static void test_tls_cut(void **state)
 /* A record that ends before the hello does: the rest is in the next record. */
 static void test_tls_records(void **state)
 {
-        const struct hello h = { .name = "web.example.org", .session = 32 };
+        const struct hello h = {.name = "web.example.org", .session = 32};
         _cleanup_buf_ struct buf b = {};
         struct wire_name n;
 
@@ -187,12 +207,12 @@ static void test_tls_other(void **state)
                 size_t size;
                 enum wire_result result;
         } t[] = {
-                { "", 0, WIRE_NONE },
-                { "GET / HTTP/1.1\r\nHost: web.example.org\r\n\r\n        ", 50, WIRE_NONE },
-                { "\x16", 1, WIRE_CUT },
-                { "\x17\3\3\0\5aaaaa", 10, WIRE_NONE },
-                { "\x16\2\1\0\x40\1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 50, WIRE_NONE },
-                { "\x16\3\3\0\x40\2aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 50, WIRE_NONE },
+                {"", 0, WIRE_NONE},
+                {"GET / HTTP/1.1\r\nHost: web.example.org\r\n\r\n        ", 50, WIRE_NONE},
+                {"\x16", 1, WIRE_CUT},
+                {"\x17\3\3\0\5aaaaa", 10, WIRE_NONE},
+                {"\x16\2\1\0\x40\1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 50, WIRE_NONE},
+                {"\x16\3\3\0\x40\2aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 50, WIRE_NONE},
         };
         struct wire_name n;
 
@@ -203,11 +223,8 @@ static void test_tls_other(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_dns),
-                cmocka_unit_test(test_tls),
-                cmocka_unit_test(test_tls_cut),
-                cmocka_unit_test(test_tls_records),
-                cmocka_unit_test(test_tls_other),
+                cmocka_unit_test(test_dns),         cmocka_unit_test(test_tls),       cmocka_unit_test(test_tls_cut),
+                cmocka_unit_test(test_tls_records), cmocka_unit_test(test_tls_other),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
