@@ -159,6 +159,8 @@ int watch_load(struct watch *w, const struct watch_options *o)
         bool lsm = !o->no_lsm && lsm_is_listed();
         int r = -EINVAL;
 
+        if (!o->mark_mask || o->mark_mask >> __builtin_ctz(o->mark_mask) < OC_CHANNELS - 1)
+                return -EINVAL;
         libbpf_set_print(on_libbpf);
         w->exec_path = EXEC_PATH_SIGNAL;
         snprintf(w->exec_reason, sizeof(w->exec_reason), "%s",

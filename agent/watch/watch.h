@@ -49,7 +49,8 @@ int watch_fd(const struct watch *w);
 int watch_dispatch(struct watch *w, int max);
 
 /* Remember what a program is, so that the kernel decides alone next time: channel 0 is
- * innocent. look_at_argv: ask again at each start. */
+ * innocent. look_at_argv: ask again at each start. An innocent file that changed within the
+ * last second is not remembered (0): it might still change unseen. */
 int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t channel, uint32_t entry,
                         bool look_at_argv);
 /* The running process belongs to a channel (found by classify/ after it started). */

@@ -273,22 +273,25 @@ static enum quic_result hello_name(const struct quic_flow *f, size_t pos, size_t
         return there < size ? QUIC_MORE : QUIC_TOO_LARGE;
 }
 
-/* After a HelloRetryRequest a second hello follows the first; the last one counts. */
+/* After a HelloRetryRequest a second hello follows the first; the last name counts. */
 static enum quic_result flow_name(struct quic_flow *f, char *ret_name)
 {
         enum quic_result result = QUIC_MORE;
+        char name[WIRE_NAME_SIZE];
         size_t size;
 
         for (size_t pos = 0; f->whole >= pos + 4; pos += size) {
-                enum quic_result r = hello_name(f, pos, &size, ret_name);
+                enum quic_result r = hello_name(f, pos, &size, name);
                 if (r == QUIC_MALFORMED || r == QUIC_TOO_LARGE)
                         return f->final = r;
-                if (r != QUIC_MORE)
+                if (result == QUIC_MORE || r == QUIC_FOUND)
                         result = r;
                 if (size > f->whole - pos)
                         break;
                 f->starts = 0;
         }
+        if (result == QUIC_FOUND)
+                memcpy(ret_name, name, strlen(name) + 1);
         return result;
 }
 

@@ -49,7 +49,8 @@ static inline size_t quic_seal(struct quic *q, const struct seal *s, const void 
         uint8_t *number = ret + header, *sealed = number + number_size, mask[16];
         EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
         struct quic_keys k;
-        int n, ok = c && quic_keys_derive(q, quic_version_find(s->version), s->keys.size ? &s->keys : &s->dcid, &k) == 0;
+        int n, ok = c &&
+                    quic_keys_derive(q, quic_version_find(s->version), s->keys.size ? &s->keys : &s->dcid, &k) == 0;
 
         for (unsigned i = 0; i < number_size; i++)
                 number[i] = (uint8_t)(s->number >> (8 * (number_size - 1 - i)));
@@ -59,7 +60,8 @@ static inline size_t quic_seal(struct quic *q, const struct seal *s, const void 
              EVP_EncryptUpdate(c, NULL, &n, ret, (int)(header + number_size)) &&
              EVP_EncryptUpdate(c, sealed, &n, frames, (int)size) && EVP_EncryptFinal_ex(c, sealed + size, &n) &&
              EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, QUIC_TAG_SIZE, sealed + size) &&
-             EVP_EncryptInit_ex(c, EVP_aes_128_ecb(), NULL, k.hp, NULL) && EVP_EncryptUpdate(c, mask, &n, number + 4, 16);
+             EVP_EncryptInit_ex(c, EVP_aes_128_ecb(), NULL, k.hp, NULL) &&
+             EVP_EncryptUpdate(c, mask, &n, number + 4, 16);
         EVP_CIPHER_CTX_free(c);
         if (!ok)
                 abort();

@@ -13,8 +13,6 @@ from harness import TREE, policy_text
 sys.path.insert(0, str(TREE / "tests/support"))
 from device import Device  # noqa: E402
 
-pytestmark = pytest.mark.vm
-
 COMMANDS = ["status", "why", "notices", "my-data", "catalogue", "policy", "key", "enrol", "evidence"]
 
 
@@ -111,7 +109,7 @@ def test_catalogue_check(station, tmp_path):
     bad = tmp_path / "bad.ini"
     bad.write_text("[channel]\nid = bad\nname = Bad\ncategory = messenger\nhomepage = https://bad.example\nsource = https://bad.example\nchecked = 2026-11-21\n\n[names]\nsuffix = facebook.com\n")
     r = station.desk.cli("catalogue", "check", bad, check=False)
-    assert r.returncode == 1 and re.search(r"bad\.ini:10:.*facebook\.com", r.stderr), r.stderr
+    assert r.returncode == 1 and re.search(r"bad\.ini:10:.*facebook\.com", r.stdout), r.stdout
     bad.write_text(bad.read_text().replace("suffix = facebook.com", "suffix = ok.example\nsuffix = ok.example"))
     r = station.desk.cli("catalogue", "check", bad, check=False)
     assert r.returncode == 1 and "bad.ini:11:" in r.stderr

@@ -8,8 +8,6 @@ from dnslib import QTYPE, DNSRecord, EDNS0
 from harness import FAST_MS, assert_row
 from internet import WORLD4, WORLD6
 
-pytestmark = pytest.mark.vm
-
 # send(query): what a stub resolver does, without its patience
 SEND = f"""
 def send(query, server="{WORLD4}"):
@@ -38,6 +36,7 @@ def assert_stopped(result):
     assert result["ms"] < FAST_MS, result
 
 
+@pytest.mark.vm
 def test_curl_by_name(blocking, employee):
     start = time.monotonic()
     status, ms, text = employee.curl("https://web.whatsapp.com/")
@@ -50,6 +49,7 @@ def test_curl_by_name(blocking, employee):
     assert not blocking.internet.seen("dns", since=start, name="web.whatsapp.com")
 
 
+@pytest.mark.vm
 def test_row_is_in_the_database(blocking, employee):
     employee.curl("https://web.whatsapp.com/")
     row, = blocking.violations(employee)
@@ -62,6 +62,7 @@ def test_row_is_in_the_database(blocking, employee):
     assert "web.whatsapp.com" not in str(record), "the name asked is nobody's business: only the entry is recorded"
 
 
+@pytest.mark.vm
 def test_getaddrinfo_fails_fast(blocking, employee):
     r = employee.python('result = attempt(socket.getaddrinfo, "web.whatsapp.com", 443)')
     assert r["error"] == "gaierror" and r["ms"] < FAST_MS
@@ -69,6 +70,7 @@ def test_getaddrinfo_fails_fast(blocking, employee):
     assert_row(row, channel="whatsapp", layer="dns", program="/usr/bin/python3")
 
 
+@pytest.mark.vm
 def test_dig(blocking, employee, needs):
     needs("dig")
     r = employee.run(["dig", "+tries=1", "+time=1", "web.whatsapp.com"])
@@ -102,12 +104,14 @@ def with_edns(name):
 @pytest.mark.parametrize("raw", [query("WeB.wHaTsApP.cOm"), query("WHATSAPP.COM"), query("a.b.c.d.e.f.g.h.whatsapp.com"),
                                  query("x" * 63 + ".whatsapp.com"), query("wa.me"), with_edns("web.whatsapp.com")],
                          ids=["mixed-case", "apex", "deep", "long-label", "exact", "edns"])
+@pytest.mark.vm
 def test_every_spelling(blocking, employee, raw):
     assert_stopped(employee.python(SEND + "result = attempt(send, *sys.argv[1:])", raw))
     row, = blocking.violations(employee)
     assert_row(row, channel="whatsapp", layer="dns", tier="name")
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("server", [WORLD4, WORLD6])
 def test_over_tcp(blocking, employee, server):
     start = time.monotonic()
@@ -134,12 +138,14 @@ def test_approved_pass_unrecorded(allowing, employee, name):
     assert allowing.violations(employee) == []
 
 
+@pytest.mark.vm
 def test_curl_passes_when_approved(allowing, employee):
     status, _, text = employee.curl("https://web.whatsapp.com/")
     assert status == 0 and "this is web.whatsapp.com" in text
     assert allowing.violations(employee) == []
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("policy", [{"mode": "monitor"}, {"unlisted": "watch"}])
 def test_watched_passes_and_is_recorded(station, employee, policy):
     serial = station.agent.policy(**policy, channels={"viber": "block"})
@@ -156,6 +162,7 @@ def test_bypass_class(blocking, employee):
     assert_row(row, channel="encrypted-dns", layer="dns", **{"class": "bypass"})
 
 
+@pytest.mark.vm
 def test_exempt_user(station, employee):
     """A group's allowance holds for its members only, whatever their program."""
     other = station.employee()
@@ -166,6 +173,7 @@ def test_exempt_user(station, employee):
     assert [r for r in station.violations(employee) if r["class"] == "use"] == []
 
 
+@pytest.mark.vm
 def test_malformed_packets_harm_nobody(blocking, employee):
     """Whatever is sent to port 53: the agent lives, what is innocent works, what is blocked stays so."""
     code = SEND + """

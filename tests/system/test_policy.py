@@ -10,8 +10,6 @@ import internet as net
 from harness import SLOW, policy_text
 from internet import wait_for
 
-pytestmark = pytest.mark.vm
-
 
 def edited(desk, serial):
     path = desk.sign(policy_text(serial=serial))

@@ -229,6 +229,21 @@ static void test_routes(void **state)
         }
 }
 
+/* The same limit without a Content-Length that announces it. */
+static void test_unannounced(void **state)
+{
+        static char body[2 * ECHO_MAX];
+        _cleanup_(reply_done) struct reply r = {0};
+        char url[128];
+        struct request q = {.url = url, .ca = server.server_ca, .headers = {"Content-Length:"}, .body = body};
+
+        snprintf(url, sizeof(url), "%s/echo", server.urls[0]);
+        q.size = ECHO_MAX;
+        assert_int_equal(client_do(curl, q, &r), 200);
+        q.size = ECHO_MAX + 1;
+        assert_int_equal(client_do(curl, q, &r), 413);
+}
+
 static void test_big_answer(void **state)
 {
         _cleanup_(reply_done) struct reply r = {0};
@@ -294,11 +309,11 @@ static void test_only_h2(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_query),   cmocka_unit_test(test_query_many),
-                cmocka_unit_test(test_cookie),  cmocka_unit_test(test_address),
-                cmocka_unit_test(test_routes),  cmocka_unit_test(test_big_answer),
-                cmocka_unit_test(test_only_h2), cmocka_unit_test(test_headers_limit),
-                cmocka_unit_test(test_silent),
+                cmocka_unit_test(test_query),         cmocka_unit_test(test_query_many),
+                cmocka_unit_test(test_cookie),        cmocka_unit_test(test_address),
+                cmocka_unit_test(test_routes),        cmocka_unit_test(test_big_answer),
+                cmocka_unit_test(test_unannounced),   cmocka_unit_test(test_only_h2),
+                cmocka_unit_test(test_headers_limit), cmocka_unit_test(test_silent),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);

@@ -187,17 +187,21 @@ static void test_tls_cut(void **state)
         }
 }
 
-/* A record that ends before the hello does: the rest is in the next record. */
+/* A record that ends before the name does: the rest is in the next record. */
 static void test_tls_records(void **state)
 {
-        const struct hello h = {.name = "web.example.org", .session = 32};
+        const struct hello h = {.name = "web.example.org", .before = 1, .before_size = 4, .session = 32};
         _cleanup_buf_ struct buf b = {};
         struct wire_name n;
 
         make_hello(&h, &b);
-        b.data[3] = 0;
-        b.data[4] = 60;
-        assert_int_equal(parse(tls_server_name, b.data, b.size, &n), WIRE_CUT);
+        size_t whole = b.size - 5;
+        buf_add(&b, "\x16\3\3", 3);
+        for (size_t size = 39; size <= whole; size++) {
+                b.data[3] = (__u8)(size >> 8);
+                b.data[4] = (__u8)size;
+                assert_int_equal(parse(tls_server_name, b.data, b.size, &n), size < whole ? WIRE_CUT : WIRE_FOUND);
+        }
 }
 
 static void test_tls_other(void **state)
