@@ -76,8 +76,7 @@ int sqlite_tidy(struct store *base, uint64_t now_ms)
         struct sqlite_store *s = sqlite_of(base);
         int r = sqlite_run(s, SQL_SESSIONS_EXPIRE, "i", (int64_t)now_ms);
 
-        if (r < 0 || (r = sqlite_run(s, SQL_TOKENS_EXPIRE, "i", (int64_t)now_ms)) < 0)
-                return r;
-        return sqlite_errno(s->write,
-                            sqlite3_exec(s->write, "PRAGMA analysis_limit = 400; PRAGMA optimize", NULL, NULL, NULL));
+        if (r >= 0)
+                r = sqlite_run(s, SQL_TOKENS_EXPIRE, "i", (int64_t)now_ms);
+        return r < 0 ? r : 0;
 }

@@ -25,8 +25,6 @@ static void search_done(struct search *q)
 
 static void search_text(struct search *q, const char *sql, const char *value)
 {
-        if (!value)
-                return;
         buf_add_string(&q->sql, sql);
         q->parameters[q->n++].text = value;
 }
@@ -37,24 +35,36 @@ static void search_number(struct search *q, const char *sql, uint64_t value)
         q->parameters[q->n++].number = value > INT64_MAX ? INT64_MAX : (int64_t)value;
 }
 
+/* The first condition given, in this order, chooses the index; a '+' keeps the others from being
+ * considered (sqlite.org/optoverview.html, 2.1). So the plan follows from the query alone and not
+ * from statistics of the day. */
 static void search_filter(struct search *q, const struct store_filter *f)
 {
-        bool is_path = f->program && strchr(f->program, '/');
+        const char *slash = f->program ? strrchr(f->program, '/') : NULL;
+        const struct {
+                const char *value, *sql;
+        } conditions[] = {
+                {f->user, "r.user = ?"},
+                {slash ? slash + 1 : f->program, "r.program_name = ?"},
+                {f->device, "r.device IN (SELECT number FROM device WHERE ? IN (id, name))"},
+                {f->channel, "r.channel = ?"},
+                {f->class, "r.class = ?"},
+                {f->layer, "r.layer = ?"},
+                {f->outcome, "r.outcome = ?"},
+                {f->tier, "r.tier = ?"},
+        };
+        bool chosen = false;
 
         buf_add_string(&q->sql, " WHERE r.kind = 'violation'");
-        search_text(q, " AND r.device IN (SELECT number FROM device WHERE ? IN (id, name))", f->device);
-        search_text(q, " AND r.user = ?", f->user);
-        search_text(q, " AND r.channel = ?", f->channel);
-        search_text(q, " AND r.class = ?", f->class);
-        search_text(q, " AND r.tier = ?", f->tier);
-        search_text(q, " AND r.layer = ?", f->layer);
-        search_text(q, " AND r.outcome = ?", f->outcome);
-        if (is_path) {
-                search_text(q, " AND r.program_name = ?", strrchr(f->program, '/') + 1);
-                search_text(q, " AND r.program = ?", f->program);
-        } else {
-                search_text(q, " AND r.program_name = ?", f->program);
+        for (size_t i = 0; i < ELEMENTSOF(conditions); i++) {
+                if (!conditions[i].value)
+                        continue;
+                buf_add_string(&q->sql, chosen ? " AND +" : " AND ");
+                search_text(q, conditions[i].sql, conditions[i].value);
+                chosen = true;
         }
+        if (slash)
+                search_text(q, " AND r.program = ?", f->program);
         if (f->from_ms)
                 search_number(q, " AND r.time_ms >= ?", f->from_ms);
         if (f->to_ms)

@@ -145,7 +145,7 @@ struct store {
         int (*session_delete)(struct store *s, const uint8_t hash[static STORE_HASH_SIZE]);
         /* Who did what: append only. */
         int (*audit_add)(struct store *s, const struct store_audit *a);
-        /* Housekeeping, now and then: expired sessions and tokens, query statistics. */
+        /* Housekeeping, now and then: expired sessions and tokens. */
         int (*tidy)(struct store *s, uint64_t now_ms);
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 /* Makes the Initial packets that the tests of lib/wire/quic.h read. */
-#include <assert.h>
+#include <stdbool.h>
 #include <string.h>
 #include <openssl/evp.h>
 

@@ -195,7 +195,13 @@ static void test_batch_sizes(void **state)
                 record[size] = 'x';
         }
 
+        _cleanup_buf_ struct buf longer = { 0 };
         struct batch b = { 0 };
+        make_batch(&longer, 1, 1, "{}");
+        buf_add_string(&longer, "{}\n");
+        assert_int_equal(batch_parse((char *)longer.data, longer.size, public_key, &b, &diag), -EBADMSG);
+        assert_int_equal(diag.line, 3);
+
         huge = calloc(1, BATCH_MAX_BYTES + 1);
         assert_int_equal(batch_parse(huge, BATCH_MAX_BYTES + 1, NULL, &b, &diag), -E2BIG);
         assert_int_equal(batch_parse(huge, BATCH_MAX_BYTES, NULL, &b, &diag), -EBADMSG);

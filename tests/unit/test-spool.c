@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <dirent.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -380,6 +381,39 @@ static void test_flip_everywhere(void **state)
         }
 }
 
+/* A record that was edited together with its CRC is out of the chain, sealed or not. */
+static void test_edited(void **state)
+{
+        static const struct {
+                const char *record;
+                uint64_t next;
+        } cases[] = { { "{\"seq\":5}", 5 }, { "{\"seq\":13}", 13 } };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                struct promise promises[PROMISES_MAX];
+                _cleanup_free_ char *run = NULL;
+                size_t size;
+
+                record_run(promises, &run, &size);
+                uint8_t *frame = memmem(run, size, cases[i].record, strlen(cases[i].record));
+                uint32_t body_size = (uint32_t)(RECORD_OVERHEAD - FRAME_HEAD_SIZE + strlen(cases[i].record));
+                assert_non_null(frame);
+                frame[2] = 'S';
+                frame -= RECORD_OVERHEAD;
+                uint32_t crc = htobe32(crc32c(0, frame + FRAME_HEAD_SIZE, body_size));
+                memcpy(frame + 4, &crc, sizeof(crc));
+                remove_all(dir);
+                put_file("00000000000000000001.seg", run, size);
+
+                struct spool *s = open_spool(0);
+                assert_int_equal(count_files(DAMAGED_SUFFIX), 1);
+                assert_int_equal(spool_state(s)->next_seq, cases[i].next);
+                assert_int_equal(read_all(0), cases[i].next - 1);
+                spool_free(s);
+                remove_all(dir);
+        }
+}
+
 /* Damage in an old segment ends the chain there; what the collector has is not used again. */
 static void test_damaged_middle(void **state)
 {
@@ -459,6 +493,8 @@ static void test_disk_full(void **state)
 {
         struct rlimit was, small = { 4096, RLIM_INFINITY };
         struct spool *s = open_spool(0);
+        struct stat st;
+        char path[128];
         uint64_t next;
 
         signal(SIGXFSZ, SIG_IGN);
@@ -471,6 +507,9 @@ static void test_disk_full(void **state)
         assert_int_equal(append(s, 1000), -EFBIG);
         next = spool_state(s)->next_seq;
         assert_int_equal(next, 4);
+        snprintf(path, sizeof(path), "%s/00000000000000000001.seg", dir);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_size, spool_state(s)->bytes); /* no half frame is left */
         assert_int_equal(append(s, 400), 0); /* fits, its seal does not */
         assert_int_equal(append(s, 100), 0);
         assert_int_equal(spool_seal(s), -EFBIG);
@@ -535,7 +574,8 @@ int main(void)
                 SPOOL_TEST(test_lock),              SPOOL_TEST(test_reopen_unsealed),
                 SPOOL_TEST(test_batch_bound),       SPOOL_TEST(test_bound_and_acknowledge),
                 SPOOL_TEST(test_all_acknowledged),  SPOOL_TEST(test_cut_everywhere),
-                SPOOL_TEST(test_flip_everywhere),   SPOOL_TEST(test_damaged_middle),
+                SPOOL_TEST(test_flip_everywhere),   SPOOL_TEST(test_edited),
+                SPOOL_TEST(test_damaged_middle),
                 SPOOL_TEST(test_disk_full),         SPOOL_TEST(test_foreign_key),
                 SPOOL_TEST(test_state_unreadable),
         };
