@@ -94,7 +94,7 @@ static bool handle_unknown_program(struct runtime *rt, struct fact *f)
         return true;
 }
 
-/* A dropped TLS or QUIC hello: end the connection now instead of letting it retransmit. */
+/* A dropped hello, or query over TCP: end the connection now instead of letting it retransmit. */
 static void handle_named_flow(struct runtime *rt, struct fact *f)
 {
         int r = -EOPNOTSUPP;
@@ -128,6 +128,10 @@ static bool handle_by_layer(struct runtime *rt, struct fact *f)
                 if (!f->channel)
                         return handle_unknown_program(rt, f);
                 break;
+        case LAYER_DNS:
+                if (f->flow.protocol == IPPROTO_TCP)
+                        handle_named_flow(rt, f);
+                break;
         case LAYER_TLS:
         case LAYER_QUIC:
         case LAYER_HTTP:
@@ -136,7 +140,6 @@ static bool handle_by_layer(struct runtime *rt, struct fact *f)
         case LAYER_CONNECT:
                 handle_connect(rt, f);
                 break;
-        case LAYER_DNS:
         case LAYER_BROWSER:
         case LAYER_AGENT:
         case _LAYER_MAX:

@@ -32,7 +32,7 @@ static struct collected *queue_pop(struct collected_queue *q)
 
 void collapse_init(struct collapse *c, uint64_t settle_ms, uint64_t window_ms)
 {
-        *c = (struct collapse){ 0 };
+        *c = (struct collapse){0};
         queue_init(&c->settling, settle_ms);
         queue_init(&c->window, window_ms);
 }
@@ -74,11 +74,23 @@ struct collected *collapse_find(const struct collapse *c, const struct violation
 
 static const size_t text_members[] = {
 #define TEXT_MEMBER(m) offsetof(struct violation, m)
-        TEXT_MEMBER(id), TEXT_MEMBER(channel), TEXT_MEMBER(channel_name), TEXT_MEMBER(category),
-        TEXT_MEMBER(class), TEXT_MEMBER(verdict), TEXT_MEMBER(entry), TEXT_MEMBER(entry_source),
-        TEXT_MEMBER(user), TEXT_MEMBER(program), TEXT_MEMBER(program_name), TEXT_MEMBER(program_package),
-        TEXT_MEMBER(program_sha256), TEXT_MEMBER(remote_address), TEXT_MEMBER(protocol),
-        TEXT_MEMBER(exemption), TEXT_MEMBER(detail),
+        TEXT_MEMBER(id),
+        TEXT_MEMBER(channel),
+        TEXT_MEMBER(channel_name),
+        TEXT_MEMBER(category),
+        TEXT_MEMBER(class),
+        TEXT_MEMBER(verdict),
+        TEXT_MEMBER(entry),
+        TEXT_MEMBER(entry_source),
+        TEXT_MEMBER(user),
+        TEXT_MEMBER(program),
+        TEXT_MEMBER(program_name),
+        TEXT_MEMBER(program_package),
+        TEXT_MEMBER(program_sha256),
+        TEXT_MEMBER(remote_address),
+        TEXT_MEMBER(protocol),
+        TEXT_MEMBER(exemption),
+        TEXT_MEMBER(detail),
 #undef TEXT_MEMBER
 };
 
@@ -97,7 +109,7 @@ static struct collected *collected_new(const struct violation *v)
         e = malloc(size);
         if (!e)
                 return NULL;
-        *e = (struct collected){ .violation = *v };
+        *e = (struct collected){.violation = *v};
         p = (char *)(e + 1);
         for (size_t i = 0; i < ELEMENTSOF(text_members); i++) {
                 const char **text = (const char **)((char *)&e->violation + text_members[i]);
@@ -173,7 +185,7 @@ void collapse_expire(struct collapse *c, uint64_t now_ms, collapse_handler handl
 
 void collapse_flush(struct collapse *c, collapse_handler handler, void *userdata)
 {
-        struct collected_queue *queues[] = { &c->window, &c->settling };
+        struct collected_queue *queues[] = {&c->window, &c->settling};
 
         for (size_t i = 0; i < ELEMENTSOF(queues); i++)
                 while (queues[i]->head) {

@@ -10,7 +10,7 @@
 #include "base/text.h"
 
 #define OS_RELEASE_MAX_BYTES 16384
-#define PASSWD_LINE_MAX 1024
+#define PASSWD_LINE_MAX      1024
 
 static int write_hex(const char *path, const uint8_t *data, size_t size, mode_t mode)
 {

@@ -12,11 +12,11 @@
 #include "base/text.h"
 #include "spool/spool.h"
 
-#define ACK_MAX_BYTES 32
+#define ACK_MAX_BYTES     32
 #define TIMER_ACCURACY_US 10000
 /* Behind enforcement and control: nothing waits for a record. */
 #define PRIORITY_RECORD (SD_EVENT_PRIORITY_NORMAL + 20)
-#define PRIORITY_SEAL (SD_EVENT_PRIORITY_NORMAL + 30)
+#define PRIORITY_SEAL   (SD_EVENT_PRIORITY_NORMAL + 30)
 
 struct report {
         struct record_context context; /* points into the texts below */
@@ -62,8 +62,8 @@ static int write_violation(struct report *r, const struct violation *v, uint64_t
                 context.policy_serial = policy_serial;
                 context.policy_hash = context.policy_signer = NULL;
         }
-        k = record_violation_encode(&context, v, state->next_seq, state->head, utc_now_ms(), boottime_now_ms(),
-                                    &line, &size);
+        k = record_violation_encode(&context, v, state->next_seq, state->head, utc_now_ms(), boottime_now_ms(), &line,
+                                    &size);
         if (k < 0) {
                 r->refused++;
                 return k;
@@ -128,10 +128,14 @@ static int open_spool(struct report *r, const struct report_options *o)
                 return k;
         if (o->group >= 0 && (chown(dir, (uid_t)-1, (gid_t)o->group) < 0 || chmod(dir, 0750) < 0))
                 return -errno;
-        return spool_open(&(struct spool_options){ .dir = dir, .max_bytes = o->spool_max_bytes,
-                                                   .device_id = r->device_id, .boot_id = r->boot_id,
-                                                   .public_key = r->public_key, .secret = r->secret,
-                                                   .group = o->group }, &r->spool);
+        return spool_open(&(struct spool_options){.dir = dir,
+                                                  .max_bytes = o->spool_max_bytes,
+                                                  .device_id = r->device_id,
+                                                  .boot_id = r->boot_id,
+                                                  .public_key = r->public_key,
+                                                  .secret = r->secret,
+                                                  .group = o->group},
+                          &r->spool);
 }
 
 static int add_sources(struct report *r, sd_event *event)
@@ -174,8 +178,11 @@ int report_new(const struct report_options *o, sd_event *event, struct report **
         device_id_format(r->public_key, r->device_id);
         os_release_read("/etc/os-release", r->os_name, r->os_version);
         r->context = (struct record_context){
-                .device_uid = r->device_id, .device_name = r->device_name, .boot_id = r->boot_id,
-                .agent_version = ONCHANNEL_VERSION, .os_name = r->os_name,
+                .device_uid = r->device_id,
+                .device_name = r->device_name,
+                .boot_id = r->boot_id,
+                .agent_version = ONCHANNEL_VERSION,
+                .os_name = r->os_name,
                 .os_version = r->os_version[0] ? r->os_version : NULL,
         };
         k = open_spool(r, o);
@@ -201,8 +208,8 @@ struct report *report_free(struct report *r)
         }
         spool_free(r->spool);
         sodium_memzero(r->secret, sizeof(r->secret));
-        char **texts[] = { &r->device_name, &r->boot_id, &r->ack_path, &r->organisation, &r->policy_hash,
-                           &r->policy_signer, &r->catalogue_version };
+        char **texts[] = {&r->device_name, &r->boot_id,       &r->ack_path,         &r->organisation,
+                          &r->policy_hash, &r->policy_signer, &r->catalogue_version};
         for (size_t i = 0; i < ELEMENTSOF(texts); i++)
                 freep(texts[i]);
         freep(&r);
@@ -242,7 +249,8 @@ int report_set_policy(struct report *r, const struct record_context *policy)
         return k;
 }
 
-void report_set_notice_handler(struct report *r, void (*handler)(const struct report_notice *, void *), void *userdata)
+void report_set_notice_handler(struct report *r, void (*handler)(const struct report_notice *, void *),
+                               void *userdata)
 {
         r->notice_handler = handler;
         r->notice_userdata = userdata;
@@ -254,10 +262,15 @@ static void notify(struct report *r, const struct ruleset *rs, const struct viol
 {
         if (!v->notified)
                 return;
-        r->notice_handler(&(struct report_notice){ .uid = v->uid, .violation_id = v->id,
-                                                   .channel_name = v->channel_name, .channel = v->channel,
-                                                   .program = v->program, .text = rs->notice ? rs->notice : "",
-                                                   .help = rs->help, .violation = v }, r->notice_userdata);
+        r->notice_handler(&(struct report_notice){.uid = v->uid,
+                                                  .violation_id = v->id,
+                                                  .channel_name = v->channel_name,
+                                                  .channel = v->channel,
+                                                  .program = v->program,
+                                                  .text = rs->notice ? rs->notice : "",
+                                                  .help = rs->help,
+                                                  .violation = v},
+                          r->notice_userdata);
 }
 
 static void count_attempt(struct violation *v, const struct violation *attempt)
@@ -310,11 +323,18 @@ int report_tamper(struct report *r, const char *what, enum outcome outcome)
         int k;
 
         uuid_v7(now, id);
-        k = write_violation(r, &(struct violation){ .id = id, .class = violation_class_to_string(CLASS_TAMPER),
-                                                    .verdict = verdict_to_string(VERDICT_BLOCK),
-                                                    .layer = LAYER_AGENT, .tier = TIER_NONE, .outcome = outcome,
-                                                    .detail = what, .count = 1, .first_ms = now,
-                                                    .last_ms = now }, r->context.policy_serial);
+        k = write_violation(r,
+                            &(struct violation){.id = id,
+                                                .class = violation_class_to_string(CLASS_TAMPER),
+                                                .verdict = verdict_to_string(VERDICT_BLOCK),
+                                                .layer = LAYER_AGENT,
+                                                .tier = TIER_NONE,
+                                                .outcome = outcome,
+                                                .detail = what,
+                                                .count = 1,
+                                                .first_ms = now,
+                                                .last_ms = now},
+                            r->context.policy_serial);
         return k < 0 ? k : spool_seal(r->spool);
 }
 
@@ -329,7 +349,7 @@ int report_coverage(struct report *r, struct coverage *c)
 {
         const struct spool_state *state = spool_state(r->spool);
         _cleanup_free_ char *line = NULL;
-        struct timex clock = { 0 };
+        struct timex clock = {0};
         size_t size;
         int k;
 
@@ -370,7 +390,10 @@ void report_get_state(const struct report *r, struct report_state *ret)
 {
         const struct spool_state *state = spool_state(r->spool);
 
-        *ret = (struct report_state){ .device_id = r->device_id, .next_seq = state->next_seq,
-                                      .acknowledged = state->acknowledged, .queue = queue_length(r),
-                                      .spool_bytes = state->bytes, .refused = r->refused };
+        *ret = (struct report_state){.device_id = r->device_id,
+                                     .next_seq = state->next_seq,
+                                     .acknowledged = state->acknowledged,
+                                     .queue = queue_length(r),
+                                     .spool_bytes = state->bytes,
+                                     .refused = r->refused};
 }

@@ -16,7 +16,7 @@
 
 #define REPORT_SETTLE_MS 200
 #define REPORT_WINDOW_MS 60000
-#define REPORT_OPEN_MAX 4096 /* violations collected at once; beyond: written at once, uncollapsed */
+#define REPORT_OPEN_MAX  4096 /* violations collected at once; beyond: written at once, uncollapsed */
 
 struct report_options {
         const char *state_dir; /* device.key, device.pub, spool/, uplink/ack below it */
@@ -50,7 +50,8 @@ struct report *report_free(struct report *r); /* writes what is open, seals */
 /* Which policy later records name: only policy_* and catalogue_version are taken, and copied.
  * What is collected is written first, under the policy before. */
 int report_set_policy(struct report *r, const struct record_context *policy);
-void report_set_notice_handler(struct report *r, void (*handler)(const struct report_notice *, void *), void *userdata);
+void report_set_notice_handler(struct report *r, void (*handler)(const struct report_notice *, void *),
+                               void *userdata);
 
 /* Takes a completed fact; rs is the rule set of f->generation. Calls the notice handler at once for
  * the first attempt that was stopped. An allowed channel gives nothing. -ESTALE when rs is NULL or

@@ -14,11 +14,11 @@ static const struct {
         const char *section, *name, *fallback;
         size_t offset;
 } keys[] = {
-        { "agent", "device", NULL, offsetof(struct uplink_config, device) },
-        { "agent", "state", "/var/lib/onchannel", offsetof(struct uplink_config, state) },
-        { "agent", "runtime", "/run/onchannel", offsetof(struct uplink_config, runtime) },
-        { "collector", "url", NULL, offsetof(struct uplink_config, url) },
-        { "collector", "ca", NULL, offsetof(struct uplink_config, ca) },
+        {"agent", "device", NULL, offsetof(struct uplink_config, device)},
+        {"agent", "state", "/var/lib/onchannel", offsetof(struct uplink_config, state)},
+        {"agent", "runtime", "/run/onchannel", offsetof(struct uplink_config, runtime)},
+        {"collector", "url", NULL, offsetof(struct uplink_config, url)},
+        {"collector", "ca", NULL, offsetof(struct uplink_config, ca)},
 };
 
 static char **slot(struct uplink_config *c, size_t offset)
@@ -30,7 +30,7 @@ void uplink_config_done(struct uplink_config *c)
 {
         for (size_t i = 0; i < ELEMENTSOF(keys); i++)
                 freep(slot(c, keys[i].offset));
-        *c = (struct uplink_config){ 0 };
+        *c = (struct uplink_config){0};
 }
 
 int uplink_url_set(struct uplink_config *c, const char *url)
@@ -86,8 +86,8 @@ static int on_key(void *userdata, const char *section, const char *name, const c
 int uplink_config_parse(const char *text, size_t size, const char *file, struct uplink_config *ret,
                         struct diag *reterr)
 {
-        _cleanup_(uplink_config_done) struct uplink_config c = { 0 };
-        struct parser p = { .config = &c, .file = file };
+        _cleanup_(uplink_config_done) struct uplink_config c = {0};
+        struct parser p = {.config = &c, .file = file};
         char host[HOST_NAME_MAX + 1];
         int r;
 
@@ -108,7 +108,7 @@ int uplink_config_parse(const char *text, size_t size, const char *file, struct 
         if (!c.device)
                 return -ENOMEM;
         *ret = c;
-        c = (struct uplink_config){ 0 };
+        c = (struct uplink_config){0};
         return 0;
 }
 

@@ -7,10 +7,10 @@
 #include "agent/uplink/uplink.h"
 #include "base/cleanup.h"
 
-#define OPENSSL_CLEANUP(T, name, f)      \
-        static inline void name(T **p)   \
-        {                                \
-                f(*p);                   \
+#define OPENSSL_CLEANUP(T, name, f)                                                                                  \
+        static inline void name(T **p)                                                                               \
+        {                                                                                                            \
+                f(*p);                                                                                               \
         }
 OPENSSL_CLEANUP(EVP_PKEY, pkey_freep, EVP_PKEY_free)
 OPENSSL_CLEANUP(X509_REQ, req_freep, X509_REQ_free)

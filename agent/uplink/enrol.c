@@ -13,10 +13,10 @@
 #include "base/log.h"
 #include "base/text.h"
 
-#define ENROL_DOMAIN "onchannel-enrol/v1\n"
-#define ENROL_TIMEOUT_S 30L
+#define ENROL_DOMAIN     "onchannel-enrol/v1\n"
+#define ENROL_TIMEOUT_S  30L
 #define ENROL_ANSWER_MAX (256u << 10)
-#define PEM_MAX_BYTES (256u << 10)
+#define PEM_MAX_BYTES    (256u << 10)
 
 struct enrolment {
         struct uplink_config *config;
@@ -53,8 +53,8 @@ int enrol_request_new(const uint8_t secret[static DEVICE_SECRET_SIZE], const cha
         crypto_sign_detached(signature, NULL, (const uint8_t *)text, strlen(text), secret);
         hex_encode(signature, sizeof(signature), proof);
         hex_encode(public_key, sizeof(public_key), device_key);
-        root = json_pack("{s:s, s:s, s:s, s:s, s:s}", "token", token, "csr", csr, "device_key", device_key,
-                         "proof", proof, "name", name);
+        root = json_pack("{s:s, s:s, s:s, s:s, s:s}", "token", token, "csr", csr, "device_key", device_key, "proof",
+                         proof, "name", name);
         line = root ? json_dumps(root, JSON_COMPACT) : NULL;
         if (!line)
                 return -EINVAL;
@@ -139,8 +139,8 @@ static int take_answer(struct enrolment *e, const struct response *response)
         if (response->body.size > 0)
                 root = json_loadb((const char *)response->body.data, response->body.size, JSON_REJECT_DUPLICATES,
                                   NULL);
-        if (!root || json_unpack(root, "{s:s, s:s, s:s}", "device", &device, "certificate", &certificate,
-                                 "ca", &ca) < 0)
+        if (!root ||
+            json_unpack(root, "{s:s, s:s, s:s}", "device", &device, "certificate", &certificate, "ca", &ca) < 0)
                 return log_errno(LOG_ERR, -EBADMSG, "the answer of '%s' is not an enrolment", e->config->url);
         if (strcmp(device, e->device_id) != 0 || certificate_check(certificate, ca, e->key, e->device_id) < 0)
                 return log_errno(LOG_ERR, -EBADMSG, "the collector's certificate is not for this device");
@@ -157,7 +157,7 @@ static int take_answer(struct enrolment *e, const struct response *response)
 /* The CA comes from memory: the file may be readable by root only. */
 static int set_ca(CURL *easy, const char *ca)
 {
-        struct curl_blob blob = { .data = (void *)ca, .len = strlen(ca), .flags = CURL_BLOB_COPY };
+        struct curl_blob blob = {.data = (void *)ca, .len = strlen(ca), .flags = CURL_BLOB_COPY};
 
         if (curl_easy_setopt(easy, CURLOPT_CAINFO, NULL) != CURLE_OK ||
             curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob) != CURLE_OK ||
@@ -169,10 +169,13 @@ static int set_ca(CURL *easy, const char *ca)
 
 static int post(struct enrolment *e)
 {
-        struct request q = { .path = "/v1/enrol", .body = e->request, .body_size = strlen(e->request),
-                             .content_type = "application/json", .timeout_s = ENROL_TIMEOUT_S,
-                             .answer_max = ENROL_ANSWER_MAX };
-        _cleanup_(response_done) struct response response = { 0 };
+        struct request q = {.path = "/v1/enrol",
+                            .body = e->request,
+                            .body_size = strlen(e->request),
+                            .content_type = "application/json",
+                            .timeout_s = ENROL_TIMEOUT_S,
+                            .answer_max = ENROL_ANSWER_MAX};
+        _cleanup_(response_done) struct response response = {0};
         struct curl_slist *headers = NULL;
         char reason[UPLINK_ERROR_MAX];
         CURL *easy = NULL;
@@ -199,7 +202,7 @@ static int post(struct enrolment *e)
 
 int enrol_run(struct uplink_config *c, const char *token, const char *ca_file)
 {
-        _cleanup_(enrolment_done) struct enrolment e = { .config = c };
+        _cleanup_(enrolment_done) struct enrolment e = {.config = c};
         size_t size;
         int r;
 

@@ -9,9 +9,9 @@
 #include "base/text.h"
 
 #define CONNECT_TIMEOUT_S 10L
-#define KEEPALIVE_S 60L
+#define KEEPALIVE_S       60L
 #define RETRY_AFTER_MAX_S 3600
-#define SPREAD_MAX_S 600
+#define SPREAD_MAX_S      600
 
 static size_t on_body(char *data, size_t size, size_t n, void *userdata)
 {
@@ -60,7 +60,7 @@ static size_t on_header(char *data, size_t size, size_t n, void *userdata)
 void response_done(struct response *r)
 {
         buf_done(&r->body);
-        *r = (struct response){ 0 };
+        *r = (struct response){0};
 }
 
 static int add_header(struct curl_slist **list, const char *name, const char *value)

@@ -10,7 +10,7 @@
 #include "base/io.h"
 #include "base/log.h"
 
-#define WATCH_AGAIN_MS 10000 /* folders that the daemon has not made yet */
+#define WATCH_AGAIN_MS  10000 /* folders that the daemon has not made yet */
 #define STATUS_DELAY_MS 5000 /* several changes are one report */
 
 struct loop {
@@ -142,8 +142,8 @@ static int wait_ms(const struct loop *l, bool enrolled)
 
 static int turn(struct loop *l)
 {
-        struct curl_waitfd fds[] = { { .fd = l->inotify_fd, .events = CURL_WAIT_POLLIN },
-                                     { .fd = l->signal_fd, .events = CURL_WAIT_POLLIN } };
+        struct curl_waitfd fds[] = {{.fd = l->inotify_fd, .events = CURL_WAIT_POLLIN},
+                                    {.fd = l->signal_fd, .events = CURL_WAIT_POLLIN}};
         struct signalfd_siginfo si;
         bool enrolled = is_enrolled(l);
         int running;
@@ -165,7 +165,7 @@ static int turn(struct loop *l)
 int uplink_run(struct uplink *u)
 {
         _cleanup_fd_ int inotify_fd = -1, signal_fd = -1;
-        struct loop l = { .uplink = u };
+        struct loop l = {.uplink = u};
         sigset_t signals;
         int r = 0;
 

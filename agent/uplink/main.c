@@ -29,22 +29,39 @@ struct arguments {
 static int parse_arguments(int argc, char **argv, struct arguments *a)
 {
         static const struct option options[] = {
-                { "config", required_argument, NULL, 'c' }, { "url", required_argument, NULL, 'u' },
-                { "token", required_argument, NULL, 't' },  { "ca", required_argument, NULL, 'a' },
-                { "help", no_argument, NULL, 'h' },         { "version", no_argument, NULL, 'v' },
-                { 0 },
+                {"config", required_argument, NULL, 'c'},
+                {"url", required_argument, NULL, 'u'},
+                {"token", required_argument, NULL, 't'},
+                {"ca", required_argument, NULL, 'a'},
+                {"help", no_argument, NULL, 'h'},
+                {"version", no_argument, NULL, 'v'},
+                {0},
         };
         int c;
 
         while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
                 switch (c) {
-                case 'c': a->config = optarg; break;
-                case 'u': a->url = optarg; break;
-                case 't': a->token = optarg; break;
-                case 'a': a->ca = optarg; break;
-                case 'h': fputs(usage, stdout); return 1;
-                case 'v': puts("onchannel-uplink " ONCHANNEL_VERSION); return 1;
-                default: fputs(usage, stderr); return 3;
+                case 'c':
+                        a->config = optarg;
+                        break;
+                case 'u':
+                        a->url = optarg;
+                        break;
+                case 't':
+                        a->token = optarg;
+                        break;
+                case 'a':
+                        a->ca = optarg;
+                        break;
+                case 'h':
+                        fputs(usage, stdout);
+                        return 1;
+                case 'v':
+                        puts("onchannel-uplink " ONCHANNEL_VERSION);
+                        return 1;
+                default: /* switch: not an enum */
+                        fputs(usage, stderr);
+                        return 3;
                 }
         a->enrol = optind < argc && strcmp(argv[optind], "enrol") == 0;
         optind += a->enrol;
@@ -72,10 +89,10 @@ static int enrol(struct uplink_config *c, const struct arguments *a)
 
 static int run(struct uplink_config *c)
 {
-        _cleanup_(uplink_done) struct uplink u = { .config = *c };
+        _cleanup_(uplink_done) struct uplink u = {.config = *c};
         int r;
 
-        *c = (struct uplink_config){ 0 };
+        *c = (struct uplink_config){0};
         if (!u.config.url) {
                 log_line(LOG_INFO, "[collector] url is not set: records stay on this device");
                 return 0;
@@ -88,8 +105,8 @@ static int run(struct uplink_config *c)
 
 int main(int argc, char **argv)
 {
-        _cleanup_(uplink_config_done) struct uplink_config config = { 0 };
-        struct arguments a = { .config = DEFAULT_CONFIG };
+        _cleanup_(uplink_config_done) struct uplink_config config = {0};
+        struct arguments a = {.config = DEFAULT_CONFIG};
         struct diag diag;
         char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 32];
         int r;

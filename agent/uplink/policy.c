@@ -9,10 +9,10 @@
 #include "base/io.h"
 #include "base/log.h"
 
-#define POLICY_WAIT_S 300
+#define POLICY_WAIT_S    300
 #define POLICY_TIMEOUT_S (POLICY_WAIT_S + 60L)
-#define POLICY_QUICK_MS 5000 /* a 304 sooner than this is no long poll */
-#define POLICY_PAUSE_MS 10000
+#define POLICY_QUICK_MS  5000 /* a 304 sooner than this is no long poll */
+#define POLICY_PAUSE_MS  10000
 
 static int store_file(const struct uplink_config *c, const char *name, const char *text, size_t size)
 {
@@ -57,8 +57,11 @@ int policy_start(struct uplink *u, struct job *j)
 
         if (!path)
                 return -ENOMEM;
-        return job_send(u, j, &(struct request){ .path = path, .etag = u->etag[0] ? u->etag : NULL,
-                                                 .timeout_s = POLICY_TIMEOUT_S, .answer_max = UPLINK_ANSWER_MAX });
+        return job_send(u, j,
+                        &(struct request){.path = path,
+                                          .etag = u->etag[0] ? u->etag : NULL,
+                                          .timeout_s = POLICY_TIMEOUT_S,
+                                          .answer_max = UPLINK_ANSWER_MAX});
 }
 
 static void new_policy(struct uplink *u, struct job *j)

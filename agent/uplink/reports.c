@@ -14,11 +14,11 @@
 #include "base/text.h"
 #include "spool/spool.h"
 
-#define REPORTS_IDLE_MS 60000 /* inotify tells earlier */
-#define REPORTS_TIMEOUT_S 120L
+#define REPORTS_IDLE_MS    60000 /* inotify tells earlier */
+#define REPORTS_TIMEOUT_S  120L
 #define REPORTS_ANSWER_MAX 65536
-#define ZSTD_LEVEL 3
-#define ACK_MAX_BYTES 32
+#define ZSTD_LEVEL         3
+#define ACK_MAX_BYTES      32
 
 static int read_ack(struct uplink *u)
 {
@@ -41,9 +41,9 @@ int uplink_init(struct uplink *u)
 {
         int r;
 
-        u->jobs[JOB_REPORTS] = (struct job){ .name = "reports", .start = reports_start, .done = reports_done };
-        u->jobs[JOB_POLICY] = (struct job){ .name = "policy", .start = policy_start, .done = policy_done };
-        u->jobs[JOB_STATUS] = (struct job){ .name = "status", .start = status_start, .done = status_done };
+        u->jobs[JOB_REPORTS] = (struct job){.name = "reports", .start = reports_start, .done = reports_done};
+        u->jobs[JOB_POLICY] = (struct job){.name = "policy", .start = policy_start, .done = policy_done};
+        u->jobs[JOB_STATUS] = (struct job){.name = "status", .start = status_start, .done = status_done};
         u->has_problem = true; /* of an earlier run, perhaps: the first success removes it */
         u->multi = curl_multi_init();
         if (!u->multi)
@@ -84,8 +84,7 @@ static void set_problem(struct uplink *u, struct job *j, const char *reason)
         _cleanup_free_ char *path = format_new("%s/uplink/problem", u->config.state);
         _cleanup_free_ char *line = format_new("%s\n", reason);
 
-        if (path && line && strcmp(j->reason, reason) != 0 &&
-            file_write_atomic(path, line, strlen(line), 0644) >= 0)
+        if (path && line && strcmp(j->reason, reason) != 0 && file_write_atomic(path, line, strlen(line), 0644) >= 0)
                 u->has_problem = true;
         job_failed(j, reason);
 }
@@ -136,16 +135,20 @@ static int compress(const char *text, size_t size, struct buf *out)
 
 static int send_batch(struct uplink *u, struct job *j, const char *text, size_t size)
 {
-        _cleanup_buf_ struct buf packed = { 0 };
+        _cleanup_buf_ struct buf packed = {0};
         int r;
 
         r = compress(text, size, &packed);
         if (r < 0)
                 return r;
-        return job_send(u, j, &(struct request){ .path = "/v1/reports", .body = packed.data,
-                                                 .body_size = packed.size, .content_type = "application/x-ndjson",
-                                                 .content_encoding = "zstd", .timeout_s = REPORTS_TIMEOUT_S,
-                                                 .answer_max = REPORTS_ANSWER_MAX });
+        return job_send(u, j,
+                        &(struct request){.path = "/v1/reports",
+                                          .body = packed.data,
+                                          .body_size = packed.size,
+                                          .content_type = "application/x-ndjson",
+                                          .content_encoding = "zstd",
+                                          .timeout_s = REPORTS_TIMEOUT_S,
+                                          .answer_max = REPORTS_ANSWER_MAX});
 }
 
 /* The daemon freed records that this process has not seen acknowledged: its own file was lost. */
@@ -154,8 +157,9 @@ static void records_gone(struct uplink *u, struct job *j, uint64_t first)
         char reason[UPLINK_ERROR_MAX];
 
         if (u->conflict) {
-                snprintf(reason, sizeof(reason), "the collector wants record %" PRIu64
-                         ", but the spool begins with %" PRIu64, u->acknowledged + 1, first);
+                snprintf(reason, sizeof(reason),
+                         "the collector wants record %" PRIu64 ", but the spool begins with %" PRIu64,
+                         u->acknowledged + 1, first);
                 set_problem(u, j, reason);
         } else {
                 j->due_ms = 0;
@@ -182,7 +186,8 @@ int reports_start(struct uplink *u, struct job *j)
         if (r == -ENOENT && first > 0)
                 records_gone(u, j, first);
         else if (r == -ERANGE)
-                set_problem(u, j, "the collector has more records of this device than the device itself: "
+                set_problem(u, j,
+                            "the collector has more records of this device than the device itself: "
                             "was it restored from a copy?");
         else if (r == -EBADMSG)
                 set_problem(u, j, "the spool is damaged at the next record: restart onchanneld");

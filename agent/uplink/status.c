@@ -7,10 +7,10 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 
-#define STATUS_PERIOD_MS (15 * 60 * 1000)
-#define STATUS_JITTER_MS (STATUS_PERIOD_MS / 5)
-#define STATUS_RETRY_MS 60000 /* no status.json yet: inotify tells earlier */
-#define STATUS_TIMEOUT_S 60L
+#define STATUS_PERIOD_MS  (15 * 60 * 1000)
+#define STATUS_JITTER_MS  (STATUS_PERIOD_MS / 5)
+#define STATUS_RETRY_MS   60000 /* no status.json yet: inotify tells earlier */
+#define STATUS_TIMEOUT_S  60L
 #define STATUS_ANSWER_MAX 65536
 
 int status_start(struct uplink *u, struct job *j)
@@ -27,9 +27,13 @@ int status_start(struct uplink *u, struct job *j)
                 return 0;
         if (r < 0)
                 return r;
-        return job_send(u, j, &(struct request){ .path = "/v1/status", .body = text, .body_size = size,
-                                                 .content_type = "application/json", .timeout_s = STATUS_TIMEOUT_S,
-                                                 .answer_max = STATUS_ANSWER_MAX });
+        return job_send(u, j,
+                        &(struct request){.path = "/v1/status",
+                                          .body = text,
+                                          .body_size = size,
+                                          .content_type = "application/json",
+                                          .timeout_s = STATUS_TIMEOUT_S,
+                                          .answer_max = STATUS_ANSWER_MAX});
 }
 
 void status_done(struct uplink *u, struct job *j, CURLcode code)
@@ -37,8 +41,7 @@ void status_done(struct uplink *u, struct job *j, CURLcode code)
         char reason[UPLINK_ERROR_MAX];
 
         if (code == CURLE_OK && j->response.status == 200)
-                job_succeeded(j, STATUS_PERIOD_MS - STATUS_JITTER_MS +
-                              randombytes_uniform(2 * STATUS_JITTER_MS + 1));
+                job_succeeded(j, STATUS_PERIOD_MS - STATUS_JITTER_MS + randombytes_uniform(2 * STATUS_JITTER_MS + 1));
         else
                 job_failed(j, response_error(&j->response, code, reason));
 }

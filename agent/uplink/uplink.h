@@ -11,13 +11,13 @@
 #include "base/diag.h"
 #include "record/chain.h"
 
-#define UPLINK_ERROR_MAX 512
-#define UPLINK_ETAG_MAX 128
-#define UPLINK_ANSWER_MAX (80u << 20) /* the largest policy answer */
-#define UPLINK_POLICY_MAX (1u << 20)
+#define UPLINK_ERROR_MAX     512
+#define UPLINK_ETAG_MAX      128
+#define UPLINK_ANSWER_MAX    (80u << 20) /* the largest policy answer */
+#define UPLINK_POLICY_MAX    (1u << 20)
 #define UPLINK_CATALOGUE_MAX (64u << 20)
-#define UPLINK_MINISIG_MAX 2048
-#define UPLINK_STATUS_MAX (64u << 10)
+#define UPLINK_MINISIG_MAX   2048
+#define UPLINK_STATUS_MAX    (64u << 10)
 
 /* ---- config.c ---- */
 
@@ -71,7 +71,7 @@ int response_number(const struct response *r, const char *name, uint64_t *ret);
 /* ---- job.c ---- */
 
 #define BACKOFF_FIRST_MS 1000
-#define BACKOFF_MAX_MS (15 * 60 * 1000)
+#define BACKOFF_MAX_MS   (15 * 60 * 1000)
 
 enum job_id {
         JOB_REPORTS,

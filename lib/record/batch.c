@@ -10,16 +10,16 @@
 #include "record/chain.h"
 #include "record/record.h"
 
-#define BATCH_FORMAT 1
+#define BATCH_FORMAT     1
 #define BATCH_HEADER_MAX (BATCH_RECORDS_MAX * CHAIN_SALT_SIZE * 2 + 1024)
-#define BOOT_ID_SIZE 36
+#define BOOT_ID_SIZE     36
 
 void batch_done(struct batch *b)
 {
         freep(&b->salts);
         freep(&b->records);
         freep(&b->sizes);
-        *b = (struct batch){ 0 };
+        *b = (struct batch){0};
 }
 
 static void add_hex(struct buf *b, const char *key, const uint8_t *data, size_t size)
@@ -36,7 +36,7 @@ static void add_hex(struct buf *b, const char *key, const uint8_t *data, size_t 
 
 int batch_header_encode(const struct batch *b, char **ret, size_t *ret_size)
 {
-        _cleanup_buf_ struct buf out = { 0 };
+        _cleanup_buf_ struct buf out = {0};
         int r;
 
         if (b->seal.n == 0 || b->seal.n > BATCH_RECORDS_MAX)
@@ -114,15 +114,15 @@ static int header_check(const struct batch_fields *f, struct batch *b, struct di
 static int header_parse(const char *text, size_t size, struct batch *b, struct diag *reterr)
 {
         json_auto_t *root = NULL;
-        struct batch_fields f = { 0 };
+        struct batch_fields f = {0};
         json_error_t e;
 
         root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
-        if (!root || json_unpack_ex(root, &e, JSON_STRICT, "{s:I,s:s%,s:s%,s:I,s:I,s:s%,s:s%,s:s%,s:s%}",
-                                    "v", &f.version, "device", &f.device, &f.device_size,
-                                    "boot", &f.boot, &f.boot_size, "first", &f.first, "n", &f.n,
-                                    "prev", &f.prev, &f.prev_size, "head", &f.head, &f.head_size,
-                                    "sig", &f.signature, &f.signature_size, "salts", &f.salts, &f.salts_size) < 0)
+        if (!root ||
+            json_unpack_ex(root, &e, JSON_STRICT, "{s:I,s:s%,s:s%,s:I,s:I,s:s%,s:s%,s:s%,s:s%}", "v", &f.version,
+                           "device", &f.device, &f.device_size, "boot", &f.boot, &f.boot_size, "first", &f.first, "n",
+                           &f.n, "prev", &f.prev, &f.prev_size, "head", &f.head, &f.head_size, "sig", &f.signature,
+                           &f.signature_size, "salts", &f.salts, &f.salts_size) < 0)
                 return diag_set(reterr, -EBADMSG, "batch", 1, "header: %s", e.text);
         return header_check(&f, b, reterr);
 }
@@ -145,8 +145,7 @@ static int records_parse(const char *text, size_t size, struct batch *b, struct 
                 p = newline + 1;
         }
         if (p != end)
-                return diag_set(reterr, -EBADMSG, "batch", (unsigned)b->seal.n + 2,
-                                "bytes behind the last record");
+                return diag_set(reterr, -EBADMSG, "batch", (unsigned)b->seal.n + 2, "bytes behind the last record");
         return 0;
 }
 
@@ -176,7 +175,7 @@ static int chain_check(const struct batch *b, const uint8_t *public_key, struct 
 
 int batch_parse(const char *text, size_t size, const uint8_t *public_key, struct batch *ret, struct diag *reterr)
 {
-        _cleanup_(batch_done) struct batch b = { 0 };
+        _cleanup_(batch_done) struct batch b = {0};
         const char *newline;
         int r;
 
@@ -197,6 +196,6 @@ int batch_parse(const char *text, size_t size, const uint8_t *public_key, struct
                 return r;
 
         *ret = b;
-        b = (struct batch){ 0 };
+        b = (struct batch){0};
         return 0;
 }

@@ -74,7 +74,7 @@ void chain_next(const char *device_id, uint64_t seq, const uint8_t prev[static C
         crypto_hash_sha256_final(&state, ret);
 }
 
-#define SEAL_DOMAIN "onchannel-batch/v1\n"
+#define SEAL_DOMAIN   "onchannel-batch/v1\n"
 #define SEAL_TEXT_MAX (sizeof(SEAL_DOMAIN) + DEVICE_ID_MAX + 2 * 8 + 2 * CHAIN_HASH_SIZE)
 
 static size_t seal_text(const struct chain_seal *seal, const char *device_id, uint8_t ret[static SEAL_TEXT_MAX])

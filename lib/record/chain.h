@@ -7,12 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHAIN_HASH_SIZE 32
-#define CHAIN_SALT_SIZE 16
+#define CHAIN_HASH_SIZE      32
+#define CHAIN_SALT_SIZE      16
 #define CHAIN_SIGNATURE_SIZE 64
-#define DEVICE_KEY_SIZE 32
-#define DEVICE_SECRET_SIZE 64
-#define DEVICE_ID_MAX 27 /* "d-", 24 base32 letters, NUL */
+#define DEVICE_KEY_SIZE      32
+#define DEVICE_SECRET_SIZE   64
+#define DEVICE_ID_MAX        27 /* "d-", 24 base32 letters, NUL */
 
 /* "d-" + lower-case base32 (RFC 4648 6) of the first 15 bytes of SHA-256(public key). */
 void device_id_format(const uint8_t public_key[static DEVICE_KEY_SIZE], char ret[static DEVICE_ID_MAX]);
@@ -40,7 +40,7 @@ int chain_seal_verify(const struct chain_seal *seal, const char *device_id,
  * Line 1: {"v":1,"device":"d-…","boot":"…","first":N,"n":N,"prev":"hex","head":"hex","sig":"hex",
  *          "salts":"hex of n*16 bytes"}; lines 2..n+1: the record bytes, each ended by '\n'. */
 #define BATCH_RECORDS_MAX 1000
-#define BATCH_MAX_BYTES (8u << 20) /* uncompressed */
+#define BATCH_MAX_BYTES   (8u << 20) /* uncompressed */
 
 struct batch {
         char device[DEVICE_ID_MAX];

@@ -9,7 +9,10 @@ static const char *const layers[] = {
 _Static_assert(ELEMENTSOF(layers) == _LAYER_MAX, "enum layer");
 
 static const char *const tiers[] = {
-        [TIER_PROGRAM] = "program", [TIER_NAME] = "name", [TIER_ADDRESS] = "address", [TIER_NONE] = "none",
+        [TIER_PROGRAM] = "program",
+        [TIER_NAME] = "name",
+        [TIER_ADDRESS] = "address",
+        [TIER_NONE] = "none",
 };
 _Static_assert(ELEMENTSOF(tiers) == _TIER_MAX, "enum tier");
 
@@ -20,8 +23,9 @@ static const char *const outcomes[] = {
 _Static_assert(ELEMENTSOF(outcomes) == _OUTCOME_MAX, "enum outcome");
 
 static const char *const coverage_events[] = {
-        [COVERAGE_START] = "start",     [COVERAGE_HEARTBEAT] = "heartbeat", [COVERAGE_POLICY] = "policy",
-        [COVERAGE_REFUSED] = "refused", [COVERAGE_GAP] = "gap",             [COVERAGE_STOP] = "stop",
+        [COVERAGE_START] = "start",   [COVERAGE_HEARTBEAT] = "heartbeat",
+        [COVERAGE_POLICY] = "policy", [COVERAGE_REFUSED] = "refused",
+        [COVERAGE_GAP] = "gap",       [COVERAGE_STOP] = "stop",
 };
 _Static_assert(ELEMENTSOF(coverage_events) == _COVERAGE_EVENT_MAX, "enum coverage_event");
 

@@ -8,25 +8,25 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
-#define TEXT_MAX 4097 /* an escaped path with its NUL */
+#define TEXT_MAX     4097 /* an escaped path with its NUL */
 #define OCSF_VERSION "1.8.0"
 
 enum { /* OCSF 1.8.0 enumerations, only what is used */
-        SEVERITY_INFORMATIONAL = 1,
-        SEVERITY_MEDIUM = 3,
-        SEVERITY_HIGH = 4,
-        STATUS_SUCCESS = 1,
-        STATUS_FAILURE = 2,
-        DEVICE_LAPTOP = 3,
-        OS_LINUX = 200,
-        FILE_REGULAR = 1,
-        HASH_SHA256 = 3,
-        DIRECTION_OUTBOUND = 2,
-        LAUNCH_EXEC = 3,
-        CONFIG_DISABLED = 1,
-        CONFIG_ENABLED = 2,
-        LEVEL_SECURE = 1,
-        LEVEL_AT_RISK = 2,
+       SEVERITY_INFORMATIONAL = 1,
+       SEVERITY_MEDIUM = 3,
+       SEVERITY_HIGH = 4,
+       STATUS_SUCCESS = 1,
+       STATUS_FAILURE = 2,
+       DEVICE_LAPTOP = 3,
+       OS_LINUX = 200,
+       FILE_REGULAR = 1,
+       HASH_SHA256 = 3,
+       DIRECTION_OUTBOUND = 2,
+       LAUNCH_EXEC = 3,
+       CONFIG_DISABLED = 1,
+       CONFIG_ENABLED = 2,
+       LEVEL_SECURE = 1,
+       LEVEL_AT_RISK = 2,
 };
 
 struct ocsf_class {
@@ -34,15 +34,30 @@ struct ocsf_class {
         int class;
         int activity;
 };
-#define CLASS_PROCESS_LAUNCH { 1, 1007, 1 }
-#define CLASS_FINDING_CREATE { 2, 2004, 1 }
-#define CLASS_NETWORK_OPEN { 4, 4001, 1 }
-#define CLASS_DNS_QUERY { 4, 4003, 1 }
+#define CLASS_PROCESS_LAUNCH                                                                                         \
+        {                                                                                                            \
+                1, 1007, 1                                                                                           \
+        }
+#define CLASS_FINDING_CREATE                                                                                         \
+        {                                                                                                            \
+                2, 2004, 1                                                                                           \
+        }
+#define CLASS_NETWORK_OPEN                                                                                           \
+        {                                                                                                            \
+                4, 4001, 1                                                                                           \
+        }
+#define CLASS_DNS_QUERY                                                                                              \
+        {                                                                                                            \
+                4, 4003, 1                                                                                           \
+        }
 /* Device Config State (5002) is deprecated since OCSF 1.5.0. */
-#define CLASS_CONFIG_CHANGE_LOG { 5, 5019, 1 }
+#define CLASS_CONFIG_CHANGE_LOG                                                                                      \
+        {                                                                                                            \
+                5, 5019, 1                                                                                           \
+        }
 
 static const struct ocsf_class layer_classes[] = {
-        [LAYER_EXEC] = CLASS_PROCESS_LAUNCH, [LAYER_DNS] = CLASS_DNS_QUERY,
+        [LAYER_EXEC] = CLASS_PROCESS_LAUNCH,  [LAYER_DNS] = CLASS_DNS_QUERY,
         [LAYER_CONNECT] = CLASS_NETWORK_OPEN, [LAYER_TLS] = CLASS_NETWORK_OPEN,
         [LAYER_QUIC] = CLASS_NETWORK_OPEN,    [LAYER_HTTP] = CLASS_NETWORK_OPEN,
         [LAYER_BROWSER] = CLASS_NETWORK_OPEN, [LAYER_AGENT] = CLASS_FINDING_CREATE,
@@ -52,8 +67,8 @@ _Static_assert(ELEMENTSOF(layer_classes) == _LAYER_MAX, "enum layer");
 static const struct { /* OCSF action_id, disposition_id */
         int action, disposition;
 } outcome_ids[] = {
-        [OUTCOME_PASSED] = { 3, 15 }, [OUTCOME_DENIED] = { 2, 2 }, [OUTCOME_KILLED] = { 2, 2 },
-        [OUTCOME_DROPPED] = { 2, 6 }, [OUTCOME_RESET] = { 2, 21 }, [OUTCOME_ALLOWED] = { 1, 1 },
+        [OUTCOME_PASSED] = {3, 15}, [OUTCOME_DENIED] = {2, 2}, [OUTCOME_KILLED] = {2, 2},
+        [OUTCOME_DROPPED] = {2, 6}, [OUTCOME_RESET] = {2, 21}, [OUTCOME_ALLOWED] = {1, 1},
 };
 _Static_assert(ELEMENTSOF(outcome_ids) == _OUTCOME_MAX, "enum outcome");
 
@@ -80,26 +95,25 @@ static json_t *number_unless_zero(uint64_t v)
 
 static json_t *metadata_new(const struct record_context *c, uint64_t seq)
 {
-        return json_pack("{s:s, s:o, s:o, s:[ss], s:{s:s, s:s, s:s}}", "version", OCSF_VERSION,
-                         "uid", json_sprintf("%s:%llu", c->device_uid, (unsigned long long)seq),
-                         "sequence", number(seq), "profiles", "host", "security_control",
-                         "product", "name", "onchannel", "vendor_name", "onchannel", "version", c->agent_version);
+        return json_pack("{s:s, s:o, s:o, s:[ss], s:{s:s, s:s, s:s}}", "version", OCSF_VERSION, "uid",
+                         json_sprintf("%s:%llu", c->device_uid, (unsigned long long)seq), "sequence", number(seq),
+                         "profiles", "host", "security_control", "product", "name", "onchannel", "vendor_name",
+                         "onchannel", "version", c->agent_version);
 }
 
 static json_t *device_new(const struct record_context *c)
 {
-        return json_pack("{s:s, s:o*, s:i, s:s*, s:{s:o*, s:o*, s:i}}", "uid", c->device_uid,
-                         "hostname", text(c->device_name), "type_id", DEVICE_LAPTOP, "boot_uid", c->boot_id,
-                         "os", "name", text(c->os_name ? c->os_name : "Linux"), "version", text(c->os_version),
-                         "type_id", OS_LINUX);
+        return json_pack("{s:s, s:o*, s:i, s:s*, s:{s:o*, s:o*, s:i}}", "uid", c->device_uid, "hostname",
+                         text(c->device_name), "type_id", DEVICE_LAPTOP, "boot_uid", c->boot_id, "os", "name",
+                         text(c->os_name ? c->os_name : "Linux"), "version", text(c->os_version), "type_id",
+                         OS_LINUX);
 }
 
 static json_t *policy_new(const struct record_context *c)
 {
         if (c->policy_serial == 0)
                 return NULL;
-        return json_pack("{s:o, s:o, s:b}",
-                         "uid", text(c->policy_organisation ? c->policy_organisation : "policy"),
+        return json_pack("{s:o, s:o, s:b}", "uid", text(c->policy_organisation ? c->policy_organisation : "policy"),
                          "version", json_sprintf("%llu", (unsigned long long)c->policy_serial), "is_applied", 1);
 }
 
@@ -116,8 +130,8 @@ static json_t *process_new(const struct violation *v)
         if (v->program_sha256)
                 hashes = json_pack("[{s:i, s:s}]", "algorithm_id", HASH_SHA256, "value", v->program_sha256);
         if (v->program)
-                file = json_pack("{s:o, s:o, s:i, s:o*}", "name", text(slash ? slash + 1 : v->program),
-                                 "path", text(v->program), "type_id", FILE_REGULAR, "hashes", hashes);
+                file = json_pack("{s:o, s:o, s:i, s:o*}", "name", text(slash ? slash + 1 : v->program), "path",
+                                 text(v->program), "type_id", FILE_REGULAR, "hashes", hashes);
         else
                 json_decref(hashes);
         if (!file && !v->program_name && v->pid == 0)
@@ -130,8 +144,8 @@ static json_t *rule_new(const struct record_context *c, const struct violation *
 {
         if (!v->entry)
                 return NULL;
-        return json_pack("{s:s, s:s*, s:s*}", "uid", v->entry_source ? v->entry_source : v->entry,
-                         "name", v->entry, "version", c->catalogue_version);
+        return json_pack("{s:s, s:s*, s:s*}", "uid", v->entry_source ? v->entry_source : v->entry, "name", v->entry,
+                         "version", c->catalogue_version);
 }
 
 static json_t *prev_new(const uint8_t prev[static CHAIN_HASH_SIZE])
@@ -167,8 +181,8 @@ static int severity(const struct violation *v)
 static json_t *event_new(const struct ocsf_class *k, int severity_id, uint64_t time_ms)
 {
         return json_pack("{s:i, s:i, s:i, s:i, s:i, s:o}", "class_uid", k->class, "category_uid", k->category,
-                         "activity_id", k->activity, "type_uid", k->class * 100 + k->activity,
-                         "severity_id", severity_id, "time", number(time_ms));
+                         "activity_id", k->activity, "type_uid", k->class * 100 + k->activity, "severity_id",
+                         severity_id, "time", number(time_ms));
 }
 
 /* What differs between a program start, a network attempt and a finding. */
@@ -177,8 +191,10 @@ static void put_subject(json_t *root, const struct record_context *c, const stru
         json_t *process = NULL, *remote = NULL;
 
         if (v->layer == LAYER_AGENT) {
-                put(root, "finding_info", json_pack("{s:s, s:s, s:o*}", "uid", v->id, "title",
-                    "The agent was tampered with", "desc", text(v->detail)), failed);
+                put(root, "finding_info",
+                    json_pack("{s:s, s:s, s:o*}", "uid", v->id, "title", "The agent was tampered with", "desc",
+                              text(v->detail)),
+                    failed);
                 return;
         }
 
@@ -194,32 +210,32 @@ static void put_subject(json_t *root, const struct record_context *c, const stru
         put_optional(root, "app_name", text(v->channel_name), failed);
 
         if (v->remote_address)
-                remote = json_pack("{s:s, s:o*}", "ip", v->remote_address,
-                                   "port", number_unless_zero(v->remote_port));
+                remote =
+                        json_pack("{s:s, s:o*}", "ip", v->remote_address, "port", number_unless_zero(v->remote_port));
         put_optional(root, "dst_endpoint", remote, failed);
         if (!remote) /* OCSF 1.8.0 network: one endpoint at least */
                 put(root, "src_endpoint", json_pack("{s:s}", "uid", c->device_uid), failed);
-        put(root, "connection_info", json_pack("{s:s*, s:i}", "protocol_name", v->protocol,
-                                               "direction_id", DIRECTION_OUTBOUND), failed);
+        put(root, "connection_info",
+            json_pack("{s:s*, s:i}", "protocol_name", v->protocol, "direction_id", DIRECTION_OUTBOUND), failed);
 }
 
 /* What OCSF has no field for. */
 static json_t *violation_extra(const struct record_context *c, const struct violation *v,
                                const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t boottime_ms)
 {
-        json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "kind", "violation", "id", v->id,
-                              "class", v->class, "tier", tier_to_string(v->tier),
-                              "layer", layer_to_string(v->layer), "outcome", outcome_to_string(v->outcome),
-                              "verdict", v->verdict);
+        json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "kind", "violation", "id", v->id, "class",
+                              v->class, "tier", tier_to_string(v->tier), "layer", layer_to_string(v->layer),
+                              "outcome", outcome_to_string(v->outcome), "verdict", v->verdict);
 
-        if (!o || json_object_update_new(o, json_pack("{s:s*, s:o*, s:s*, s:s*, s:s*, s:o*, s:o*}",
-                "channel", v->channel, "channel_name", text(v->channel_name), "category", v->category,
-                "entry", v->entry, "entry_source", v->entry_source, "package", text(v->program_package),
-                "detail", text(v->detail))) < 0 ||
+        if (!o ||
+            json_object_update_new(o, json_pack("{s:s*, s:o*, s:s*, s:s*, s:s*, s:o*, s:o*}", "channel", v->channel,
+                                                "channel_name", text(v->channel_name), "category", v->category,
+                                                "entry", v->entry, "entry_source", v->entry_source, "package",
+                                                text(v->program_package), "detail", text(v->detail))) < 0 ||
             json_object_update_new(o, json_pack("{s:o, s:o, s:s*, s:s*, s:s*, s:b, s:s*}", "prev", prev_new(prev),
-                "boottime_ms", number(boottime_ms), "policy_hash", c->policy_hash,
-                "policy_signer", c->policy_signer, "catalogue", c->catalogue_version,
-                "notified", v->notified, "exemption", v->exemption)) < 0) {
+                                                "boottime_ms", number(boottime_ms), "policy_hash", c->policy_hash,
+                                                "policy_signer", c->policy_signer, "catalogue", c->catalogue_version,
+                                                "notified", v->notified, "exemption", v->exemption)) < 0) {
                 json_decref(o);
                 return NULL;
         }
@@ -245,8 +261,8 @@ static int finish(json_t *root, bool failed, char **ret, size_t *ret_size)
 }
 
 int record_violation_encode(const struct record_context *c, const struct violation *v, uint64_t seq,
-                            const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms,
-                            uint64_t boottime_ms, char **ret, size_t *ret_size)
+                            const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
+                            char **ret, size_t *ret_size)
 {
         json_auto_t *root = event_new(&layer_classes[v->layer], severity(v), v->first_ms ? v->first_ms : now_ms);
         json_t *extra = violation_extra(c, v, prev, boottime_ms);
@@ -276,28 +292,28 @@ int record_violation_encode(const struct record_context *c, const struct violati
 static json_t *coverage_extra(const struct record_context *c, const struct coverage *v,
                               const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t boottime_ms)
 {
-        json_t *coverage = json_pack("{s:s, s:s, s:b, s:s*, s:s*, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o*}",
-                "event", coverage_event_to_string(v->event), "mode", v->mode, "policy_expired", v->policy_expired,
-                "sensors", v->sensors, "table_hash", v->table_hash, "lost", number(v->lost),
-                "refused", number(v->refused), "unresolved", number(v->unresolved), "queue", number(v->queue),
-                "clock_synchronised", v->clock_synchronised, "self_test_passed", v->self_test_passed,
-                "gap_ms", number(v->gap_ms), "detail", text(v->detail));
+        json_t *coverage =
+                json_pack("{s:s, s:s, s:b, s:s*, s:s*, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o*}", "event",
+                          coverage_event_to_string(v->event), "mode", v->mode, "policy_expired", v->policy_expired,
+                          "sensors", v->sensors, "table_hash", v->table_hash, "lost", number(v->lost), "refused",
+                          number(v->refused), "unresolved", number(v->unresolved), "queue", number(v->queue),
+                          "clock_synchronised", v->clock_synchronised, "self_test_passed", v->self_test_passed,
+                          "gap_ms", number(v->gap_ms), "detail", text(v->detail));
 
-        return json_pack("{s:{s:s, s:o, s:o, s:s*, s:s*, s:s*, s:o}}", "onchannel", "kind", "coverage",
-                         "prev", prev_new(prev), "boottime_ms", number(boottime_ms), "policy_hash", c->policy_hash,
-                         "policy_signer", c->policy_signer, "catalogue", c->catalogue_version,
-                         "coverage", coverage);
+        return json_pack("{s:{s:s, s:o, s:o, s:s*, s:s*, s:s*, s:o}}", "onchannel", "kind", "coverage", "prev",
+                         prev_new(prev), "boottime_ms", number(boottime_ms), "policy_hash", c->policy_hash,
+                         "policy_signer", c->policy_signer, "catalogue", c->catalogue_version, "coverage", coverage);
 }
 
 int record_coverage_encode(const struct record_context *c, const struct coverage *v, uint64_t seq,
-                           const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms,
-                           uint64_t boottime_ms, char **ret, size_t *ret_size)
+                           const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
+                           char **ret, size_t *ret_size)
 {
         static const struct ocsf_class config_change = CLASS_CONFIG_CHANGE_LOG;
         bool on = v->event != COVERAGE_STOP;
         bool secure = on && v->self_test_passed && !v->policy_expired && strcmp(v->mode, "enforce") == 0;
-        json_auto_t *root = event_new(&config_change, v->event == COVERAGE_REFUSED ? SEVERITY_MEDIUM :
-                                                      SEVERITY_INFORMATIONAL, now_ms);
+        json_auto_t *root = event_new(
+                &config_change, v->event == COVERAGE_REFUSED ? SEVERITY_MEDIUM : SEVERITY_INFORMATIONAL, now_ms);
         json_t *extra = coverage_extra(c, v, prev, boottime_ms);
         bool failed = !root || !extra;
 

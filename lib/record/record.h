@@ -120,11 +120,11 @@ struct coverage {
  * coverage Device Config State Change 5019. What OCSF has no field for: unmapped.onchannel.
  * -E2BIG over RECORD_MAX_BYTES. */
 int record_violation_encode(const struct record_context *c, const struct violation *v, uint64_t seq,
-                            const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms,
-                            uint64_t boottime_ms, char **ret, size_t *ret_size);
+                            const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
+                            char **ret, size_t *ret_size);
 int record_coverage_encode(const struct record_context *c, const struct coverage *v, uint64_t seq,
-                           const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms,
-                           uint64_t boottime_ms, char **ret, size_t *ret_size);
+                           const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
+                           char **ret, size_t *ret_size);
 
 /* UUIDv7 (RFC 9562 5.7) text. */
 #define UUID_TEXT_MAX 37

@@ -31,8 +31,7 @@ static int add_record(struct collected *c, const struct frame *f, uint64_t first
 
 /* Up to the seal over the records from `first` on; *ret is that seal. `next`: the sequence number
  * that the segment starts with. */
-static int collect(struct segment_reader *s, uint64_t next, uint64_t first, struct collected *c,
-                   struct frame *ret)
+static int collect(struct segment_reader *s, uint64_t next, uint64_t first, struct collected *c, struct frame *ret)
 {
         struct frame f;
         int r;
@@ -57,8 +56,8 @@ static int collect(struct segment_reader *s, uint64_t next, uint64_t first, stru
 static int batch_text(const char *device_id, const struct frame *seal, struct collected *c, char **ret,
                       size_t *ret_size)
 {
-        struct batch b = { .seal = seal->seal, .salts = c->salts.data };
-        _cleanup_buf_ struct buf text = { 0 };
+        struct batch b = {.seal = seal->seal, .salts = c->salts.data};
+        _cleanup_buf_ struct buf text = {0};
         _cleanup_free_ char *header = NULL;
         size_t size;
         int r;
@@ -106,8 +105,8 @@ static int find_segment(int dir_fd, uint64_t first, uint64_t *ret, uint64_t *ret
 int spool_read_batch(const char *dir, const char *device_id, uint64_t after, char **ret, size_t *ret_size,
                      uint64_t *ret_first, uint64_t *ret_last)
 {
-        _cleanup_(collected_done) struct collected c = { 0 };
-        _cleanup_(segment_done) struct segment_reader s = { 0 };
+        _cleanup_(collected_done) struct collected c = {0};
+        _cleanup_(segment_done) struct segment_reader s = {0};
         struct segment_header header;
         _cleanup_fd_ int dir_fd = -1;
         uint64_t segment;

@@ -163,8 +163,7 @@ static int split_damaged(struct spool *s, uint64_t first, uint64_t good, uint64_
         if (r < 0)
                 return r;
         unlinkat(s->dir_fd, damaged, 0);
-        if (linkat(s->dir_fd, name, s->dir_fd, damaged, 0) < 0 ||
-            renameat(s->dir_fd, COPY_NAME, s->dir_fd, name) < 0)
+        if (linkat(s->dir_fd, name, s->dir_fd, damaged, 0) < 0 || renameat(s->dir_fd, COPY_NAME, s->dir_fd, name) < 0)
                 return -errno;
         s->state.torn_bytes += size - good;
         return 0;
@@ -188,7 +187,7 @@ static int cut_tail(struct spool *s, uint64_t first, uint64_t good, uint64_t siz
 /* 0: the segment is in s->segments, 1: something is wrong with it and the chain ends there. */
 static int take_segment(struct walk *w, struct spool *s, uint64_t first, bool last)
 {
-        _cleanup_(segment_done) struct segment_reader reader = { 0 };
+        _cleanup_(segment_done) struct segment_reader reader = {0};
         uint64_t good;
         struct stat st;
         bool torn;

@@ -61,9 +61,9 @@ static void add_frame(struct buf *out, const struct buf *body)
 
 void frame_record_encode(const struct frame *record, struct buf *out)
 {
-        _cleanup_buf_ struct buf body = { 0 };
+        _cleanup_buf_ struct buf body = {0};
 
-        buf_add(&body, &(uint8_t){ FRAME_RECORD }, 1);
+        buf_add(&body, &(uint8_t){FRAME_RECORD}, 1);
         buf_add_be64(&body, record->seq);
         buf_add(&body, record->salt, CHAIN_SALT_SIZE);
         buf_add(&body, record->hash, CHAIN_HASH_SIZE);
@@ -73,11 +73,11 @@ void frame_record_encode(const struct frame *record, struct buf *out)
 
 void frame_seal_encode(const struct chain_seal *seal, const char *boot, struct buf *out)
 {
-        _cleanup_buf_ struct buf body = { 0 };
+        _cleanup_buf_ struct buf body = {0};
         char padded[BOOT_ID_SIZE + 1];
 
         snprintf(padded, sizeof(padded), "%-36.36s", boot);
-        buf_add(&body, &(uint8_t){ FRAME_SEAL }, 1);
+        buf_add(&body, &(uint8_t){FRAME_SEAL}, 1);
         buf_add_be64(&body, seal->first);
         buf_add_be64(&body, seal->n);
         buf_add(&body, seal->prev, CHAIN_HASH_SIZE);
@@ -89,7 +89,7 @@ void frame_seal_encode(const struct chain_seal *seal, const char *boot, struct b
 
 static void seal_decode(const uint8_t *p, struct frame *ret)
 {
-        *ret = (struct frame){ .type = FRAME_SEAL };
+        *ret = (struct frame){.type = FRAME_SEAL};
         ret->seal.first = read_be64(p);
         ret->seal.n = read_be64(p + 8);
         p += 16;
@@ -211,7 +211,7 @@ static int record_skip(struct segment_reader *s, size_t rest, uint64_t seq, stru
 {
         if (fseeko(s->f, (off_t)rest, SEEK_CUR) < 0)
                 return -errno;
-        *ret = (struct frame){ .type = FRAME_RECORD, .seq = seq };
+        *ret = (struct frame){.type = FRAME_RECORD, .seq = seq};
         return 1;
 }
 
@@ -228,8 +228,8 @@ int segment_next(struct segment_reader *s, uint64_t from, struct frame *ret)
         size = read_be32(head);
         crc = read_be32(head + 4);
         s->body[0] = head[FRAME_HEAD_SIZE];
-        if (s->body[0] == FRAME_RECORD ? size <= RECORD_OVERHEAD - FRAME_HEAD_SIZE || size > FRAME_BODY_MAX :
-                                         s->body[0] != FRAME_SEAL || size != SEAL_BODY_SIZE)
+        if (s->body[0] == FRAME_RECORD ? size <= RECORD_OVERHEAD - FRAME_HEAD_SIZE || size > FRAME_BODY_MAX
+                                       : s->body[0] != FRAME_SEAL || size != SEAL_BODY_SIZE)
                 return -EBADMSG;
 
         r = read_exactly(s, s->body + 1, 8);

@@ -6,18 +6,18 @@
 #include "record/record.h"
 #include "spool/spool.h"
 
-#define SEGMENT_MAGIC "ONCHSPL1"
+#define SEGMENT_MAGIC       "ONCHSPL1"
 #define SEGMENT_HEADER_SIZE (8 + 8 + CHAIN_HASH_SIZE)
-#define SEGMENT_NAME_MAX 32 /* 20 digits, ".seg", NUL */
-#define SEGMENT_SUFFIX ".seg"
-#define SEGMENTS_MAX 65536 /* files in one folder */
+#define SEGMENT_NAME_MAX    32 /* 20 digits, ".seg", NUL */
+#define SEGMENT_SUFFIX      ".seg"
+#define SEGMENTS_MAX        65536 /* files in one folder */
 
 #define FRAME_HEAD_SIZE 8 /* size, CRC */
-#define BOOT_ID_SIZE 36
+#define BOOT_ID_SIZE    36
 #define RECORD_OVERHEAD (FRAME_HEAD_SIZE + 1 + 8 + CHAIN_SALT_SIZE + CHAIN_HASH_SIZE)
-#define SEAL_BODY_SIZE (1 + 8 + 8 + 2 * CHAIN_HASH_SIZE + CHAIN_SIGNATURE_SIZE + BOOT_ID_SIZE)
+#define SEAL_BODY_SIZE  (1 + 8 + 8 + 2 * CHAIN_HASH_SIZE + CHAIN_SIGNATURE_SIZE + BOOT_ID_SIZE)
 #define SEAL_FRAME_SIZE (FRAME_HEAD_SIZE + SEAL_BODY_SIZE)
-#define FRAME_BODY_MAX (RECORD_OVERHEAD - FRAME_HEAD_SIZE + RECORD_MAX_BYTES)
+#define FRAME_BODY_MAX  (RECORD_OVERHEAD - FRAME_HEAD_SIZE + RECORD_MAX_BYTES)
 
 enum frame_type {
         FRAME_RECORD = 1,

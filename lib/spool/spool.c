@@ -37,7 +37,7 @@ int spool_add_segment(struct spool *s, uint64_t first, uint64_t size)
         if (!grown)
                 return -ENOMEM;
         s->segments = grown;
-        s->segments[s->n_segments++] = (struct segment){ .first = first, .size = size };
+        s->segments[s->n_segments++] = (struct segment){.first = first, .size = size};
         s->state.bytes += size;
         return 0;
 }
@@ -135,8 +135,8 @@ static int write_frame(struct spool *s, const struct buf *frame)
 
 static int new_segment(struct spool *s)
 {
-        struct segment_header header = { .first = s->state.next_seq };
-        _cleanup_buf_ struct buf text = { 0 };
+        struct segment_header header = {.first = s->state.next_seq};
+        _cleanup_buf_ struct buf text = {0};
         char name[SEGMENT_NAME_MAX];
         int r;
 
@@ -167,8 +167,8 @@ static int new_segment(struct spool *s)
 static int make_room(struct spool *s, uint64_t size)
 {
         struct segment *last = spool_last_segment(s);
-        bool rotate = s->fd < 0 || (last->size > SEGMENT_HEADER_SIZE &&
-                                    last->size + size + SEAL_FRAME_SIZE > s->segment_max);
+        bool rotate = s->fd < 0 ||
+                      (last->size > SEGMENT_HEADER_SIZE && last->size + size + SEAL_FRAME_SIZE > s->segment_max);
         int r;
 
         /* a batch never crosses a segment's end */
@@ -188,7 +188,7 @@ static int make_room(struct spool *s, uint64_t size)
 int spool_append(struct spool *s, const char *record, size_t size)
 {
         uint8_t salt[CHAIN_SALT_SIZE], hash[CHAIN_HASH_SIZE];
-        _cleanup_buf_ struct buf frame = { 0 };
+        _cleanup_buf_ struct buf frame = {0};
         int r;
 
         if (size == 0 || size > RECORD_MAX_BYTES || memchr(record, '\n', size))
@@ -197,8 +197,12 @@ int spool_append(struct spool *s, const char *record, size_t size)
         if (r >= 0) {
                 randombytes_buf(salt, sizeof(salt));
                 chain_next(s->device_id, s->state.next_seq, s->state.head, salt, record, size, hash);
-                frame_record_encode(&(struct frame){ .seq = s->state.next_seq, .salt = salt, .hash = hash,
-                                                     .record = record, .record_size = size }, &frame);
+                frame_record_encode(&(struct frame){.seq = s->state.next_seq,
+                                                    .salt = salt,
+                                                    .hash = hash,
+                                                    .record = record,
+                                                    .record_size = size},
+                                    &frame);
                 r = write_frame(s, &frame);
         }
         if (r < 0) {
@@ -219,7 +223,7 @@ int spool_append(struct spool *s, const char *record, size_t size)
 
 int spool_seal(struct spool *s)
 {
-        _cleanup_buf_ struct buf frame = { 0 };
+        _cleanup_buf_ struct buf frame = {0};
         int r;
 
         if (s->pending.n > 0) {
@@ -241,7 +245,7 @@ int spool_seal(struct spool *s)
 /* H(seq), from the segment that holds it. */
 static int find_hash(struct spool *s, uint64_t seq, uint8_t ret[static CHAIN_HASH_SIZE])
 {
-        _cleanup_(segment_done) struct segment_reader reader = { 0 };
+        _cleanup_(segment_done) struct segment_reader reader = {0};
         struct segment_header header;
         struct frame f;
         size_t i = s->n_segments;

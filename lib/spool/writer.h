@@ -3,9 +3,9 @@
 /* Inside of spool/: the writer's state, shared by recovery (at open) and appending. */
 #include "spool/segment.h"
 
-#define STATE_NAME "state" /* "SEQ HASH\n" of the last acknowledged record */
-#define LOCK_NAME "lock"
-#define COPY_NAME "copy.tmp"
+#define STATE_NAME     "state" /* "SEQ HASH\n" of the last acknowledged record */
+#define LOCK_NAME      "lock"
+#define COPY_NAME      "copy.tmp"
 #define DAMAGED_SUFFIX ".damaged"
 
 struct segment { /* one file */

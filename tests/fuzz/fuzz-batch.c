@@ -8,8 +8,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-        _cleanup_(batch_done) struct batch b = { 0 }, again = { 0 };
-        _cleanup_buf_ struct buf text = { 0 };
+        _cleanup_(batch_done) struct batch b = {0}, again = {0};
+        _cleanup_buf_ struct buf text = {0};
         _cleanup_free_ char *header = NULL;
         struct diag diag;
         size_t header_size;

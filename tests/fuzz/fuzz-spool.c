@@ -27,8 +27,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 abort();
         snprintf(path, sizeof(path), "%s/00000000000000000001.seg", dir);
         if (file_write_atomic(path, data, size, 0600) < 0 ||
-            spool_open(&(struct spool_options){ .dir = dir, .device_id = id, .public_key = public_key,
-                       .secret = secret, .group = -1, .boot_id = "00000000-0000-0000-0000-000000000000" }, &s) < 0 ||
+            spool_open(&(struct spool_options){.dir = dir,
+                                               .device_id = id,
+                                               .public_key = public_key,
+                                               .secret = secret,
+                                               .group = -1,
+                                               .boot_id = "00000000-0000-0000-0000-000000000000"},
+                       &s) < 0 ||
             spool_append(s, "{}", 2) < 0 || spool_seal(s) < 0)
                 abort();
         for (uint64_t after = 0; after + 1 < spool_state(s)->next_seq; after = last) {

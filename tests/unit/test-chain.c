@@ -32,7 +32,7 @@ static int setup(void **state)
 /* The expected values were computed with Python's hashlib and base64. */
 static void test_vectors(void **state)
 {
-        uint8_t hash[CHAIN_HASH_SIZE], salt[CHAIN_SALT_SIZE] = { 1, 2, 3 };
+        uint8_t hash[CHAIN_HASH_SIZE], salt[CHAIN_SALT_SIZE] = {1, 2, 3};
         char hex[2 * CHAIN_HASH_SIZE + 1];
 
         assert_string_equal(device, "d-eh7ddx5bksrgcytl7bkai36s");
@@ -46,7 +46,7 @@ static void test_vectors(void **state)
 
 static void test_key_new(void **state)
 {
-        struct chain_seal seal = { .first = 1, .n = 1 };
+        struct chain_seal seal = {.first = 1, .n = 1};
         uint8_t p[2][DEVICE_KEY_SIZE], s[DEVICE_SECRET_SIZE];
 
         device_key_new(p[0], s);
@@ -59,7 +59,7 @@ static void test_key_new(void **state)
 
 static void make_batch(struct buf *out, uint64_t first, size_t n, const char *record)
 {
-        _cleanup_(batch_done) struct batch b = { .seal = { .first = first, .n = n } };
+        _cleanup_(batch_done) struct batch b = {.seal = {.first = first, .n = n}};
         _cleanup_free_ char *header = NULL;
         uint8_t hash[CHAIN_HASH_SIZE];
         size_t size = 0;
@@ -87,11 +87,11 @@ static void make_batch(struct buf *out, uint64_t first, size_t n, const char *re
 
 static void test_batch_round_trip(void **state)
 {
-        static const size_t counts[] = { 1, 2, 50, BATCH_RECORDS_MAX };
+        static const size_t counts[] = {1, 2, 50, BATCH_RECORDS_MAX};
 
         for (size_t i = 0; i < ELEMENTSOF(counts); i++) {
-                _cleanup_buf_ struct buf text = { 0 };
-                _cleanup_(batch_done) struct batch b = { 0 };
+                _cleanup_buf_ struct buf text = {0};
+                _cleanup_(batch_done) struct batch b = {0};
                 struct diag diag;
 
                 make_batch(&text, 1, counts[i], "{\"a\":1}");
@@ -107,11 +107,11 @@ static void test_batch_round_trip(void **state)
 /* One byte changed anywhere is noticed, and nothing is written then. */
 static void test_batch_every_byte(void **state)
 {
-        _cleanup_buf_ struct buf text = { 0 };
+        _cleanup_buf_ struct buf text = {0};
 
         make_batch(&text, 1, 2, "{\"a\":1}");
         for (size_t i = 0; i < text.size; i++) {
-                struct batch b = { 0 };
+                struct batch b = {0};
                 uint8_t was = text.data[i];
                 int r;
 
@@ -136,31 +136,31 @@ static void test_batch_refused(void **state)
                 int r;
                 unsigned line;
         } cases[] = {
-                { "\"v\":1", "\"v\":2", -EBADMSG, 1 },
-                { "\"n\":2", "\"n\":0", -EBADMSG, 1 },
-                { "\"n\":2", "\"n\":1001", -EBADMSG, 1 },
-                { "\"n\":2", "\"n\":-1", -EBADMSG, 1 },
-                { "\"n\":2", "\"n\":3", -EBADMSG, 1 },
-                { "\"n\":2", "\"n\":1e3", -EBADMSG, 1 },
-                { "\"n\":2", "\"n\":2,\"n\":2", -EBADMSG, 1 },
-                { "\"n\":2", "\"n\":2,\"x\":2", -EBADMSG, 1 },
-                { "\"first\":1", "\"first\":0", -EBADMSG, 1 },
-                { "\"first\":1", "\"first\":9223372036854775807", -EBADMSG, 1 },
-                { "\"first\":1", "\"first\":99999999999999999999", -EBADMSG, 1 },
-                { "\"first\":1", "\"first\":2", -EKEYREJECTED, 1 },
-                { "\"device\":\"d-", "\"device\":\"D-", -EBADMSG, 1 },
-                { "\"device\":\"d-", "\"device\":\"d-a", -EBADMSG, 1 },
-                { "\"boot\":\"", "\"boot\":\"\\u0000", -EBADMSG, 1 },
-                { "{\"a\":1}\n{", "{\"a\":2}\n{", -EILSEQ, 1 },
-                { "{\"a\":1}\n{", "\n{", -EBADMSG, 2 },
-                { "{\"a\":1}\n{", "{\"a\":1}\n\n{", -EBADMSG, 3 },
-                { "{\"v\"", "\n{\"v\"", -EBADMSG, 1 },
+                {"\"v\":1", "\"v\":2", -EBADMSG, 1},
+                {"\"n\":2", "\"n\":0", -EBADMSG, 1},
+                {"\"n\":2", "\"n\":1001", -EBADMSG, 1},
+                {"\"n\":2", "\"n\":-1", -EBADMSG, 1},
+                {"\"n\":2", "\"n\":3", -EBADMSG, 1},
+                {"\"n\":2", "\"n\":1e3", -EBADMSG, 1},
+                {"\"n\":2", "\"n\":2,\"n\":2", -EBADMSG, 1},
+                {"\"n\":2", "\"n\":2,\"x\":2", -EBADMSG, 1},
+                {"\"first\":1", "\"first\":0", -EBADMSG, 1},
+                {"\"first\":1", "\"first\":9223372036854775807", -EBADMSG, 1},
+                {"\"first\":1", "\"first\":99999999999999999999", -EBADMSG, 1},
+                {"\"first\":1", "\"first\":2", -EKEYREJECTED, 1},
+                {"\"device\":\"d-", "\"device\":\"D-", -EBADMSG, 1},
+                {"\"device\":\"d-", "\"device\":\"d-a", -EBADMSG, 1},
+                {"\"boot\":\"", "\"boot\":\"\\u0000", -EBADMSG, 1},
+                {"{\"a\":1}\n{", "{\"a\":2}\n{", -EILSEQ, 1},
+                {"{\"a\":1}\n{", "\n{", -EBADMSG, 2},
+                {"{\"a\":1}\n{", "{\"a\":1}\n\n{", -EBADMSG, 3},
+                {"{\"v\"", "\n{\"v\"", -EBADMSG, 1},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                _cleanup_buf_ struct buf good = { 0 }, bad = { 0 };
-                struct batch b = { 0 };
-                struct diag diag = { 0 };
+                _cleanup_buf_ struct buf good = {0}, bad = {0};
+                struct batch b = {0};
+                struct diag diag = {0};
                 const char *at;
 
                 make_batch(&good, 1, 2, "{\"a\":1}");
@@ -185,8 +185,8 @@ static void test_batch_sizes(void **state)
 
         memset(record, 'x', RECORD_MAX_BYTES + 1);
         for (size_t size = RECORD_MAX_BYTES; size <= RECORD_MAX_BYTES + 1; size++) {
-                _cleanup_buf_ struct buf text = { 0 };
-                _cleanup_(batch_done) struct batch b = { 0 };
+                _cleanup_buf_ struct buf text = {0};
+                _cleanup_(batch_done) struct batch b = {0};
 
                 record[size] = '\0';
                 make_batch(&text, 1, 1, record);
@@ -195,8 +195,8 @@ static void test_batch_sizes(void **state)
                 record[size] = 'x';
         }
 
-        _cleanup_buf_ struct buf longer = { 0 };
-        struct batch b = { 0 };
+        _cleanup_buf_ struct buf longer = {0};
+        struct batch b = {0};
         make_batch(&longer, 1, 1, "{}");
         buf_add_string(&longer, "{}\n");
         assert_int_equal(batch_parse((char *)longer.data, longer.size, public_key, &b, &diag), -EBADMSG);
@@ -211,9 +211,9 @@ static void test_batch_sizes(void **state)
 /* A chain must begin at its device's start; a seal by another key does not pass. */
 static void test_batch_identity(void **state)
 {
-        _cleanup_buf_ struct buf text = { 0 };
+        _cleanup_buf_ struct buf text = {0};
         uint8_t other_public[DEVICE_KEY_SIZE], other_secret[DEVICE_SECRET_SIZE];
-        _cleanup_(batch_done) struct batch b = { 0 };
+        _cleanup_(batch_done) struct batch b = {0};
         struct diag diag;
 
         make_batch(&text, 1, 1, "{}");
@@ -231,9 +231,9 @@ static void test_batch_identity(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_vectors),         cmocka_unit_test(test_key_new),
+                cmocka_unit_test(test_vectors),          cmocka_unit_test(test_key_new),
                 cmocka_unit_test(test_batch_round_trip), cmocka_unit_test(test_batch_every_byte),
-                cmocka_unit_test(test_batch_refused),   cmocka_unit_test(test_batch_sizes),
+                cmocka_unit_test(test_batch_refused),    cmocka_unit_test(test_batch_sizes),
                 cmocka_unit_test(test_batch_identity),
         };
         return cmocka_run_group_tests(tests, setup, NULL);

@@ -56,7 +56,7 @@ static struct violation violation(enum layer layer)
 
 static json_t *encode(const struct violation *v)
 {
-        static const uint8_t prev[CHAIN_HASH_SIZE] = { 0xab };
+        static const uint8_t prev[CHAIN_HASH_SIZE] = {0xab};
         _cleanup_free_ char *line = NULL;
         size_t size = 0;
         json_error_t e;
@@ -72,13 +72,14 @@ static json_t *encode(const struct violation *v)
 
 static void test_golden(void **state)
 {
-        static const uint8_t prev[CHAIN_HASH_SIZE] = { 0xab };
+        static const uint8_t prev[CHAIN_HASH_SIZE] = {0xab};
         struct violation v = violation(LAYER_DNS);
         _cleanup_free_ char *line = NULL;
         size_t size;
 
         assert_int_equal(record_violation_encode(&context, &v, 7, prev, 1763740000200, 5000, &line, &size), 0);
-        assert_string_equal(line,
+        assert_string_equal(
+                line,
                 "{\"class_uid\":4003,\"category_uid\":4,\"activity_id\":1,\"type_uid\":400301,\"severity_id\":3,"
                 "\"time\":1763740000123,\"start_time\":1763740000123,\"end_time\":1763740000125,\"count\":2,"
                 "\"status_id\":2,\"action_id\":2,\"disposition_id\":6,\"is_alert\":true,"
@@ -116,14 +117,14 @@ static void test_layers(void **state)
                 int class, category;
                 const char *name, *has, *has_not;
         } cases[] = {
-                { LAYER_EXEC, 1007, 1, "exec", "process", "app_name" },
-                { LAYER_DNS, 4003, 4, "dns", "dst_endpoint", "process" },
-                { LAYER_CONNECT, 4001, 4, "connect", "dst_endpoint", "src_endpoint" },
-                { LAYER_TLS, 4001, 4, "tls", "app_name", "process" },
-                { LAYER_QUIC, 4001, 4, "quic", "app_name", "process" },
-                { LAYER_HTTP, 4001, 4, "http", "app_name", "process" },
-                { LAYER_BROWSER, 4001, 4, "browser", "app_name", "process" },
-                { LAYER_AGENT, 2004, 2, "agent", "finding_info", "actor" },
+                {LAYER_EXEC, 1007, 1, "exec", "process", "app_name"},
+                {LAYER_DNS, 4003, 4, "dns", "dst_endpoint", "process"},
+                {LAYER_CONNECT, 4001, 4, "connect", "dst_endpoint", "src_endpoint"},
+                {LAYER_TLS, 4001, 4, "tls", "app_name", "process"},
+                {LAYER_QUIC, 4001, 4, "quic", "app_name", "process"},
+                {LAYER_HTTP, 4001, 4, "http", "app_name", "process"},
+                {LAYER_BROWSER, 4001, 4, "browser", "app_name", "process"},
+                {LAYER_AGENT, 2004, 2, "agent", "finding_info", "actor"},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -149,12 +150,9 @@ static void test_outcomes(void **state)
                 int action, disposition, status, severity;
                 bool is_alert;
         } cases[] = {
-                { OUTCOME_PASSED, "use", 3, 15, 1, 3, true },
-                { OUTCOME_DENIED, "use", 2, 2, 2, 3, true },
-                { OUTCOME_KILLED, "bypass", 2, 2, 2, 4, true },
-                { OUTCOME_DROPPED, "bypass", 2, 6, 2, 4, true },
-                { OUTCOME_RESET, "use", 2, 21, 2, 3, true },
-                { OUTCOME_ALLOWED, "exemption-use", 1, 1, 1, 1, false },
+                {OUTCOME_PASSED, "use", 3, 15, 1, 3, true},   {OUTCOME_DENIED, "use", 2, 2, 2, 3, true},
+                {OUTCOME_KILLED, "bypass", 2, 2, 2, 4, true}, {OUTCOME_DROPPED, "bypass", 2, 6, 2, 4, true},
+                {OUTCOME_RESET, "use", 2, 21, 2, 3, true},    {OUTCOME_ALLOWED, "exemption-use", 1, 1, 1, 1, false},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -229,16 +227,15 @@ static bool has_key(json_t *node, const char *key)
         const char *name;
         json_t *value;
 
-        json_object_foreach(node, name, value)
-                if (strcmp(name, key) == 0 || has_key(value, key))
-                        return true;
+        json_object_foreach(node, name, value) if (strcmp(name, key) == 0 || has_key(value, key)) return true;
         return false;
 }
 
 static void test_privacy(void **state)
 {
-        static const char *const never[] = { "cmd_line", "environment_variables", "working_directory", "url",
-                                             "query", "hostname_queried", "sni", "http_request" };
+        static const char *const never[] = {
+                "cmd_line", "environment_variables", "working_directory", "url", "query", "hostname_queried",
+                "sni",      "http_request"};
 
         for (enum layer l = 0; l < _LAYER_MAX; l++) {
                 struct violation v = violation(l);
@@ -254,8 +251,13 @@ static void test_coverage(void **state)
         static const uint8_t prev[CHAIN_HASH_SIZE];
 
         for (enum coverage_event e = 0; e < _COVERAGE_EVENT_MAX; e++) {
-                struct coverage c = { .event = e, .mode = "enforce", .sensors = "exec=signal", .lost = 3,
-                                      .refused = 2, .self_test_passed = true, .clock_synchronised = true };
+                struct coverage c = {.event = e,
+                                     .mode = "enforce",
+                                     .sensors = "exec=signal",
+                                     .lost = 3,
+                                     .refused = 2,
+                                     .self_test_passed = true,
+                                     .clock_synchronised = true};
                 _cleanup_free_ char *line = NULL;
                 const char *event = NULL, *kind = NULL;
                 json_int_t lost = 0, refused = 0;
@@ -264,8 +266,9 @@ static void test_coverage(void **state)
                 assert_int_equal(record_coverage_encode(&context, &c, 1, prev, 99, 5, &line, &size), 0);
                 json_auto_t *root = json_loads(line, 0, NULL);
                 assert_int_equal(json_unpack(root, "{s:{s:{s:s, s:{s:s, s:I, s:I}}}}", "unmapped", "onchannel",
-                                             "kind", &kind, "coverage", "event", &event, "lost", &lost,
-                                             "refused", &refused), 0);
+                                             "kind", &kind, "coverage", "event", &event, "lost", &lost, "refused",
+                                             &refused),
+                                 0);
                 assert_string_equal(kind, "coverage");
                 assert_string_equal(event, coverage_event_to_string(e));
                 assert_int_equal(lost, 3);
@@ -292,10 +295,10 @@ static void test_uuid(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_golden),        cmocka_unit_test(test_layers),
-                cmocka_unit_test(test_outcomes),      cmocka_unit_test(test_hostile_names),
-                cmocka_unit_test(test_too_big),       cmocka_unit_test(test_sparse),
-                cmocka_unit_test(test_privacy),       cmocka_unit_test(test_coverage),
+                cmocka_unit_test(test_golden),   cmocka_unit_test(test_layers),
+                cmocka_unit_test(test_outcomes), cmocka_unit_test(test_hostile_names),
+                cmocka_unit_test(test_too_big),  cmocka_unit_test(test_sparse),
+                cmocka_unit_test(test_privacy),  cmocka_unit_test(test_coverage),
                 cmocka_unit_test(test_uuid),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,42 +18,72 @@
 #include "base/text.h"
 #include "spool/spool.h"
 
-#define BOOT "0b1c2d3e-0000-4000-8000-000000000001"
+#define BOOT        "0b1c2d3e-0000-4000-8000-000000000001"
 #define DEADLINE_MS 10000
 
 static char dir[64];
 static sd_event *event;
 
 static struct rule_channel channels[] = {
-        { 0 },
-        { .id = "teams", .name = "Teams", .file = "teams.ini", .category = CATEGORY_WORKPLACE,
-          .verdict = VERDICT_ALLOW, .programs = VERDICT_ALLOW },
-        { .id = "whatsapp", .name = "WhatsApp", .file = "whatsapp.ini", .category = CATEGORY_MESSENGER,
-          .class = CLASS_USE, .verdict = VERDICT_BLOCK, .programs = VERDICT_WATCH },
-        { .id = "tor", .name = "Tor", .file = "tor.ini", .category = CATEGORY_ANONYMISER,
-          .class = CLASS_BYPASS, .verdict = VERDICT_WATCH, .programs = VERDICT_WATCH },
+        {0},
+        {.id = "teams",
+         .name = "Teams",
+         .file = "teams.ini",
+         .category = CATEGORY_WORKPLACE,
+         .verdict = VERDICT_ALLOW,
+         .programs = VERDICT_ALLOW},
+        {.id = "whatsapp",
+         .name = "WhatsApp",
+         .file = "whatsapp.ini",
+         .category = CATEGORY_MESSENGER,
+         .class = CLASS_USE,
+         .verdict = VERDICT_BLOCK,
+         .programs = VERDICT_WATCH},
+        {.id = "tor",
+         .name = "Tor",
+         .file = "tor.ini",
+         .category = CATEGORY_ANONYMISER,
+         .class = CLASS_BYPASS,
+         .verdict = VERDICT_WATCH,
+         .programs = VERDICT_WATCH},
 };
 static struct rule_entry entries[] = {
-        { 0 },
-        { .kind = ENTRY_SUFFIX, .channel = 2, .line = 12, .value = "whatsapp.com" },
+        {0},
+        {.kind = ENTRY_SUFFIX, .channel = 2, .line = 12, .value = "whatsapp.com"},
 };
 static const struct ruleset rules = {
-        .channels = channels, .n_channels = 4, .entries = entries, .n_entries = 2, .policy_serial = 42,
-        .organisation = "Example Bank plc", .notice = "Use Teams.", .help = "https://intranet.example/",
+        .channels = channels,
+        .n_channels = 4,
+        .entries = entries,
+        .n_entries = 2,
+        .policy_serial = 42,
+        .organisation = "Example Bank plc",
+        .notice = "Use Teams.",
+        .help = "https://intranet.example/",
 };
 static const struct record_context policy = {
-        .policy_serial = 42, .policy_organisation = "Example Bank plc", .policy_hash = "aa",
-        .policy_signer = "0123456789ABCDEF", .catalogue_version = "1",
+        .policy_serial = 42,
+        .policy_organisation = "Example Bank plc",
+        .policy_hash = "aa",
+        .policy_signer = "0123456789ABCDEF",
+        .catalogue_version = "1",
 };
 
 static struct fact fact(enum layer layer, uint16_t channel, enum outcome outcome)
 {
-        struct fact f = { .layer = layer, .tier = TIER_NAME, .outcome = outcome, .channel = channel, .entry = 1,
-                          .uid = 0, .tgid = 77, .comm = "curl", .path = "/usr/bin/curl" };
+        struct fact f = {.layer = layer,
+                         .tier = TIER_NAME,
+                         .outcome = outcome,
+                         .channel = channel,
+                         .entry = 1,
+                         .uid = 0,
+                         .tgid = 77,
+                         .comm = "curl",
+                         .path = "/usr/bin/curl"};
 
         f.boottime_ns = boottime_now_ms() * 1000000;
-        f.flow = (struct fact_flow){ .family = AF_INET, .protocol = IPPROTO_UDP, .remote_port = 53,
-                                     .remote = { 10, 0, 0, 53 } };
+        f.flow = (struct fact_flow){
+                .family = AF_INET, .protocol = IPPROTO_UDP, .remote_port = 53, .remote = {10, 0, 0, 53}};
         return f;
 }
 
@@ -75,8 +105,12 @@ static int teardown(void **state)
 
 static struct report_options options(void)
 {
-        return (struct report_options){ .state_dir = dir, .device_name = "ws-0301", .boot_id = BOOT, .group = -1,
-                                        .settle_ms = 20, .window_ms = 500 };
+        return (struct report_options){.state_dir = dir,
+                                       .device_name = "ws-0301",
+                                       .boot_id = BOOT,
+                                       .group = -1,
+                                       .settle_ms = 20,
+                                       .window_ms = 500};
 }
 
 static struct report *start(void)
@@ -118,7 +152,7 @@ static json_t *record(struct report *r, uint64_t seq)
         hex[64] = '\0';
         assert_int_equal(hex_decode(hex, public_key, sizeof(public_key)), 0);
         for (;; after = last) {
-                _cleanup_(batch_done) struct batch b = { 0 };
+                _cleanup_(batch_done) struct batch b = {0};
                 _cleanup_free_ char *text = NULL;
 
                 assert_int_equal(spool_read_batch(path, state.device_id, after, &text, &size, &first, &last), 0);
@@ -134,8 +168,8 @@ static json_t *record(struct report *r, uint64_t seq)
 
 static const char *extra(json_t *root, const char *key)
 {
-        return json_string_value(json_object_get(json_object_get(json_object_get(root, "unmapped"), "onchannel"),
-                                                 key));
+        return json_string_value(
+                json_object_get(json_object_get(json_object_get(root, "unmapped"), "onchannel"), key));
 }
 
 static json_int_t count(json_t *root)
@@ -168,7 +202,8 @@ static void test_collapse(void **state)
         assert_string_equal(extra(one, "policy_hash"), "aa");
         const char *user = NULL, *program = NULL, *ip = NULL;
         assert_int_equal(json_unpack(one, "{s:{s:{s:s}, s:{s:{s:s}}}, s:{s:s}}", "actor", "user", "name", &user,
-                                     "process", "file", "path", &program, "dst_endpoint", "ip", &ip), 0);
+                                     "process", "file", "path", &program, "dst_endpoint", "ip", &ip),
+                         0);
         assert_string_equal(user, "root");
         assert_string_equal(program, "/usr/bin/curl");
         assert_string_equal(ip, "10.0.0.53");
@@ -191,12 +226,24 @@ static void test_what_is_one(void **state)
                 struct fact f = base;
 
                 switch (i) {
-                case 0: f.uid = 1; break;
-                case 1: strcpy(f.path, "/usr/bin/wget"); break;
-                case 2: f.layer = LAYER_TLS; break;
-                case 3: f.tier = TIER_ADDRESS; break;
-                case 4: f.outcome = OUTCOME_PASSED; break;
-                case 5: f.channel = 3; break;
+                case 0:
+                        f.uid = 1;
+                        break;
+                case 1:
+                        strcpy(f.path, "/usr/bin/wget");
+                        break;
+                case 2:
+                        f.layer = LAYER_TLS;
+                        break;
+                case 3:
+                        f.tier = TIER_ADDRESS;
+                        break;
+                case 4:
+                        f.outcome = OUTCOME_PASSED;
+                        break;
+                case 5:
+                        f.channel = 3;
+                        break;
                 }
                 assert_int_equal(report_fact(r, &f, &rules), 0);
         }
@@ -216,9 +263,9 @@ static void test_verdicts(void **state)
                 enum outcome outcome;
                 const char *verdict; /* NULL: nothing recorded */
         } cases[] = {
-                { LAYER_DNS, 1, OUTCOME_PASSED, NULL },     { LAYER_EXEC, 1, OUTCOME_PASSED, NULL },
-                { LAYER_DNS, 2, OUTCOME_DROPPED, "block" }, { LAYER_EXEC, 2, OUTCOME_PASSED, "watch" },
-                { LAYER_TLS, 3, OUTCOME_PASSED, "watch" },  { LAYER_TLS, 1, OUTCOME_RESET, "block" },
+                {LAYER_DNS, 1, OUTCOME_PASSED, NULL},     {LAYER_EXEC, 1, OUTCOME_PASSED, NULL},
+                {LAYER_DNS, 2, OUTCOME_DROPPED, "block"}, {LAYER_EXEC, 2, OUTCOME_PASSED, "watch"},
+                {LAYER_TLS, 3, OUTCOME_PASSED, "watch"},  {LAYER_TLS, 1, OUTCOME_RESET, "block"},
         };
         struct report *r = start();
         uint64_t n = 0;
@@ -266,8 +313,8 @@ static void test_notice(void **state)
         assert_int_equal(notices, 1);
         wait_records(r, 2);
         json_auto_t *one = record(r, 1);
-        assert_true(json_is_true(json_object_get(json_object_get(json_object_get(one, "unmapped"), "onchannel"),
-                                                 "notified")));
+        assert_true(json_is_true(
+                json_object_get(json_object_get(json_object_get(one, "unmapped"), "onchannel"), "notified")));
         report_free(r);
 }
 
@@ -275,7 +322,7 @@ static void test_coverage_and_tamper(void **state)
 {
         struct report *r = start();
         struct fact f = fact(LAYER_DNS, 2, OUTCOME_DROPPED);
-        struct coverage c = { .event = COVERAGE_START, .mode = "enforce" };
+        struct coverage c = {.event = COVERAGE_START, .mode = "enforce"};
         struct report_state s;
         json_int_t unresolved = 0, queue = 0;
 
@@ -295,8 +342,9 @@ static void test_coverage_and_tamper(void **state)
         json_auto_t *one = record(r, 1), *two = record(r, 2);
         assert_string_equal(extra(one, "class"), "tamper");
         assert_string_equal(extra(one, "detail"), "The table was removed.");
-        assert_int_equal(json_unpack(two, "{s:{s:{s:{s:I, s:I}}}}", "unmapped", "onchannel", "coverage",
-                                     "unresolved", &unresolved, "queue", &queue), 0);
+        assert_int_equal(json_unpack(two, "{s:{s:{s:{s:I, s:I}}}}", "unmapped", "onchannel", "coverage", "unresolved",
+                                     &unresolved, "queue", &queue),
+                         0);
         assert_int_equal(unresolved, 3);
         assert_int_equal(queue, 1);
         report_get_state(r, &s);
@@ -360,9 +408,15 @@ static void test_ack(void **state)
                 int r;
                 uint64_t acknowledged;
         } cases[] = {
-                { "", -EINVAL, 0 }, { "x\n", -EINVAL, 0 }, { "3\n", -ERANGE, 0 }, { "-1\n", -EINVAL, 0 },
-                { "99999999999999999999\n", -ERANGE, 0 }, { "1\n", 0, 1 }, { "2", 0, 2 }, { "1\n", 0, 2 },
-                { "00000000000000000000000000000000000000002\n", -EFBIG, 2 },
+                {"", -EINVAL, 0},
+                {"x\n", -EINVAL, 0},
+                {"3\n", -ERANGE, 0},
+                {"-1\n", -EINVAL, 0},
+                {"99999999999999999999\n", -ERANGE, 0},
+                {"1\n", 0, 1},
+                {"2", 0, 2},
+                {"1\n", 0, 2},
+                {"00000000000000000000000000000000000000002\n", -EFBIG, 2},
         };
         struct report *r = start();
         struct report_state s;
@@ -404,7 +458,7 @@ static void test_table_full(void **state)
 static void test_spool_full(void **state)
 {
         struct report_options o = options();
-        struct coverage c = { .event = COVERAGE_HEARTBEAT, .mode = "enforce" };
+        struct coverage c = {.event = COVERAGE_HEARTBEAT, .mode = "enforce"};
         struct report *r = NULL;
         struct report_state s;
         uint64_t refused = 0;
@@ -436,7 +490,7 @@ static void test_spool_full(void **state)
 
 static void test_device_key(void **state)
 {
-        static const char *const bad[] = { "", "zz\n", "00\n", "\n" };
+        static const char *const bad[] = {"", "zz\n", "00\n", "\n"};
         _cleanup_free_ char *key = format_new("%s/device.key", dir), *public_path = format_new("%s/device.pub", dir);
         uint8_t p[2][DEVICE_KEY_SIZE], s[2][DEVICE_SECRET_SIZE];
         struct stat st;
@@ -461,11 +515,11 @@ static void test_os_release(void **state)
         static const struct {
                 const char *text, *name, *version;
         } cases[] = {
-                { "PRETTY_NAME=\"x\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n", "Debian GNU/Linux", "12" },
-                { "NAME=Fedora\nVERSION_ID=41", "Fedora", "41" },
-                { "VERSION_ID='9'\n", "Linux", "9" },
-                { "", "Linux", "" },
-                { "\n\nNAME=", "", "" },
+                {"PRETTY_NAME=\"x\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n", "Debian GNU/Linux", "12"},
+                {"NAME=Fedora\nVERSION_ID=41", "Fedora", "41"},
+                {"VERSION_ID='9'\n", "Linux", "9"},
+                {"", "Linux", ""},
+                {"\n\nNAME=", "", ""},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -482,12 +536,10 @@ int main(void)
 {
 #define REPORT_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
-                REPORT_TEST(test_collapse),   REPORT_TEST(test_what_is_one),
-                REPORT_TEST(test_verdicts),   REPORT_TEST(test_notice),
-                REPORT_TEST(test_restart),    REPORT_TEST(test_coverage_and_tamper),
-                REPORT_TEST(test_ack),        REPORT_TEST(test_policy_change),
-                REPORT_TEST(test_table_full), REPORT_TEST(test_spool_full),
-                REPORT_TEST(test_device_key), REPORT_TEST(test_os_release),
+                REPORT_TEST(test_collapse),   REPORT_TEST(test_what_is_one),   REPORT_TEST(test_verdicts),
+                REPORT_TEST(test_notice),     REPORT_TEST(test_restart),       REPORT_TEST(test_coverage_and_tamper),
+                REPORT_TEST(test_ack),        REPORT_TEST(test_policy_change), REPORT_TEST(test_table_full),
+                REPORT_TEST(test_spool_full), REPORT_TEST(test_device_key),    REPORT_TEST(test_os_release),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

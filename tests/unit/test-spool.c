@@ -56,9 +56,14 @@ static int teardown(void **state)
 
 static int try_open(uint64_t max_bytes, struct spool **ret)
 {
-        return spool_open(&(struct spool_options){ .dir = dir, .max_bytes = max_bytes, .device_id = device,
-                                                   .boot_id = BOOT, .public_key = public_key, .secret = secret,
-                                                   .group = -1 }, ret);
+        return spool_open(&(struct spool_options){.dir = dir,
+                                                  .max_bytes = max_bytes,
+                                                  .device_id = device,
+                                                  .boot_id = BOOT,
+                                                  .public_key = public_key,
+                                                  .secret = secret,
+                                                  .group = -1},
+                          ret);
 }
 
 static struct spool *open_spool(uint64_t max_bytes)
@@ -89,9 +94,9 @@ static uint64_t read_all(uint64_t after)
         size_t size;
 
         for (;;) {
-                _cleanup_(batch_done) struct batch b = { 0 };
+                _cleanup_(batch_done) struct batch b = {0};
                 _cleanup_free_ char *text = NULL;
-                struct diag diag = { 0 };
+                struct diag diag = {0};
                 int r = spool_read_batch(dir, device, after, &text, &size, &first, &last);
 
                 if (r == -ENODATA)
@@ -287,12 +292,12 @@ static size_t record_run(struct promise *promises, char **ret, size_t *ret_size)
         size_t n = 0;
         char path[128];
 
-        promises[n++] = (struct promise){ 0, 1 };
+        promises[n++] = (struct promise){0, 1};
         for (int i = 1; i <= 12; i++) {
                 assert_int_equal(append(s, 0), 0);
                 if (i % 3 == 0) {
                         assert_int_equal(spool_seal(s), 0);
-                        promises[n++] = (struct promise){ spool_state(s)->bytes, spool_state(s)->next_seq };
+                        promises[n++] = (struct promise){spool_state(s)->bytes, spool_state(s)->next_seq};
                 }
         }
         assert_int_equal(append(s, 0), 0); /* never sealed */
@@ -316,7 +321,7 @@ static void test_cut_everywhere(void **state)
         static const struct {
                 size_t size;
                 int byte;
-        } tails[] = { { 0, 0 }, { 300, 0 }, { 700, 0xff } };
+        } tails[] = {{0, 0}, {300, 0}, {700, 0xff}};
         struct promise promises[PROMISES_MAX];
         _cleanup_free_ char *run = NULL, *file = NULL;
         size_t size, n = record_run(promises, &run, &size);
@@ -387,7 +392,7 @@ static void test_edited(void **state)
         static const struct {
                 const char *record;
                 uint64_t next;
-        } cases[] = { { "{\"seq\":5}", 5 }, { "{\"seq\":13}", 13 } };
+        } cases[] = {{"{\"seq\":5}", 5}, {"{\"seq\":13}", 13}};
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 struct promise promises[PROMISES_MAX];
@@ -491,7 +496,7 @@ static void test_damaged_middle(void **state)
 /* RLIMIT_FSIZE stands for a full disk: a short write, then an error. */
 static void test_disk_full(void **state)
 {
-        struct rlimit was, small = { 4096, RLIM_INFINITY };
+        struct rlimit was, small = {4096, RLIM_INFINITY};
         struct spool *s = open_spool(0);
         struct stat st;
         char path[128];
@@ -544,7 +549,7 @@ static void test_foreign_key(void **state)
 
 static void test_state_unreadable(void **state)
 {
-        static const char *const cases[] = { "", "x", "5", "5 ", "5 zz\n", "-1 00\n", "99999999999999999999 00\n" };
+        static const char *const cases[] = {"", "x", "5", "5 ", "5 zz\n", "-1 00\n", "99999999999999999999 00\n"};
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 struct spool *s = open_spool(64 << 10);
@@ -570,13 +575,19 @@ int main(void)
 {
 #define SPOOL_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_crc),         SPOOL_TEST(test_append_read),
-                SPOOL_TEST(test_lock),              SPOOL_TEST(test_reopen_unsealed),
-                SPOOL_TEST(test_batch_bound),       SPOOL_TEST(test_bound_and_acknowledge),
-                SPOOL_TEST(test_all_acknowledged),  SPOOL_TEST(test_cut_everywhere),
-                SPOOL_TEST(test_flip_everywhere),   SPOOL_TEST(test_edited),
+                cmocka_unit_test(test_crc),
+                SPOOL_TEST(test_append_read),
+                SPOOL_TEST(test_lock),
+                SPOOL_TEST(test_reopen_unsealed),
+                SPOOL_TEST(test_batch_bound),
+                SPOOL_TEST(test_bound_and_acknowledge),
+                SPOOL_TEST(test_all_acknowledged),
+                SPOOL_TEST(test_cut_everywhere),
+                SPOOL_TEST(test_flip_everywhere),
+                SPOOL_TEST(test_edited),
                 SPOOL_TEST(test_damaged_middle),
-                SPOOL_TEST(test_disk_full),         SPOOL_TEST(test_foreign_key),
+                SPOOL_TEST(test_disk_full),
+                SPOOL_TEST(test_foreign_key),
                 SPOOL_TEST(test_state_unreadable),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,7 +28,7 @@ static char *in_dir(const char *name)
 
 static int setup(void **state)
 {
-        static const char *const folders[] = { "spool", "uplink", "incoming", "run" };
+        static const char *const folders[] = {"spool", "uplink", "incoming", "run"};
 
         strcpy(dir, "/tmp/test-uplink-XXXXXX");
         assert_non_null(mkdtemp(dir));
@@ -50,8 +50,9 @@ static int teardown(void **state)
 static struct uplink_config config(void)
 {
         _cleanup_free_ char *text = format_new("[agent]\ndevice = ws-1\nstate = %s\nruntime = %s/run\n"
-                                               "[collector]\nurl = https://localhost:1/\n", dir, dir);
-        struct uplink_config c = { 0 };
+                                               "[collector]\nurl = https://localhost:1/\n",
+                                               dir, dir);
+        struct uplink_config c = {0};
 
         assert_int_equal(uplink_config_parse(text, strlen(text), "agent.ini", &c, NULL), 0);
         return c;
@@ -65,20 +66,20 @@ static void test_config(void **state)
                 unsigned line;
                 const char *url;
         } cases[] = {
-                { "", 0, 0, NULL },
-                { "[collector]\nurl = https://c.example:8443\n", 0, 0, "https://c.example:8443" },
-                { "[collector]\nurl = https://c.example///\n", 0, 0, "https://c.example" },
-                { "[collector]\nurl =\n", 0, 0, NULL },
-                { "[agent]\ntable = x\nheartbeat = 5\n[protect]\nname = a\nname = b\n", 0, 0, NULL },
-                { "[collector]\nurl = http://c.example\n", -EBADMSG, 2, NULL },
-                { "[collector]\nurl = https://\n", -EBADMSG, 2, NULL },
-                { "[collector]\nurl = https://c exa\n", -EBADMSG, 2, NULL },
-                { "[collector]\nca = /a\nca = /b\n", -ENOTUNIQ, 3, NULL },
+                {"", 0, 0, NULL},
+                {"[collector]\nurl = https://c.example:8443\n", 0, 0, "https://c.example:8443"},
+                {"[collector]\nurl = https://c.example///\n", 0, 0, "https://c.example"},
+                {"[collector]\nurl =\n", 0, 0, NULL},
+                {"[agent]\ntable = x\nheartbeat = 5\n[protect]\nname = a\nname = b\n", 0, 0, NULL},
+                {"[collector]\nurl = http://c.example\n", -EBADMSG, 2, NULL},
+                {"[collector]\nurl = https://\n", -EBADMSG, 2, NULL},
+                {"[collector]\nurl = https://c exa\n", -EBADMSG, 2, NULL},
+                {"[collector]\nca = /a\nca = /b\n", -ENOTUNIQ, 3, NULL},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                _cleanup_(uplink_config_done) struct uplink_config c = { 0 };
-                struct diag diag = { 0 };
+                _cleanup_(uplink_config_done) struct uplink_config c = {0};
+                struct diag diag = {0};
 
                 assert_int_equal(uplink_config_parse(cases[i].text, strlen(cases[i].text), "a.ini", &c, &diag),
                                  cases[i].r);
@@ -108,7 +109,7 @@ static void test_backoff(void **state)
 
 static void test_job(void **state)
 {
-        struct job j = { .name = "test" };
+        struct job j = {.name = "test"};
         uint64_t now = uplink_now_ms();
 
         /* a server's wish is a lower bound, however short the back-off is */
@@ -144,9 +145,14 @@ static void open_spool(unsigned n)
         device_id_format(public_key, id);
         hex_encode(public_key, sizeof(public_key), hex);
         assert_int_equal(file_write_atomic(public_path, hex, strlen(hex), 0644), 0);
-        assert_int_equal(spool_open(&(struct spool_options){ .dir = path, .device_id = id, .group = -1,
-                                    .boot_id = "0b1c2d3e-0000-4000-8000-000000000001",
-                                    .public_key = public_key, .secret = secret }, &spool), 0);
+        assert_int_equal(spool_open(&(struct spool_options){.dir = path,
+                                                            .device_id = id,
+                                                            .group = -1,
+                                                            .boot_id = "0b1c2d3e-0000-4000-8000-000000000001",
+                                                            .public_key = public_key,
+                                                            .secret = secret},
+                                    &spool),
+                         0);
         while (n-- > 0) {
                 assert_int_equal(spool_append(spool, "{}", 2), 0);
                 assert_int_equal(spool_seal(spool), 0);
@@ -182,27 +188,27 @@ static void test_reports(void **state)
                 const char *ack;
                 bool backs_off, problem;
         } cases[] = {
-                { 200, "{\"next\":2}", 1, "1\n", false, false },
-                { 200, "{\"next\":4}", 3, "3\n", false, false },
-                { 200, "{\"next\":4}", 3, "3\n", true, false }, /* no progress: never a busy loop */
-                { 200, "{\"next\":0}", 3, "3\n", true, false },
-                { 200, "{\"next\":-5}", 3, "3\n", true, false },
-                { 200, "{\"next\":1e30}", 3, "3\n", true, false },
-                { 200, "{\"next\":\"9\"}", 3, "3\n", true, false },
-                { 200, "", 3, "3\n", true, false },
-                { 200, "<html>", 3, "3\n", true, false },
-                { 503, "{\"error\":\"busy\"}", 3, "3\n", true, false },
-                { 429, "{}", 3, "3\n", true, false },
-                { 413, "{\"max_bytes\":5}", 3, "3\n", true, true },
-                { 200, "{\"next\":5}", 4, "4\n", false, false }, /* the problem is gone */
-                { 409, "{\"error\":\"gap\",\"next\":2,\"head\":\"00\"}", 1, "4\n", false, false },
-                { 409, "{\"error\":\"fork\",\"next\":2,\"head\":\"00\"}", 1, "4\n", true, true },
-                { 200, "{\"next\":3}", 2, "2\n", false, false },
-                { 409, "{\"error\":\"fork\",\"next\":3}", 2, "2\n", true, true },
-                { 409, "{\"error\":\"?\"}", 2, "2\n", true, true },
-                { 507, "{\"error\":\"store full\"}", 2, "2\n", true, true },
+                {200, "{\"next\":2}", 1, "1\n", false, false},
+                {200, "{\"next\":4}", 3, "3\n", false, false},
+                {200, "{\"next\":4}", 3, "3\n", true, false}, /* no progress: never a busy loop */
+                {200, "{\"next\":0}", 3, "3\n", true, false},
+                {200, "{\"next\":-5}", 3, "3\n", true, false},
+                {200, "{\"next\":1e30}", 3, "3\n", true, false},
+                {200, "{\"next\":\"9\"}", 3, "3\n", true, false},
+                {200, "", 3, "3\n", true, false},
+                {200, "<html>", 3, "3\n", true, false},
+                {503, "{\"error\":\"busy\"}", 3, "3\n", true, false},
+                {429, "{}", 3, "3\n", true, false},
+                {413, "{\"max_bytes\":5}", 3, "3\n", true, true},
+                {200, "{\"next\":5}", 4, "4\n", false, false}, /* the problem is gone */
+                {409, "{\"error\":\"gap\",\"next\":2,\"head\":\"00\"}", 1, "4\n", false, false},
+                {409, "{\"error\":\"fork\",\"next\":2,\"head\":\"00\"}", 1, "4\n", true, true},
+                {200, "{\"next\":3}", 2, "2\n", false, false},
+                {409, "{\"error\":\"fork\",\"next\":3}", 2, "2\n", true, true},
+                {409, "{\"error\":\"?\"}", 2, "2\n", true, true},
+                {507, "{\"error\":\"store full\"}", 2, "2\n", true, true},
         };
-        struct uplink u = { .config = config() };
+        struct uplink u = {.config = config()};
         struct job *j = &u.jobs[JOB_REPORTS];
 
         assert_int_equal(uplink_init(&u), 0);
@@ -225,7 +231,7 @@ static void test_reports(void **state)
 
 static void test_reports_start(void **state)
 {
-        struct uplink u = { .config = config() };
+        struct uplink u = {.config = config()};
         struct job *j = &u.jobs[JOB_REPORTS];
         _cleanup_free_ char *ack = in_dir("uplink/ack");
 
@@ -261,15 +267,15 @@ static void test_policy_store(void **state)
                 int r;
                 const char *policy, *minisig, *catalogue; /* in the folder afterwards */
         } cases[] = {
-                { "{}", 0, "", "", "" },
-                { "{\"policy\":{\"file\":\"P1\",\"minisig\":\"S1\"}}", 0, "P1", "S1", "" },
-                { "{\"policy\":{\"file\":\"P2\",\"minisig\":\"S2\"},\"catalogue\":{\"file\":\"C\",\"minisig\":\"D\"}}", 0,
-                  "P2", "S2", "C" },
-                { "{\"policy\":{\"file\":\"P3\"}}", -EBADMSG, "P2", "S2", "C" },
-                { "{\"policy\":{\"file\":5,\"minisig\":\"S\"}}", -EBADMSG, "P2", "S2", "C" },
-                { "{\"policy\":\"x\"}", -EBADMSG, "P2", "S2", "C" },
-                { "[]", -EBADMSG, "P2", "S2", "C" },
-                { "", -EBADMSG, "P2", "S2", "C" },
+                {"{}", 0, "", "", ""},
+                {"{\"policy\":{\"file\":\"P1\",\"minisig\":\"S1\"}}", 0, "P1", "S1", ""},
+                {"{\"policy\":{\"file\":\"P2\",\"minisig\":\"S2\"},\"catalogue\":{\"file\":\"C\",\"minisig\":\"D\"}}",
+                 0, "P2", "S2", "C"},
+                {"{\"policy\":{\"file\":\"P3\"}}", -EBADMSG, "P2", "S2", "C"},
+                {"{\"policy\":{\"file\":5,\"minisig\":\"S\"}}", -EBADMSG, "P2", "S2", "C"},
+                {"{\"policy\":\"x\"}", -EBADMSG, "P2", "S2", "C"},
+                {"[]", -EBADMSG, "P2", "S2", "C"},
+                {"", -EBADMSG, "P2", "S2", "C"},
         };
         _cleanup_(uplink_config_done) struct uplink_config c = config();
 
@@ -310,7 +316,8 @@ static void test_enrol(void **state)
 
         json_auto_t *root = json_loads(request, 0, NULL);
         assert_int_equal(json_unpack_ex(root, NULL, JSON_STRICT, "{s:s,s:s,s:s,s:s,s:s}", "token", &token, "csr",
-                                        &sent_csr, "device_key", &device_key, "proof", &proof, "name", &name), 0);
+                                        &sent_csr, "device_key", &device_key, "proof", &proof, "name", &name),
+                         0);
         hex_encode(public_key, sizeof(public_key), hex);
         assert_string_equal(device_key, hex);
         assert_string_equal(sent_csr, csr);
@@ -329,15 +336,16 @@ static void test_response_error(void **state)
                 long status;
                 const char *body, *text;
         } cases[] = {
-                { CURLE_OK, 403, "{\"error\":\"the token is used up\"}", "the collector answers 403: the token is used up" },
-                { CURLE_OK, 500, "<html>", "the collector answers 500" },
-                { CURLE_OK, 500, "", "the collector answers 500" },
-                { CURLE_OK, 400, "{\"error\":\"a\\u001b[2Jb\"}", "the collector answers 400: a\\x1b[2Jb" },
-                { CURLE_COULDNT_CONNECT, 0, "", "Couldn't connect to server" },
+                {CURLE_OK, 403, "{\"error\":\"the token is used up\"}",
+                 "the collector answers 403: the token is used up"},
+                {CURLE_OK, 500, "<html>", "the collector answers 500"},
+                {CURLE_OK, 500, "", "the collector answers 500"},
+                {CURLE_OK, 400, "{\"error\":\"a\\u001b[2Jb\"}", "the collector answers 400: a\\x1b[2Jb"},
+                {CURLE_COULDNT_CONNECT, 0, "", "Couldn't connect to server"},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                _cleanup_(response_done) struct response r = { .status = cases[i].status };
+                _cleanup_(response_done) struct response r = {.status = cases[i].status};
                 char buf[UPLINK_ERROR_MAX];
 
                 buf_add_string(&r.body, cases[i].body);
@@ -349,10 +357,9 @@ int main(void)
 {
 #define UPLINK_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_config),      cmocka_unit_test(test_backoff),
-                cmocka_unit_test(test_job),         UPLINK_TEST(test_reports),
-                UPLINK_TEST(test_reports_start),    UPLINK_TEST(test_policy_store),
-                cmocka_unit_test(test_enrol),       cmocka_unit_test(test_response_error),
+                cmocka_unit_test(test_config), cmocka_unit_test(test_backoff),        cmocka_unit_test(test_job),
+                UPLINK_TEST(test_reports),     UPLINK_TEST(test_reports_start),       UPLINK_TEST(test_policy_store),
+                cmocka_unit_test(test_enrol),  cmocka_unit_test(test_response_error),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
