@@ -149,7 +149,8 @@ void classify_process(struct fact *f)
 {
         char path[sizeof(f->path)], comm[PROC_FILE_MAX];
         _cleanup_fd_ int fd = -1;
-        bool wants_path = f->path[0] != '/' || is_cut(f->path);
+        /* "/proc/self/exe" is how a browser starts its own helpers */
+        bool wants_path = f->path[0] != '/' || is_cut(f->path) || text_starts_with(f->path, "/proc/");
         struct stat st;
 
         if ((!wants_path && f->comm[0]) || proc_open(f->tgid, f->boottime_ns, &fd) < 0)
