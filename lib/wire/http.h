@@ -34,10 +34,10 @@ struct http_walk {
         __u32 end;
         __u64 last; /* eight bytes of the line or word */
         __u32 length; /* of the word so far */
-        __u8 part; /* enum http_part */
-        __u8 header; /* behind the first line */
-        __u8 connect;
-        __u8 result; /* enum http_result */
+        __u32 part; /* enum http_part */
+        __u32 result; /* enum http_result */
+        __u32 header; /* behind the first line */
+        __u32 connect;
         __u32 empty; /* the line before was a Host field without a value */
         __u8 chunk[HTTP_CHUNK];
 };
@@ -159,8 +159,11 @@ static long http_step(__u32 i, struct http_walk *w)
 /* May return HTTP_CUT for what is no HTTP, as long as it looks like a method. */
 static inline enum http_result http_host(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
 {
-        struct http_walk w = {.packet = p, .host = {.name = ret}, .pos = pos, .end = end, .result = HTTP_CUT};
+        struct http_walk w = {.packet = p, .host = {.name = ret}, .pos = pos, .end = end};
 
+        w.host.size = w.host.part = w.length = w.part = w.header = w.connect = w.empty = wire_zero(end);
+        w.last = (__u64)w.length << 32 | w.length;
+        w.result = HTTP_CUT + w.length;
         wire_loop(HTTP_SCAN_MAX, http_step, &w);
         if (w.result == HTTP_REQUEST || w.result == HTTP_TUNNEL)
                 return authority_end(&w.host) ? w.result : HTTP_UNNAMED;

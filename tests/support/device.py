@@ -86,7 +86,7 @@ class Device:
         """One violation record as an agent would write it."""
         now = change.pop('time', int(time.time() * 1000))
         own = {'kind': 'violation', 'id': secrets.token_hex(16), 'class': 'use', 'tier': 'name', 'layer': 'dns',
-               'outcome': 'dropped', 'verdict': 'block', 'channel': 'whatsapp', 'category': 'messenger',
+               'outcome': 'dropped', 'verdict': 'block', 'channel': 'whatsapp', 'channel_name': 'WhatsApp', 'category': 'messenger',
                'entry': 'suffix whatsapp.com', 'entry_source': 'whatsapp.ini:10', 'prev': prev.hex(), 'boottime_ms': 1,
                'notified': True}
         own.update(change.pop('own', {}))

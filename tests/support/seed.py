@@ -17,7 +17,7 @@ MARKUP = '<img src=x onerror=document.title="owned">'
 def change(i):
     c = {'time': START - i * 60_000, 'count': 1 + i % 3}
     if i % 10 == 9:
-        c.update(app_name='Tor', own={'channel': 'tor', 'category': 'anonymiser', 'class': 'bypass', 'entry': 'suffix torproject.org'})
+        c.update(app_name='Tor', own={'channel': 'tor', 'channel_name': 'Tor', 'category': 'anonymiser', 'class': 'bypass', 'entry': 'suffix torproject.org'})
     if i == 7:
         c['actor'] = {'user': {'name': MARKUP, 'uid': '1007'}, 'process': {'pid': 1, 'file': {'path': '/tmp/x', 'name': 'x', 'type_id': 1}}}
     return c
