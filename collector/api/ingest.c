@@ -122,8 +122,6 @@ static const char *row_extract(json_t *root, struct store_row *row)
         row->kind = word_at(root, ONCHANNEL "kind", &bad);
         row->channel = word_at(root, ONCHANNEL "channel", &bad);
         row->channel_name = text_at(root, ONCHANNEL "channel_name", &bad);
-        if (!row->channel_name) /* what OCSF has for it in most classes, but not in Process Activity */
-                row->channel_name = text_at(root, ONCHANNEL "channel_name", &bad);
         row->class = word_at(root, ONCHANNEL "class", &bad);
         row->tier = word_at(root, ONCHANNEL "tier", &bad);
         row->layer = word_at(root, ONCHANNEL "layer", &bad);

@@ -81,7 +81,7 @@ static int tls_result(SSL *ssl, int n, enum tls_want *ret_want)
                 return -EAGAIN;
         case SSL_ERROR_ZERO_RETURN:
                 return 0;
-        default:
+        default: /* switch: not an enum */
                 return -EPROTO;
         }
 }

@@ -5,6 +5,6 @@
 static const unsigned char none[] = "This collector was built without its page. The API is under /api/v1.\n";
 
 const struct web_asset web_assets[] = {
-        { "/", "text/plain; charset=utf-8", "\"none\"", none, sizeof(none) - 1 },
+        {"/", "text/plain; charset=utf-8", "\"none\"", none, sizeof(none) - 1},
 };
 const size_t n_web_assets = 1;

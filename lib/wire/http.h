@@ -161,9 +161,18 @@ static inline enum http_result http_host(wire_packet *p, __u32 pos, __u32 end, s
 {
         struct http_walk w = {.packet = p, .host = {.name = ret}, .pos = pos, .end = end};
 
-        w.host.size = w.host.part = w.length = w.part = w.header = w.connect = w.empty = wire_zero(end);
-        w.last = (__u64)w.length << 32 | w.length;
-        w.result = HTTP_CUT + w.length;
+        w.host.size = wire_zero(end);
+        w.host.part = wire_zero(end);
+        w.length = wire_zero(end);
+        w.part = wire_zero(end);
+        w.header = wire_zero(end);
+        w.connect = wire_zero(end);
+        w.empty = wire_zero(end);
+        w.result = HTTP_CUT + wire_zero(end);
+        w.last = (__u64)wire_zero(end) << 32 | wire_zero(end);
+        ret->text[wire_zero(end) % WIRE_NAME_SIZE] = 0;
+        if (wire_load_some(p, pos, w.chunk, end - pos, HTTP_CHUNK) < 0)
+                return HTTP_NONE;
         wire_loop(HTTP_SCAN_MAX, http_step, &w);
         if (w.result == HTTP_REQUEST || w.result == HTTP_TUNNEL)
                 return authority_end(&w.host) ? w.result : HTTP_UNNAMED;

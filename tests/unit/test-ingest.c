@@ -138,7 +138,7 @@ static void test_decompress(void **state)
                 if (r < 0)
                         continue;
                 assert_int_equal(out.size, sizes[i]);
-                assert_int_equal(ingest_decompress(packed, n - 1, &(struct buf){ 0 }, &d), -EBADMSG);
+                assert_int_equal(ingest_decompress(packed, n - 1, &(struct buf){0}, &d), -EBADMSG);
         }
         assert_int_equal(ingest_decompress("hello", 5, &(struct buf){0}, &d), -EBADMSG);
         assert_int_equal(ingest_decompress(NULL, 0, &(struct buf){0}, &d), -EBADMSG);
