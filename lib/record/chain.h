@@ -36,7 +36,7 @@ void chain_seal_sign(struct chain_seal *seal, const char *device_id, const uint8
 int chain_seal_verify(const struct chain_seal *seal, const char *device_id,
                       const uint8_t public_key[static DEVICE_KEY_SIZE]);
 
-/* ---- a batch as it travels: onchannel-protocol(7) ----
+/* ---- a batch as it travels, ARCHITECTURE.md "Agent and collector" ----
  * Line 1: {"v":1,"device":"d-…","boot":"…","first":N,"n":N,"prev":"hex","head":"hex","sig":"hex",
  *          "salts":"hex of n*16 bytes"}; lines 2..n+1: the record bytes, each ended by '\n'. */
 #define BATCH_RECORDS_MAX 1000

@@ -66,6 +66,8 @@ static void index_entry(struct rules_storage *s, enum entry_kind kind, uint32_t 
         case ENTRY_FLATPAK:
         case ENTRY_SNAP:
         case ENTRY_PACKAGE:
+        case ENTRY_BUILD_ID:
+        case ENTRY_SHA256:
         case ENTRY_WEB_PWA:
                 s->programs[s->n_programs++] = i;
                 return;
@@ -73,8 +75,6 @@ static void index_entry(struct rules_storage *s, enum entry_kind kind, uint32_t 
         case ENTRY_PROGRAM_ARGV:
                 s->patterns[s->n_patterns++] = i;
                 return;
-        case ENTRY_BUILD_ID:
-        case ENTRY_SHA256:
         case ENTRY_WEB_URL:
         case ENTRY_PORT_TCP:
         case ENTRY_PORT_UDP:
@@ -222,6 +222,10 @@ uint32_t rules_match_program(const struct ruleset *r, const struct rules_program
         if (entry == 0)
                 entry = match_whole(r, ENTRY_SNAP, p->snap);
         if (entry == 0)
+                entry = match_whole(r, ENTRY_BUILD_ID, p->build_id);
+        if (entry == 0)
+                entry = match_whole(r, ENTRY_SHA256, p->sha256);
+        if (entry == 0)
                 entry = match_pattern(r, ENTRY_PROGRAM_PATH, p->path);
         if (entry == 0)
                 entry = match_whole(r, ENTRY_PROGRAM_NAME, slash ? slash + 1 : p->path);
@@ -230,4 +234,12 @@ uint32_t rules_match_program(const struct ruleset *r, const struct rules_program
         if (entry == 0)
                 entry = match_arguments(r, p->argv);
         return entry;
+}
+
+bool rules_has(const struct ruleset *r, enum entry_kind kind)
+{
+        for (size_t i = 1; i < r->n_entries; i++)
+                if (r->entries[i].kind == kind)
+                        return true;
+        return false;
 }

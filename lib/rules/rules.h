@@ -120,7 +120,11 @@ struct rules_program {
         const char *flatpak; /* application id or NULL */
         const char *snap;
         const char *package;
+        const char *build_id; /* small hexadecimal digits or NULL */
+        const char *sha256;
 };
-/* The application's id before the executable's path, base name and package, and its
+/* The application's id before the executable's content, path, base name and package, and its
  * arguments (from argv[1]; a web app's id as "--app-id=ID") last. */
 uint32_t rules_match_program(const struct ruleset *r, const struct rules_program *p);
+/* Whether any channel has an entry of this kind. */
+bool rules_has(const struct ruleset *r, enum entry_kind kind);

@@ -170,7 +170,7 @@ static inline enum http_result http_host(wire_packet *p, __u32 pos, __u32 end, s
         w.empty = wire_zero(end);
         w.result = HTTP_CUT + wire_zero(end);
         w.last = (__u64)wire_zero(end) << 32 | wire_zero(end);
-        ret->text[wire_zero(end) % WIRE_NAME_SIZE] = 0;
+        ret->text[wire_zero(end) % WIRE_NAME_SIZE] = '.';
         if (wire_load_some(p, pos, w.chunk, end - pos, HTTP_CHUNK) < 0)
                 return HTTP_NONE;
         wire_loop(HTTP_SCAN_MAX, http_step, &w);
