@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
-/* The calls of onchannel-protocol(7) and of the page, between the HTTP servers and the store. */
+/* The calls of ARCHITECTURE.md, "Agent and collector", and of the page, between the HTTP servers and the store. */
 #include "collector/net/http.h"
 #include "collector/store/store.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The calls of onchannel-protocol(7) and of the page against a real server over TLS. */
+/* The calls of ARCHITECTURE.md, "Agent and collector", and of the page against a real server over TLS. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
