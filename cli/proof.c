@@ -142,6 +142,8 @@ static void check_next(struct evidence *e, const struct evidence_batch *a, const
 void evidence_link(struct evidence *e)
 {
         e->starts_at_first = true;
+        if (e->n_batches == 0)
+                return;
         qsort(e->batches, e->n_batches, sizeof(*e->batches), by_place);
         for (size_t i = 0; i < e->n_batches; i++) {
                 const struct evidence_batch *b = &e->batches[i], *a = b - 1;
