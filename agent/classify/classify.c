@@ -2,8 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "agent/classify/classify.h"
-#include "agent/classify/host.h"
+#include "agent/classify/internal.h"
 #include "agent/classify/proc.h"
 #include "base/text.h"
 
@@ -42,54 +41,69 @@ static bool absolute_name(int fd, const char *name, char ret[static FACT_PATH_MA
         return path_join(cwd, name, ret, FACT_PATH_MAX);
 }
 
-/* As the process sees the file system. */
-static bool exists(int fd, const char *path)
-{
-        char name[FACT_PATH_MAX + 8];
-        struct stat st;
-
-        snprintf(name, sizeof(name), "root%s", path);
-        return fstatat(fd, name, &st, 0) == 0;
-}
-
 /* By this name, without symbolic links resolved: that is what the path is matched for. */
 static uint32_t match_name(const struct ruleset *r, int fd, const char *name, struct fact *f)
 {
         char path[FACT_PATH_MAX];
         uint32_t entry;
 
-        if (!name || !name[0] || !absolute_name(fd, name, path))
+        if (!name[0] || !absolute_name(fd, name, path))
                 return 0;
         entry = rules_match_program(r, &(struct rules_program){.path = path});
-        if (entry && exists(fd, path)) /* `python3 -m NAME` names no file */
-                snprintf(f->path, sizeof(f->path), "%s", path);
+        if (entry)
+                strcpy(f->path, path);
         return entry;
 }
 
-static uint32_t match_script(const struct ruleset *r, int fd, const char *script, struct fact *f)
+/* Wine: "C:\Program Files\X.exe" is a name only, "/home/u/X.exe" a file. */
+static bool take_target(int fd, const struct host_target *t, char ret_name[static FACT_PATH_MAX],
+                        char ret_file[static FACT_PATH_MAX])
 {
-        char name[FACT_PATH_MAX];
-
-        if (!script || strlen(script) >= sizeof(name))
-                return 0;
-        strcpy(name, script);
-        for (char *p = name; name[0] != '/' && *p; p++) /* Wine: C:\Program Files\… */
+        ret_file[0] = '\0';
+        if (!t->name || !t->name[0] || strlen(t->name) >= FACT_PATH_MAX)
+                return false;
+        strcpy(ret_name, t->name);
+        for (char *p = ret_name; ret_name[0] != '/' && *p; p++)
                 if (*p == '\\')
                         *p = '/';
-        return match_name(r, fd, name, f);
+        if (t->is_file && !strchr(t->name, '\\') && !absolute_name(fd, t->name, ret_file))
+                ret_file[0] = '\0';
+        return true;
+}
+
+int classify_host(const struct ruleset *r, int fd, enum host host, struct host_match *ret)
+{
+        _cleanup_cmdline_ struct proc_cmdline c = {};
+        char name[FACT_PATH_MAX];
+        struct host_target t;
+        int error;
+
+        ret->entry = 0;
+        ret->file[0] = '\0';
+        error = proc_cmdline(fd, &c);
+        if (error < 0)
+                return error;
+        t = host_target(host, c.argv);
+        if (take_target(fd, &t, name, ret->file))
+                ret->entry = rules_match_program(r, &(struct rules_program){.path = ret->file[0] ? ret->file : name});
+        if (ret->entry)
+                return 0;
+        ret->entry = rules_match_program(r, &(struct rules_program){.argv = c.argv});
+        if (ret->entry)
+                ret->file[0] = '\0';
+        return 0;
 }
 
 static int match_host(const struct ruleset *r, int fd, enum host host, struct fact *f, uint32_t *ret_entry)
 {
-        _cleanup_cmdline_ struct proc_cmdline c = {};
-        int error;
+        struct host_match m;
+        int error = classify_host(r, fd, host, &m);
 
-        error = proc_cmdline(fd, &c);
         if (error < 0)
                 return error;
-        *ret_entry = match_script(r, fd, host_script(host, c.argv), f);
-        if (*ret_entry == 0)
-                *ret_entry = rules_match_program(r, &(struct rules_program){.argv = c.argv});
+        *ret_entry = m.entry;
+        if (m.entry && m.file[0])
+                strcpy(f->path, m.file);
         return 0;
 }
 
@@ -120,7 +134,7 @@ static int match(const struct ruleset *r, int fd, struct fact *f, struct classif
         if (!ret->entry && host != HOST_NONE)
                 error = match_host(r, fd, host, f, &ret->entry);
         ret->look_at_argv = ret->entry || host != HOST_NONE;
-        if (error == 0 && (fstatat(fd, "exe", &again, 0) < 0 || again.st_ino != st.st_ino))
+        if (error == 0 && (proc_stat_exe(fd, &again) < 0 || again.st_ino != st.st_ino))
                 error = -ESRCH; /* what was read may be of its next program */
         return error;
 }

@@ -15,6 +15,7 @@ struct classification {
          * time: a browser, an interpreter, a shared runtime. Learn the process as `channel`, but
          * the program as channel 0 with look_at_argv. */
         bool look_at_argv;
+        bool pending; /* identify_exec() answers later */
         bool gone; /* the process ended before it could be read: learn nothing */
 };
 

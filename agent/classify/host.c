@@ -11,14 +11,14 @@ static const struct {
         {"brave", HOST_BROWSER},
         {"chrome", HOST_BROWSER},
         {"chromium", HOST_BROWSER},
-        {"electron", HOST_BROWSER},
+        {"electron", HOST_INTERPRETER},
         {"epiphany", HOST_BROWSER},
         {"firefox", HOST_BROWSER},
         {"google-chrome", HOST_BROWSER},
         {"librewolf", HOST_BROWSER},
         {"microsoft-edge", HOST_BROWSER},
         {"msedge", HOST_BROWSER},
-        {"nw", HOST_BROWSER},
+        {"nw", HOST_INTERPRETER},
         {"opera", HOST_BROWSER},
         {"vivaldi", HOST_BROWSER},
         {"bash", HOST_INTERPRETER},
@@ -82,23 +82,51 @@ static bool is_loader_flag(const char *option)
                strcmp(option, "--verify") == 0;
 }
 
-const char *host_script(enum host h, const char *const *argv)
+/* Options of interpreters whose value is the next argument. */
+static bool has_value(const char *option)
 {
-        if (h == HOST_NONE || h == HOST_BROWSER || !argv[0])
+        static const char *const options[] = {"-I", "-W", "-X", "-r", "--require"};
+
+        for (size_t i = 0; i < ELEMENTSOF(options); i++)
+                if (strcmp(option, options[i]) == 0)
+                        return true;
+        return false;
+}
+
+/* Python's "-m NAME", "-Im NAME", "-mNAME": the name; NULL another option. */
+static const char *module_of(const char *const *a)
+{
+        static const char letters[] = "bBdEhiIOPqsSuvVx"; /* python3(1): flags */
+        size_t n = 1 + strspn(*a + 1, letters);
+
+        if ((*a)[n] != 'm')
                 return NULL;
+        return (*a)[n + 1] ? *a + n + 1 : a[1];
+}
+
+struct host_target host_target(enum host h, const char *const *argv)
+{
+        const struct host_target none = {};
+
+        if (h == HOST_NONE || h == HOST_BROWSER || !argv[0])
+                return none;
         for (const char *const *a = argv + 1; *a; a++) {
                 if ((*a)[0] != '-')
-                        return *a;
+                        return (struct host_target){.name = *a, .is_file = true};
                 if (h == HOST_LOADER) {
                         if (!is_loader_flag(*a) && a[1])
                                 a++;
                 } else if (strcmp(*a, "-c") == 0 || strcmp(*a, "-e") == 0) {
-                        return NULL; /* program text, not a file */
-                } else if (strcmp(*a, "--") == 0 || strcmp(*a, "-m") == 0 || strcmp(*a, "-jar") == 0) {
-                        return a[1];
+                        return none; /* program text, not a file */
+                } else if (strcmp(*a, "--") == 0 || strcmp(*a, "-jar") == 0) {
+                        return (struct host_target){.name = a[1], .is_file = a[1]};
+                } else if (module_of(a)) {
+                        return (struct host_target){.name = module_of(a), .is_file = strchr(module_of(a), '/')};
+                } else if (has_value(*a) && a[1]) {
+                        a++;
                 }
         }
-        return NULL;
+        return none;
 }
 
 bool path_join(const char *cwd, const char *path, char *ret, size_t size)

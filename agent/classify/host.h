@@ -11,15 +11,19 @@
 enum host {
         HOST_NONE,
         HOST_BROWSER, /* arguments: a web app */
-        HOST_INTERPRETER, /* the first argument that is no option: a script */
+        HOST_INTERPRETER, /* the first argument that is no option: a script, an archive */
         HOST_LOADER, /* the dynamic loader: the first argument that is no option: a program */
         HOST_WINE, /* a Windows program, its path may be written with '\' */
         _HOST_MAX,
 };
 
 enum host host_of(const char *path);
-/* What this host runs: points into argv; NULL none. argv is NULL-terminated. */
-const char *host_script(enum host h, const char *const *argv);
+struct host_target {
+        const char *name; /* points into argv; NULL none */
+        bool is_file; /* else a module's name */
+};
+/* What this host runs. argv is NULL-terminated. */
+struct host_target host_target(enum host h, const char *const *argv);
 /* Join a path with the working folder and take out ".", ".." and "//" by text alone.
  * False: does not fit. */
 bool path_join(const char *cwd, const char *path, char *ret, size_t size);

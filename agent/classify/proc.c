@@ -101,14 +101,26 @@ int proc_link(int fd, const char *name, char *ret, size_t size)
         return 0;
 }
 
+int proc_stat_exe(int fd, struct stat *ret)
+{
+        if (fstatat(fd, "exe", ret, 0) == 0)
+                return 0;
+        /* fs/fuse/dir.c, fuse_getattr(): another user's file system shows itself to nobody else */
+        if (errno != EACCES)
+                return errno == ENOENT ? -ESRCH : -errno;
+        *ret = (struct stat){};
+        return 0;
+}
+
 int proc_exe(int fd, char *ret_path, size_t size, struct stat *ret_stat)
 {
         static const char deleted[] = " (deleted)";
         struct stat st, named;
         int r;
 
-        if (fstatat(fd, "exe", &st, 0) < 0)
-                return errno == ENOENT ? -ESRCH : -errno;
+        r = proc_stat_exe(fd, &st);
+        if (r < 0)
+                return r;
         r = proc_link(fd, "exe", ret_path, size);
         if (r < 0)
                 return r;

@@ -5,14 +5,22 @@
 
 #define AUTHORITY_HOST_MAX 254 /* a name of 253 and a trailing dot */
 
-/* A zero of which the verifier knows nothing: a loop that starts from it is verified for any
- * state at once, not for one after the other (Linux 6.7). */
-static inline __u32 wire_zero(__u32 any)
+/* The verifier follows what a loop keeps on the stack, and would verify the loop for one value
+ * after another (Linux 6.7). A walk therefore keeps what changes in 64-bit words, which begin as
+ * values that the verifier takes for any. `any` is a number that it does not know. */
+static inline __u64 wire_opaque(__u64 value, __u32 any)
 {
-        __u32 same = any;
+        __u32 a = any, b = any;
 
-        wire_forget(same);
-        return any ^ same;
+        wire_forget(a);
+        wire_forget(b);
+        return value + ((__u64)(a ^ any) << 32 | (b ^ any));
+}
+
+/* The same for a name that is written byte by byte. */
+static inline void wire_name_begin(struct wire_name *name, __u32 any)
+{
+        name->text[wire_opaque(0, any) % WIRE_NAME_SIZE] = '.';
 }
 
 enum authority_part {
@@ -24,8 +32,8 @@ enum authority_part {
 
 struct authority {
         struct wire_name *name;
-        __u32 size; /* of the host */
-        __u32 part;
+        __u64 size; /* of the host */
+        __u64 part; /* enum authority_part */
 };
 
 static inline void authority_byte(struct authority *a, __u8 c)
@@ -52,12 +60,11 @@ static inline void authority_byte(struct authority *a, __u8 c)
 /* Whether there was a host, and then it is in a->name. */
 static inline int authority_end(struct authority *a)
 {
-        __u32 size = a->size;
+        __u64 size = a->size;
 
         if (size == 0 || size > AUTHORITY_HOST_MAX)
                 return 0;
         wire_forget(size);
-        a->name->text[0] = '.';
-        a->name->size = size + (a->name->text[size % WIRE_NAME_SIZE] != '.');
+        a->name->size = (__u32)size + (a->name->text[size % WIRE_NAME_SIZE] != '.');
         return 1;
 }

@@ -6,7 +6,7 @@
 
 #define HTTP_SCAN_MAX     8192 /* bytes of a request that are read for its host */
 #define HTTP_METHOD_MAX   32
-#define HTTP_CHUNK        32
+#define HTTP_CHUNK        16
 #define HTTP_PREFACE_LINE 15 /* "PRI * HTTP/2.0\\r" */
 #define HTTP_PREFACE      24 /* RFC 9113 3.4 */
 
@@ -19,12 +19,16 @@ enum http_result {
         HTTP_CUT, /* begins well, ends before its host or has it behind HTTP_SCAN_MAX */
 };
 
+/* Where in the request the next byte is. */
 enum http_part {
         HTTP_METHOD,
         HTTP_TARGET, /* whose form is not known yet */
-        HTTP_HOST, /* of the target, or the value of a Host field */
-        HTTP_FIELD, /* at the start of a line of the header, or in a field's name */
-        HTTP_REST, /* of a line */
+        HTTP_AUTHORITY, /* of the target */
+        HTTP_VERSION, /* or before it */
+        HTTP_FIELD, /* at the start of a field line, or in its name */
+        HTTP_FOLD, /* the same, behind a Host field without a value */
+        HTTP_VALUE, /* of a Host field */
+        HTTP_OTHER, /* the rest of a field line */
 };
 
 struct http_walk {
@@ -32,13 +36,11 @@ struct http_walk {
         struct authority host;
         __u32 pos;
         __u32 end;
+        __u64 part; /* enum http_part */
         __u64 last; /* eight bytes of the line or word */
-        __u32 length; /* of the word so far */
-        __u32 part; /* enum http_part */
-        __u32 result; /* enum http_result */
-        __u32 header; /* behind the first line */
-        __u32 connect;
-        __u32 empty; /* the line before was a Host field without a value */
+        __u64 length; /* of the word */
+        __u64 connect;
+        __u64 result; /* enum http_result */
         __u8 chunk[HTTP_CHUNK];
 };
 
@@ -48,9 +50,9 @@ static inline long http_end(struct http_walk *w, enum http_result result)
         return 1;
 }
 
-/* The first line; RFC 9112 2.2: empty ones before it are ignored. */
 static inline long http_request_end(struct http_walk *w, __u32 i)
 {
+        /* RFC 9112 2.2: empty lines before a request are ignored */
         if (w->part == HTTP_METHOD)
                 return w->length ? http_end(w, HTTP_NONE) : 0;
         if (w->last == 0x485454502f322e30 && i == HTTP_PREFACE_LINE) /* HTTP/2.0 */
@@ -59,27 +61,24 @@ static inline long http_request_end(struct http_walk *w, __u32 i)
                 return http_end(w, HTTP_NONE);
         if (w->connect)
                 return http_end(w, HTTP_TUNNEL);
-        w->header = 1;
+        if (w->host.size)
+                return http_end(w, HTTP_REQUEST);
+        w->part = HTTP_FIELD;
+        w->host.part = AUTHORITY_HOST;
+        w->length = 0;
         return 0;
 }
 
 static inline long http_line_end(struct http_walk *w, __u32 i)
 {
-        if (!w->header) {
-                if (http_request_end(w, i))
-                        return 1;
-                if (!w->header)
-                        return 0;
-        } else if (w->part == HTTP_FIELD && w->length == 0) {
+        if (w->part < HTTP_FIELD)
+                return http_request_end(w, i);
+        if (w->part <= HTTP_FOLD && w->length == 0)
                 return http_end(w, HTTP_UNNAMED);
-        }
         if (w->host.size)
                 return http_end(w, HTTP_REQUEST);
-        w->empty = w->part == HTTP_HOST;
-        w->part = HTTP_FIELD;
-        w->host.part = AUTHORITY_HOST;
+        w->part = w->part == HTTP_VALUE ? HTTP_FOLD : HTTP_FIELD;
         w->length = 0;
-        w->last = 0;
         return 0;
 }
 
@@ -91,8 +90,8 @@ static inline long http_method(struct http_walk *w, __u8 c)
         }
         if (c != ' ' || w->length == 0)
                 return http_end(w, HTTP_NONE);
-        w->connect = (w->last & 0xffffffffffffff) == 0x434f4e4e454354 && w->length == 7; /* CONNECT */
-        w->part = w->connect ? HTTP_HOST : HTTP_TARGET;
+        w->connect = w->length == 7 && (w->last & 0xffffffffffffff) == 0x434f4e4e454354; /* CONNECT */
+        w->part = w->connect ? HTTP_AUTHORITY : HTTP_TARGET;
         w->length = 0;
         return 0;
 }
@@ -100,33 +99,40 @@ static inline long http_method(struct http_walk *w, __u8 c)
 static inline void http_target(struct http_walk *w, __u8 c)
 {
         if (w->length++ == 0 && (c == '/' || c == '*'))
-                w->part = HTTP_REST;
+                w->part = HTTP_VERSION;
         else if (c == '/' && (w->last & 0xffff) == 0x3a2f) /* :// */
-                w->part = HTTP_HOST;
+                w->part = HTTP_AUTHORITY;
+}
+
+static inline void http_authority(struct http_walk *w, __u8 c)
+{
+        if (c == ' ')
+                w->part = HTTP_VERSION;
+        else
+                authority_byte(&w->host, c);
+        if (w->host.part == AUTHORITY_OVER)
+                w->part = HTTP_VERSION;
 }
 
 static inline void http_field(struct http_walk *w, __u8 c)
 {
         if (c == ':') {
                 /* "host", in either case */
-                w->part = w->length == 4 && ((__u32)w->last | 0x20202020) == 0x686f7374 ? HTTP_HOST : HTTP_REST;
+                w->part = w->length == 4 && ((__u32)w->last | 0x20202020) == 0x686f7374 ? HTTP_VALUE : HTTP_OTHER;
         } else if (c != ' ' && c != '\t') {
-                w->last = w->last << 8 | c;
                 w->length++;
         } else if (w->length == 0) {
                 /* RFC 9112 5.2: the line before goes on */
-                w->part = w->empty ? HTTP_HOST : HTTP_REST;
+                w->part = w->part == HTTP_FOLD ? HTTP_VALUE : HTTP_OTHER;
         }
 }
 
-static inline void http_host_byte(struct http_walk *w, __u8 c)
+static inline void http_value(struct http_walk *w, __u8 c)
 {
-        int blank = c == ' ' || c == '\t';
-
-        if (!blank)
+        if (c != ' ' && c != '\t')
                 authority_byte(&w->host, c);
-        if (w->host.part == AUTHORITY_OVER || (blank && (w->host.size || !w->header)))
-                w->part = HTTP_REST;
+        else if (w->host.size)
+                w->part = HTTP_OTHER;
 }
 
 static long http_step(__u32 i, struct http_walk *w)
@@ -142,42 +148,43 @@ static long http_step(__u32 i, struct http_walk *w)
                 return 0;
         if (c == '\n')
                 return http_line_end(w, i);
-        if (w->part == HTTP_FIELD) {
-                http_field(w, c);
-                return 0;
-        }
-        if (w->part == HTTP_METHOD && http_method(w, c))
-                return 1;
-        else if (w->part == HTTP_TARGET)
+        if (w->part == HTTP_METHOD) {
+                if (http_method(w, c))
+                        return 1;
+        } else if (w->part == HTTP_TARGET) {
                 http_target(w, c);
-        else if (w->part == HTTP_HOST)
-                http_host_byte(w, c);
-        w->last = w->last << 8 | c;
+        } else if (w->part == HTTP_AUTHORITY) {
+                http_authority(w, c);
+        } else if (w->part == HTTP_FIELD || w->part == HTTP_FOLD) {
+                http_field(w, c);
+        } else if (w->part == HTTP_VALUE) {
+                http_value(w, c);
+        }
+        if (c > ' ')
+                w->last = w->last << 8 | c;
         return 0;
 }
 
-/* May return HTTP_CUT for what is no HTTP, as long as it looks like a method. */
+/* HTTP_CUT also for what is no HTTP, as long as it looks like a method. */
 static inline enum http_result http_host(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
 {
         struct http_walk w = {.packet = p, .host = {.name = ret}, .pos = pos, .end = end};
 
-        w.host.size = wire_zero(end);
-        w.host.part = wire_zero(end);
-        w.length = wire_zero(end);
-        w.part = wire_zero(end);
-        w.header = wire_zero(end);
-        w.connect = wire_zero(end);
-        w.empty = wire_zero(end);
-        w.result = HTTP_CUT + wire_zero(end);
-        w.last = (__u64)wire_zero(end) << 32 | wire_zero(end);
-        ret->text[wire_zero(end) % WIRE_NAME_SIZE] = '.';
+        w.host.size = wire_opaque(0, end);
+        w.host.part = wire_opaque(AUTHORITY_HOST, end);
+        w.part = wire_opaque(HTTP_METHOD, end);
+        w.last = wire_opaque(0, end);
+        w.length = wire_opaque(0, end);
+        w.connect = wire_opaque(0, end);
+        w.result = wire_opaque(HTTP_CUT, end);
+        wire_name_begin(ret, end);
         if (wire_load_some(p, pos, w.chunk, end - pos, HTTP_CHUNK) < 0)
                 return HTTP_NONE;
         wire_loop(HTTP_SCAN_MAX, http_step, &w);
         if (w.result == HTTP_REQUEST || w.result == HTTP_TUNNEL)
-                return authority_end(&w.host) ? w.result : HTTP_UNNAMED;
+                return authority_end(&w.host) ? (enum http_result)w.result : HTTP_UNNAMED;
         if (w.result != HTTP_STREAMS)
-                return w.result;
+                return (enum http_result)w.result;
         if (end - pos < HTTP_PREFACE)
                 return HTTP_CUT;
         switch (http2_authority(p, pos + HTTP_PREFACE, end, ret)) {

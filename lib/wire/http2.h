@@ -24,13 +24,13 @@ enum http2_state {
 struct http2_walk {
         wire_packet *packet;
         struct authority host;
-        __u32 pos;
-        __u32 end; /* of the payload, then of the header */
-        __u32 limit; /* of the payload */
-        __u32 bits; /* of the string that are not read yet */
-        __u32 huffman;
-        enum http2_state over; /* what the end of the header means */
-        enum http2_state state;
+        __u64 limit; /* of the payload */
+        __u64 pos;
+        __u64 end; /* of the frame's part in the payload */
+        __u64 bits; /* of the string that are not read yet */
+        __u64 huffman;
+        __u64 over; /* enum http2_state: what the end of the header means */
+        __u64 state; /* enum http2_state */
 };
 
 static inline int http2_byte(struct http2_walk *w)
@@ -195,8 +195,17 @@ static long http2_frame_step(__u32 i, struct http2_walk *w)
 /* Reads the frames in [pos, end), which begin with one. */
 static inline enum http2_state http2_authority(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
 {
-        struct http2_walk w = {.packet = p, .host = {.name = ret}, .pos = pos, .limit = end, .state = HTTP2_CUT};
+        struct http2_walk w = {.packet = p, .host = {.name = ret}, .limit = end};
 
+        w.host.size = wire_opaque(0, end);
+        w.host.part = wire_opaque(AUTHORITY_HOST, end);
+        w.pos = wire_opaque(pos, end);
+        w.end = wire_opaque(0, end);
+        w.bits = wire_opaque(0, end);
+        w.huffman = wire_opaque(0, end);
+        w.over = wire_opaque(0, end);
+        w.state = wire_opaque(HTTP2_CUT, end);
+        wire_name_begin(ret, end);
         wire_loop(HTTP2_FRAMES_MAX, http2_frame_step, &w);
         if (w.state != HTTP2_UNNAMED)
                 return w.state;

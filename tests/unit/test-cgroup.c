@@ -97,7 +97,7 @@ static void test_host(void **state)
                 {"/usr/bin/google-chrome-stable", HOST_BROWSER},
                 {"/usr/lib/chromium/chromium", HOST_BROWSER},
                 {"/usr/lib/firefox-esr/firefox-esr", HOST_BROWSER},
-                {"/usr/lib/electron22/electron", HOST_BROWSER},
+                {"/usr/lib/electron22/electron", HOST_INTERPRETER},
                 {"/usr/bin/dash", HOST_INTERPRETER},
                 {"/usr/bin/sh", HOST_INTERPRETER},
                 {"/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", HOST_LOADER},
@@ -117,41 +117,52 @@ static void test_host(void **state)
                 assert_int_equal(host_of(cases[i].path), cases[i].host);
 }
 
-static void test_script(void **state)
+static void test_target(void **state)
 {
         static const struct {
                 enum host host;
                 const char *argv[8];
-                const char *script;
+                const char *name;
+                bool is_file;
         } cases[] = {
-                {HOST_INTERPRETER, {"python3", "/usr/bin/gajim", "-v"}, "/usr/bin/gajim"},
-                {HOST_INTERPRETER, {"python3", "-u", "-B", "x.py"}, "x.py"},
-                {HOST_INTERPRETER, {"python3", "-m", "gajim"}, "gajim"},
-                {HOST_INTERPRETER, {"java", "-Xmx1g", "-jar", "chat.jar"}, "chat.jar"},
-                {HOST_INTERPRETER, {"sh", "--", "chat"}, "chat"},
-                {HOST_INTERPRETER, {"sh", "-c", "chat"}, NULL},
-                {HOST_INTERPRETER, {"perl", "-e", "chat"}, NULL},
-                {HOST_INTERPRETER, {"python3", "backup.py", "chat"}, "backup.py"},
-                {HOST_INTERPRETER, {"python3"}, NULL},
-                {HOST_INTERPRETER, {"python3", "-m"}, NULL},
-                {HOST_INTERPRETER, {NULL}, NULL},
-                {HOST_LOADER, {"ld.so", "/usr/bin/chat"}, "/usr/bin/chat"},
+                {HOST_INTERPRETER, {"python3", "/usr/bin/gajim", "-v"}, "/usr/bin/gajim", true},
+                {HOST_INTERPRETER, {"python3", "-u", "-B", "x.py"}, "x.py", true},
+                {HOST_INTERPRETER, {"python3", "-W", "ignore", "-X", "dev", "x.py"}, "x.py", true},
+                {HOST_INTERPRETER, {"python3", "-m", "gajim"}, "gajim", false},
+                {HOST_INTERPRETER, {"python3", "-mgajim"}, "gajim", false},
+                {HOST_INTERPRETER, {"python3", "-Im", "gajim", "x"}, "gajim", false},
+                {HOST_INTERPRETER, {"bash", "-m", "./chat"}, "./chat", true},
+                {HOST_INTERPRETER, {"java", "-Xmx1g", "-jar", "chat.jar"}, "chat.jar", true},
+                {HOST_INTERPRETER,
+                 {"electron", "--no-sandbox", "/opt/Chat/resources/app.asar"},
+                 "/opt/Chat/resources/app.asar",
+                 true},
+                {HOST_INTERPRETER, {"sh", "--", "chat"}, "chat", true},
+                {HOST_INTERPRETER, {"sh", "-c", "chat"}, NULL, false},
+                {HOST_INTERPRETER, {"perl", "-e", "chat"}, NULL, false},
+                {HOST_INTERPRETER, {"python3", "backup.py", "chat"}, "backup.py", true},
+                {HOST_INTERPRETER, {"python3"}, NULL, false},
+                {HOST_INTERPRETER, {"python3", "-m"}, NULL, false},
+                {HOST_INTERPRETER, {"python3", "-W"}, NULL, false},
+                {HOST_INTERPRETER, {"java", "-jar"}, NULL, false},
+                {HOST_INTERPRETER, {NULL}, NULL, false},
+                {HOST_LOADER, {"ld.so", "/usr/bin/chat"}, "/usr/bin/chat", true},
                 {HOST_LOADER,
                  {"ld.so", "--library-path", "/lib", "--inhibit-cache", "/usr/bin/chat"},
-                 "/usr/bin/chat"},
-                {HOST_LOADER, {"ld.so", "--preload"}, NULL},
-                {HOST_WINE, {"wine", "C:\\CHAT.exe"}, "C:\\CHAT.exe"},
-                {HOST_BROWSER, {"chrome", "x"}, NULL},
-                {HOST_NONE, {"cat", "x"}, NULL},
+                 "/usr/bin/chat",
+                 true},
+                {HOST_LOADER, {"ld.so", "--preload"}, NULL, false},
+                {HOST_WINE, {"wine", "C:\\CHAT.exe"}, "C:\\CHAT.exe", true},
+                {HOST_BROWSER, {"chrome", "x"}, NULL, false},
+                {HOST_NONE, {"cat", "x"}, NULL, false},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                const char *script = host_script(cases[i].host, cases[i].argv);
+                struct host_target t = host_target(cases[i].host, cases[i].argv);
 
-                if (cases[i].script)
-                        assert_string_equal(script, cases[i].script);
-                else
-                        assert_null(script);
+                if (!cases[i].name != !t.name || (t.name && strcmp(t.name, cases[i].name) != 0) ||
+                    t.is_file != cases[i].is_file)
+                        fail_msg("case %zu: %s, file %d", i, t.name, t.is_file);
         }
 }
 
@@ -189,7 +200,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_cgroup),
                 cmocka_unit_test(test_host),
-                cmocka_unit_test(test_script),
+                cmocka_unit_test(test_target),
                 cmocka_unit_test(test_join),
         };
 

@@ -13,8 +13,12 @@
 #include "base/text.h"
 #include "catalogue/check.h"
 #include "rules/rules.h"
+#include "channels-debian.h"
+#include "channels-names.h"
+#include "channels-own.h"
+#include "channels-public.h"
 
-#define CHANNELS_MAX   300
+#define CHANNELS_MAX   500
 #define FILE_BYTES_MAX (1u << 20)
 #define LIST_BYTES_MAX (16u << 20)
 
@@ -97,77 +101,9 @@ static const char *channel_of(uint32_t entry)
 
 static void test_names(void **state)
 {
-        static const struct {
-                const char *name;
-                const char *channel;
-        } cases[] = {
-                {"web.whatsapp.com", "whatsapp"},
-                {"mmg.whatsapp.net", "whatsapp"},
-                {"wa.me", "whatsapp"},
-                {"www.messenger.com", "messenger"},
-                {"edge-chat.facebook.com", "messenger"},
-                {"m.me", "messenger"},
-                {"web.telegram.org", "telegram"},
-                {"t.me", "telegram"},
-                {"apv3.stel.com", "telegram"},
-                {"chat.signal.org", "signal"},
-                {"cdn2.signal.org", "signal"},
-                {"textsecure-service.whispersystems.org", "signal"},
-                {"discord.com", "discord"},
-                {"gateway.discord.gg", "discord"},
-                {"cdn.discordapp.com", "discord"},
-                {"www.viber.com", "viber"},
-                {"web.wechat.com", "wechat"},
-                {"wx.qq.com", "wechat"},
-                {"app.slack.com", "slack"},
-                {"a.slack-edge.com", "slack"},
-                {"teams.microsoft.com", "teams"},
-                {"statics.teams.cdn.office.net", "teams"},
-                {"teams.cloud.microsoft", "teams"},
-                {"us02web.zoom.us", "zoom"},
-                {"matrix-client.matrix.org", "matrix"},
-                {"app.element.io", "matrix"},
-                {"irc.libera.chat", "irc"},
-                {"kiwiirc.com", "irc"},
-                {"dist.torproject.org", "tor"},
-                {"dns.google", "encrypted-dns"},
-                {"mozilla.cloudflare-dns.com", "encrypted-dns"},
-                {"dns.quad9.net", "encrypted-dns"},
-                {"abc123.dns.nextdns.io", "encrypted-dns"},
-                {"one.one.one.one", "encrypted-dns"},
-                /* look-alikes, parents and neighbours */
-                {"notwhatsapp.com", ""},
-                {"whatsapp.com.example.org", ""},
-                {"mywa.me", ""},
-                {"slackware.com", ""},
-                {"letelegramme.fr", ""},
-                {"star-telegram.com", ""},
-                {"onesignal.com", ""},
-                {"viberate.com", ""},
-                {"facebook.com", ""},
-                {"graph.facebook.com", ""},
-                {"www.instagram.com", ""},
-                {"qq.com", ""},
-                {"microsoft.com", ""},
-                {"login.microsoftonline.com", ""},
-                {"config.edge.skype.com", ""},
-                {"skype.com", ""},
-                {"outlook.cloud.microsoft", ""},
-                {"google.com", ""},
-                {"chat.google.com", ""},
-                {"quad9.net", ""},
-                {"opendns.com", ""},
-                {"nextdns.io", ""},
-                {"cloudflare.com", ""},
-                {"storage.googleapis.com", ""},
-                {"legalzoom.com", ""},
-                {"use-application-dns.net", ""},
-                {"com", ""},
-        };
-
-        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
-                if (strcmp(channel_of(rules_match_name(rules, cases[i].name)), cases[i].channel) != 0)
-                        fail_msg("'%s' is not of channel '%s'", cases[i].name, cases[i].channel);
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                if (strcmp(channel_of(rules_match_name(rules, names[i].name)), names[i].channel) != 0)
+                        fail_msg("'%s' is not of channel '%s'", names[i].name, names[i].channel);
 }
 
 static void test_programs(void **state)
@@ -189,6 +125,43 @@ static void test_programs(void **state)
                 {{.path = "/usr/bin/tor"}, "tor"},
                 {{.path = "/home/a/tor-browser/Browser/firefox.real"}, "tor"},
                 {{.path = "/usr/bin/caprine"}, "messenger"},
+                {{.path = "/opt/Webex/bin/CiscoCollabHost"}, "webex"},
+                {{.path = "/opt/Rocket.Chat/rocketchat-desktop"}, "rocketchat"},
+                {{.path = "/opt/wavebox.io/wavebox/wavebox"}, "wavebox"},
+                {{.path = "/opt/Mullvad VPN/mullvad-vpn"}, "mullvad"},
+                {{.path = "/opt/windscribe/Windscribe"}, "windscribe"},
+                {{.path = "/usr/sbin/tailscaled"}, "tailscale"},
+                {{.path = "/usr/bin/ii", .package = "ii"}, "irc-networks"},
+                {{.path = "/usr/bin/sic", .package = "sic"}, "irc-networks"},
+                {{.flatpak = "com.nextcloud.talk"}, "nextcloud-talk"},
+                {{.flatpak = "org.gajim.Gajim"}, "xmpp"},
+                {{.argv = (const char *const[]){"java", "freenet.node.NodeStarter", NULL}}, "hyphanet"},
+                {{.argv = (const char *const[]){"google-chrome", "--app-id=kjgfgldnnfoeklkmfkjfagphfepbbdan", NULL}},
+                 "google-meet"},
+                {{.path = "/usr/bin/qtox"}, "tox"},
+                {{.path = "/usr/bin/utox"}, "tox"},
+                {{.path = "/usr/bin/toxic"}, "tox"},
+                {{.path = "/usr/bin/tox-bootstrapd"}, "tox"},
+                {{.path = "/usr/bin/jami"}, "jami"},
+                {{.path = "/usr/libexec/jamid"}, "jami"},
+                {{.path = "/usr/bin/gnunet-messenger"}, "gnunet"},
+                {{.path = "/usr/bin/iptux"}, "iptux"},
+                {{.path = "/usr/bin/kdeconnect-sms"}, "kdeconnect-sms"},
+                {{.path = "/usr/bin/chatty"}, "modem-sms"},
+                {{.path = "/usr/bin/spacebar"}, "modem-sms"},
+                {{.path = "/usr/bin/sms4you"}, "modem-sms"},
+                {{.path = "/opt/QQ/qq"}, "qq"},
+                {{.path = "/opt/Wire/wire-desktop"}, "wire"},
+                {{.path = "/opt/Session/session-desktop"}, "session"},
+                {{.path = "/opt/keybase/Keybase"}, "keybase"},
+                {{.path = "/usr/share/skypeforlinux/skypeforlinux"}, "skype"},
+                {{.path = "/opt/simplex/bin/simplex"}, "simplex"},
+                {{.path = "/home/a/Quiet-4.0.0.AppImage"}, "quiet"},
+                {{.flatpak = "net.jami.Jami"}, "jami"},
+                {{.argv = (const char *const[]){"wine", "C:\\Program Files\\Kakao\\KakaoTalk\\KakaoTalk.exe", NULL}},
+                 "kakaotalk"},
+                {{.argv = (const char *const[]){"chromium", "--app=https://www.instagram.com/direct/inbox/", NULL}},
+                 "instagram"},
                 {{.flatpak = "com.slack.Slack"}, "slack"},
                 {{.flatpak = "us.zoom.Zoom"}, "zoom"},
                 {{.flatpak = "im.riot.Riot"}, "matrix"},
@@ -209,6 +182,17 @@ static void test_programs(void **state)
                 {{.path = "/usr/lib/firefox/firefox"}, ""},
                 {{.path = "/usr/bin/tox"}, ""},
                 {{.path = "/usr/bin/sic"}, ""},
+                {{.path = "/usr/bin/kdeconnect-cli"}, ""},
+                {{.path = "/usr/bin/gnunet-core"}, ""},
+                {{.path = "/usr/bin/session"}, ""},
+                {{.path = "/usr/bin/simplex"}, ""},
+                {{.path = "/usr/bin/quiet"}, ""},
+                {{.path = "/usr/bin/status"}, ""},
+                {{.path = "/usr/games/ricochet"}, ""},
+                {{.path = "/usr/bin/gap"}, ""},
+                {{.path = "/usr/bin/max"}, ""},
+                {{.path = "/usr/bin/signond"}, ""},
+                {{.argv = (const char *const[]){"chromium", "--app=https://www.instagram.com/explore/", NULL}}, ""},
                 {{.path = "/usr/bin/less", .argv = (const char *const[]){"less", "/usr/bin/telegram-desktop", NULL}},
                  ""},
                 {{.argv = (const char *const[]){"chromium", "--app=https://web.whatsapp.com.example.org/", NULL}},
@@ -220,6 +204,21 @@ static void test_programs(void **state)
                         fail_msg("case %zu is not of channel '%s'", i, cases[i].channel);
 }
 
+static void test_debian_programs(void **state)
+{
+        unsigned bad = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(debian_programs); i++) {
+                const struct rules_program program = {.path = debian_programs[i].path};
+                const char *channel = channel_of(rules_match_program(rules, &program));
+                if (strcmp(channel, debian_programs[i].channel) == 0)
+                        continue;
+                print_error("'%s' is of '%s', not of '%s'\n", program.path, channel, debian_programs[i].channel);
+                bad++;
+        }
+        assert_int_equal(bad, 0);
+}
+
 static void test_addresses(void **state)
 {
         static const struct {
@@ -229,6 +228,11 @@ static void test_addresses(void **state)
                 {"149.154.167.51", "telegram"},
                 {"95.161.76.100", "telegram"},
                 {"2001:67c:4e8:f002::a", "telegram"},
+                {"194.242.2.2", "encrypted-dns"},
+                {"185.71.138.138", "encrypted-dns"},
+                {"2a07:e340::2", "encrypted-dns"},
+                {"194.242.2.1", ""},
+                {"9.9.9.9", ""},
                 {"149.154.159.255", ""},
                 {"149.154.176.0", ""},
                 {"95.161.76.101", ""},
@@ -284,104 +288,6 @@ static char *read_data(const char *name)
         return text;
 }
 
-/* Popular names that belong to a channel, they and what lies below: everything else must pass. */
-static const char *const own_names[] = {
-        "cdn-telegram.org",
-        "chat-e2ee-mini.facebook.com",
-        "cloudflare-dns.com",
-        "cloudflare-gateway.com",
-        "dis.gd",
-        "discord.co",
-        "discord.com",
-        "discord.dev",
-        "discord.gg",
-        "discord.gift",
-        "discord.media",
-        "discord.new",
-        "discordactivities.com",
-        "discordapp.com",
-        "discordapp.net",
-        "discordcdn.com",
-        "discordsays.com",
-        "discordstatus.com",
-        "dns.adguard.com",
-        "dns.alidns.com",
-        "dns.google",
-        "dns.google.com",
-        "dns.pub",
-        "dns.umbrella.com",
-        "dns10.quad9.net",
-        "dnsforge.de",
-        "doh.dns.apple.com",
-        "doh.familyshield.opendns.com",
-        "doh.opendns.com",
-        "doh.pub",
-        "doh.sandbox.opendns.com",
-        "doh.sb",
-        "doh.umbrella.com",
-        "doh.xfinity.com",
-        "dot.pub",
-        "dot.sb",
-        "edge-chat.facebook.com",
-        "edge-mqtt.facebook.com",
-        "element.io",
-        "m.me",
-        "matrix.org",
-        "messenger.com",
-        "modular.im",
-        "mqtt-mini.facebook.com",
-        "one.one.one.one",
-        "rizon.net",
-        "servicewechat.com",
-        "signal.me",
-        "signal.org",
-        "slack-edge.com",
-        "slack-files.com",
-        "slack-gov.com",
-        "slack-imgs.com",
-        "slack-redir.net",
-        "slack.com",
-        "slackb.com",
-        "t.me",
-        "tdesktop.com",
-        "teams.cdn.office.net",
-        "teams.cloud.microsoft",
-        "teams.events.data.microsoft.com",
-        "teams.live.com",
-        "teams.microsoft.com",
-        "teams.microsoft.us",
-        "teams.office.com",
-        "teams.trafficmanager.net",
-        "telegram.dog",
-        "telegram.me",
-        "telegram.org",
-        "telegram.space",
-        "telesco.pe",
-        "tg.dev",
-        "torproject.net",
-        "torproject.org",
-        "tx.me",
-        "undernet.org",
-        "viber.com",
-        "wa.me",
-        "wechat.com",
-        "weixin.com",
-        "weixin.qq.com",
-        "weixin.qq.com.cn",
-        "whatsapp.biz",
-        "whatsapp.cc",
-        "whatsapp.com",
-        "whatsapp.net",
-        "whatsapp.tv",
-        "wikimedia-dns.org",
-        "wx.qq.com",
-        "zoom.com",
-        "zoom.com.cn",
-        "zoom.us",
-        "zoomgov.com",
-        NULL,
-};
-
 static bool is_own(const char *name)
 {
         for (const char *const *s = own_names; *s; s++) {
@@ -424,6 +330,77 @@ static void test_infrastructure(void **state)
         check_list("must-not-match.json", 500);
 }
 
+static void check_public_name(const char *list, const char *channel, const char *name)
+{
+        bool matched = strcmp(channel_of(rules_match_name(rules, name)), channel) == 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(left_out); i++)
+                if (strcmp(left_out[i].name, name) == 0) {
+                        if (matched)
+                                fail_msg("'%s' is said to be left out, but is matched", name);
+                        return;
+                }
+        if (!matched)
+                fail_msg("'%s' of the public list '%s' is not of channel '%s'", name, list, channel);
+}
+
+/* Each name of the lists in public_lists, but for those left out with a reason. */
+static void test_public_names(void **state)
+{
+        _cleanup_free_ char *text = read_data("v2fly-names.json");
+        bool seen[ELEMENTSOF(public_lists)] = {};
+        size_t list = ELEMENTSOF(public_lists);
+        char *save = NULL;
+
+        for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+                char *name = strchr(line, '"'), *end = name ? strchr(name + 1, '"') : NULL;
+                if (!end)
+                        continue;
+                *end = '\0';
+                if (strstr(end + 1, ": [")) {
+                        for (list = 0; list < ELEMENTSOF(public_lists); list++)
+                                if (strcmp(public_lists[list].list, name + 1) == 0)
+                                        break;
+                } else if (list < ELEMENTSOF(public_lists)) {
+                        seen[list] = true;
+                        check_public_name(public_lists[list].list, public_lists[list].channel, name + 1);
+                }
+        }
+        for (size_t i = 0; i < ELEMENTSOF(public_lists); i++)
+                if (!seen[i])
+                        fail_msg("there is no public list '%s'", public_lists[i].list);
+}
+
+static bool is_resolver_left_out(const char *name)
+{
+        for (size_t i = 0; i < ELEMENTSOF(resolvers_left_out); i++)
+                if (strcmp(resolvers_left_out[i].name, name) == 0)
+                        return true;
+        return false;
+}
+
+/* Each name of the list, but for those left out with a reason. */
+static void test_resolvers(void **state)
+{
+        _cleanup_free_ char *text = read_data("doh-names.json");
+        char *save = NULL, *domains = strstr(text, "\"domains\"");
+        unsigned n = 0, matched = 0;
+
+        assert_non_null(domains);
+        strtok_r(domains + strlen("\"domains\""), "\"", &save);
+        for (char *name; (name = strtok_r(NULL, "\"", &save)) && strcmp(name, "ips") != 0;) {
+                if (!strchr(name, '.'))
+                        continue;
+                n++;
+                bool is_matched = strcmp(channel_of(rules_match_name(rules, name)), "encrypted-dns") == 0;
+                matched += is_matched;
+                if (is_matched == is_resolver_left_out(name))
+                        fail_msg("'%s' is %s", name, is_matched ? "matched, but said to be left out" : "missed");
+        }
+        assert_true(n >= 110);
+        assert_true(matched * 100 >= n * 95);
+}
+
 static void test_telegram_prefixes(void **state)
 {
         _cleanup_free_ char *text = read_data("telegram-prefixes.json");
@@ -448,12 +425,15 @@ int main(void)
                 cmocka_unit_test(test_clean),
                 cmocka_unit_test(test_names),
                 cmocka_unit_test(test_programs),
+                cmocka_unit_test(test_debian_programs),
                 cmocka_unit_test(test_addresses),
                 cmocka_unit_test(test_sample_policy),
                 cmocka_unit_test(test_popular_sites),
                 cmocka_unit_test(test_popular_hosts),
                 cmocka_unit_test(test_infrastructure),
                 cmocka_unit_test(test_telegram_prefixes),
+                cmocka_unit_test(test_public_names),
+                cmocka_unit_test(test_resolvers),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }
