@@ -5,22 +5,23 @@
 
 #define AUTHORITY_HOST_MAX 254 /* a name of 253 and a trailing dot */
 
-/* The verifier follows what a loop keeps on the stack, and would verify the loop for one value
- * after another (Linux 6.7). A walk therefore keeps what changes in 64-bit words, which begin as
- * values that the verifier takes for any. `any` is a number that it does not know. */
-static inline __u64 wire_opaque(__u64 value, __u32 any)
+/* A zero that the verifier takes for any number; `any` is a number that it does not know. It
+ * follows what a loop keeps on the stack and would verify the loop for one state after another
+ * (Linux 6.7): a walk that adds this to each of its 64-bit words after each step has one state. */
+static inline __u64 wire_zero(__u32 any)
 {
         __u32 a = any, b = any;
 
         wire_forget(a);
         wire_forget(b);
-        return value + ((__u64)(a ^ any) << 32 | (b ^ any));
+        return (__u64)(a ^ any) << 32 | (b ^ any);
 }
 
 /* The same for a name that is written byte by byte. */
 static inline void wire_name_begin(struct wire_name *name, __u32 any)
 {
-        name->text[wire_opaque(0, any) % WIRE_NAME_SIZE] = '.';
+        name->text[wire_zero(any) % WIRE_NAME_SIZE] = '.';
+        name->size = 0;
 }
 
 enum authority_part {

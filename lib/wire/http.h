@@ -7,17 +7,7 @@
 #define HTTP_SCAN_MAX     8192 /* bytes of a request that are read for its host */
 #define HTTP_METHOD_MAX   32
 #define HTTP_CHUNK        16
-#define HTTP_PREFACE_LINE 15 /* "PRI * HTTP/2.0\\r" */
-#define HTTP_PREFACE      24 /* RFC 9113 3.4 */
-
-enum http_result {
-        HTTP_NONE, /* something else */
-        HTTP_REQUEST, /* named; later payloads may hold requests for other hosts */
-        HTTP_TUNNEL, /* named by CONNECT; the next payload begins another protocol */
-        HTTP_UNNAMED, /* a request without a host, or one that cannot be read */
-        HTTP_STREAMS, /* HTTP/2 without a request yet: http2_authority() for the next payload */
-        HTTP_CUT, /* begins well, ends before its host or has it behind HTTP_SCAN_MAX */
-};
+#define HTTP_PREFACE_LINE 15 /* "PRI * HTTP/2.0\r" */
 
 /* Where in the request the next byte is. */
 enum http_part {
@@ -135,7 +125,7 @@ static inline void http_value(struct http_walk *w, __u8 c)
                 w->part = HTTP_OTHER;
 }
 
-static long http_step(__u32 i, struct http_walk *w)
+static inline long http_byte(struct http_walk *w, __u32 i)
 {
         __u32 pos = w->pos + i;
         __u8 c;
@@ -165,37 +155,41 @@ static long http_step(__u32 i, struct http_walk *w)
         return 0;
 }
 
-/* HTTP_CUT also for what is no HTTP, as long as it looks like a method. */
+static inline void http_blur(struct http_walk *w, __u32 any)
+{
+        __u64 zero = wire_zero(any);
+
+        w->host.size += zero;
+        w->host.part += zero;
+        w->part += zero;
+        w->last += zero;
+        w->length += zero;
+        w->connect += zero;
+        w->result += zero;
+}
+
+static long http_step(__u32 i, struct http_walk *w)
+{
+        long r = http_byte(w, i);
+
+        http_blur(w, i);
+        return r;
+}
+
+/* A payload that begins a request. HTTP_CUT also for what is no HTTP, as long as it looks like a
+ * method; HTTP_STREAMS: go on with http2_authority() at pos + HTTP_PREFACE. */
 static inline enum http_result http_host(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
 {
-        struct http_walk w = {.packet = p, .host = {.name = ret}, .pos = pos, .end = end};
+        struct http_walk w = {.packet = p, .host = {.name = ret}, .pos = pos, .end = end, .result = HTTP_CUT};
 
-        w.host.size = wire_opaque(0, end);
-        w.host.part = wire_opaque(AUTHORITY_HOST, end);
-        w.part = wire_opaque(HTTP_METHOD, end);
-        w.last = wire_opaque(0, end);
-        w.length = wire_opaque(0, end);
-        w.connect = wire_opaque(0, end);
-        w.result = wire_opaque(HTTP_CUT, end);
+        http_blur(&w, end);
         wire_name_begin(ret, end);
         if (wire_load_some(p, pos, w.chunk, end - pos, HTTP_CHUNK) < 0)
                 return HTTP_NONE;
         wire_loop(HTTP_SCAN_MAX, http_step, &w);
-        if (w.result == HTTP_REQUEST || w.result == HTTP_TUNNEL)
-                return authority_end(&w.host) ? (enum http_result)w.result : HTTP_UNNAMED;
-        if (w.result != HTTP_STREAMS)
-                return (enum http_result)w.result;
-        if (end - pos < HTTP_PREFACE)
+        if (w.result == HTTP_STREAMS && end - pos < HTTP_PREFACE)
                 return HTTP_CUT;
-        switch (http2_authority(p, pos + HTTP_PREFACE, end, ret)) {
-        case HTTP2_NAMED:
-                return HTTP_REQUEST;
-        case HTTP2_UNNAMED:
+        if ((w.result == HTTP_REQUEST || w.result == HTTP_TUNNEL) && !authority_end(&w.host))
                 return HTTP_UNNAMED;
-        case HTTP2_NEXT:
-                return HTTP_STREAMS;
-        case HTTP2_CUT:
-                break;
-        }
-        return HTTP_CUT;
+        return (enum http_result)w.result;
 }

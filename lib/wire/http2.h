@@ -4,6 +4,7 @@
  * header compression has no state yet: what it names stands in the static table (RFC 7541 A). */
 #include "authority.h"
 
+#define HTTP_PREFACE     24 /* "PRI * HTTP/2.0", and so on */
 #define HTTP2_FRAMES_MAX 16 /* before the first HEADERS */
 #define HTTP2_FIELDS_MAX 32 /* of a header, before the host */
 #define HTTP2_FRAME_SIZE 9
@@ -14,11 +15,13 @@
 #define HPACK_HOST       38
 #define HPACK_INT_BYTES  4 /* behind the prefix */
 
-enum http2_state {
-        HTTP2_NAMED,
-        HTTP2_UNNAMED, /* a request whose host cannot be read */
-        HTTP2_NEXT, /* no request yet; the next payload begins with a frame */
-        HTTP2_CUT,
+enum http_result {
+        HTTP_NONE, /* something else */
+        HTTP_REQUEST, /* named; later payloads may hold requests for other hosts */
+        HTTP_TUNNEL, /* named by CONNECT; the next payload begins another protocol */
+        HTTP_UNNAMED, /* a request without a host, or whose host cannot be read */
+        HTTP_STREAMS, /* HTTP/2 without a request yet; the next payload begins with a frame */
+        HTTP_CUT, /* begins well, ends before its host or has it behind a limit above */
 };
 
 struct http2_walk {
@@ -29,8 +32,8 @@ struct http2_walk {
         __u64 end; /* of the frame's part in the payload */
         __u64 bits; /* of the string that are not read yet */
         __u64 huffman;
-        __u64 over; /* enum http2_state: what the end of the header means */
-        __u64 state; /* enum http2_state */
+        __u64 over; /* enum http_result: what the end of the header means */
+        __u64 state; /* enum http_result */
 };
 
 static inline int http2_byte(struct http2_walk *w)
@@ -98,16 +101,15 @@ static inline __u32 hpack_code(__u32 window, char *ret)
         return bits;
 }
 
-static long hpack_string_step(__u32 i, struct http2_walk *w)
+static inline long hpack_string(struct http2_walk *w)
 {
         __u32 used = 8, window;
         __u8 b[2] = {0, 0xff};
         char c;
 
-        (void)i;
         /* RFC 7541 5.2: what is left of the last byte is ones, the start of a long code */
         if (w->bits == 0) {
-                w->state = HTTP2_NAMED;
+                w->state = HTTP_REQUEST;
                 return 1;
         }
         if (wire_load(w->packet, w->pos, b, 1) < 0 || (w->bits > 8 && wire_load(w->packet, w->pos + 1, b + 1, 1) < 0))
@@ -118,7 +120,7 @@ static long hpack_string_step(__u32 i, struct http2_walk *w)
                 window = ((__u32)b[0] << 8 | b[1]) >> (8 - gone);
                 used = hpack_code(window, &c);
                 if (used == 0 || used > w->bits) {
-                        w->state = w->bits < 8 ? HTTP2_NAMED : HTTP2_UNNAMED;
+                        w->state = w->bits < 8 ? HTTP_REQUEST : HTTP_UNNAMED;
                         return 1;
                 }
                 w->pos += (gone + used) / 8;
@@ -141,7 +143,7 @@ static inline long hpack_value(struct http2_walk *w, int is_host)
                 w->pos += size;
                 return 0;
         }
-        w->state = HTTP2_UNNAMED;
+        w->state = HTTP_UNNAMED;
         if (size > AUTHORITY_HOST_MAX + 6) /* and a port */
                 return 1;
         w->huffman = first & 0x80;
@@ -150,11 +152,10 @@ static inline long hpack_value(struct http2_walk *w, int is_host)
 }
 
 /* One field of a header (RFC 7541 6). */
-static long hpack_field_step(__u32 i, struct http2_walk *w)
+static inline long hpack_field(struct http2_walk *w)
 {
         int first, index;
 
-        (void)i;
         first = http2_byte(w);
         if (first < 0)
                 return 1;
@@ -169,13 +170,12 @@ static long hpack_field_step(__u32 i, struct http2_walk *w)
 }
 
 /* Up to the first HEADERS, and into it. */
-static long http2_frame_step(__u32 i, struct http2_walk *w)
+static inline long http2_frame(struct http2_walk *w)
 {
         __u8 h[HTTP2_FRAME_SIZE + 1];
 
-        (void)i;
         if (w->pos == w->limit) {
-                w->state = HTTP2_NEXT;
+                w->state = HTTP_STREAMS;
                 return 1;
         }
         if (w->pos > w->limit || w->limit - w->pos < HTTP2_FRAME_SIZE ||
@@ -188,36 +188,66 @@ static long http2_frame_step(__u32 i, struct http2_walk *w)
                 return 0;
         }
         w->pos += (h[4] & HTTP2_PADDED ? 1 : 0) + (h[4] & HTTP2_PRIORITY ? 5 : 0);
-        w->state = HTTP2_UNNAMED;
+        w->state = HTTP_UNNAMED;
         return 1;
 }
 
-/* Reads the frames in [pos, end), which begin with one. */
-static inline enum http2_state http2_authority(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
+static inline void http2_blur(struct http2_walk *w, __u32 any)
 {
-        struct http2_walk w = {.packet = p, .host = {.name = ret}, .limit = end};
+        __u64 zero = wire_zero(any);
 
-        w.host.size = wire_opaque(0, end);
-        w.host.part = wire_opaque(AUTHORITY_HOST, end);
-        w.pos = wire_opaque(pos, end);
-        w.end = wire_opaque(0, end);
-        w.bits = wire_opaque(0, end);
-        w.huffman = wire_opaque(0, end);
-        w.over = wire_opaque(0, end);
-        w.state = wire_opaque(HTTP2_CUT, end);
+        w->host.size += zero;
+        w->host.part += zero;
+        w->pos += zero;
+        w->end += zero;
+        w->bits += zero;
+        w->huffman += zero;
+        w->state += zero;
+}
+
+static long http2_frame_step(__u32 i, struct http2_walk *w)
+{
+        long r = http2_frame(w);
+
+        http2_blur(w, i);
+        return r;
+}
+
+static long hpack_field_step(__u32 i, struct http2_walk *w)
+{
+        long r = hpack_field(w);
+
+        http2_blur(w, i);
+        return r;
+}
+
+static long hpack_string_step(__u32 i, struct http2_walk *w)
+{
+        long r = hpack_string(w);
+
+        http2_blur(w, i);
+        return r;
+}
+
+/* Reads the frames in [pos, end), which begin with one. */
+static inline enum http_result http2_authority(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
+{
+        struct http2_walk w = {.packet = p, .host = {.name = ret}, .limit = end, .pos = pos, .state = HTTP_CUT};
+
+        http2_blur(&w, end);
         wire_name_begin(ret, end);
         wire_loop(HTTP2_FRAMES_MAX, http2_frame_step, &w);
-        if (w.state != HTTP2_UNNAMED)
-                return w.state;
-        w.over = w.end > w.limit ? HTTP2_CUT : HTTP2_UNNAMED;
+        if (w.state != HTTP_UNNAMED)
+                return (enum http_result)w.state;
+        w.over = w.end > w.limit ? HTTP_CUT : HTTP_UNNAMED;
         if (w.end > w.limit)
                 w.end = w.limit;
         w.state = w.over;
         wire_loop(HTTP2_FIELDS_MAX, hpack_field_step, &w);
         if (w.bits == 0)
-                return w.state;
+                return (enum http_result)w.state;
         if (w.pos > w.end || w.end - w.pos < w.bits / 8)
-                return w.over;
+                return (enum http_result)w.over;
         wire_loop(2 * WIRE_NAME_SIZE, hpack_string_step, &w);
-        return w.state == HTTP2_NAMED && !authority_end(&w.host) ? HTTP2_UNNAMED : w.state;
+        return w.state == HTTP_REQUEST && !authority_end(&w.host) ? HTTP_UNNAMED : (enum http_result)w.state;
 }

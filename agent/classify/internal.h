@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* What the files of this folder share. */
+#include "agent/classify/classify.h"
+#include "agent/classify/host.h"
+
+struct host_match {
+        uint32_t entry; /* 0: none */
+        char file[FACT_PATH_MAX]; /* what the host runs, absolute; "" no file */
+};
+/* What a host's arguments tell: by the name of what it runs, then one by one. fd: /proc/PID. */
+int classify_host(const struct ruleset *r, int fd, enum host host, struct host_match *ret);

@@ -1,0 +1,513 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rows 16, 17 and 19 of the evasion table: a messenger under any name and from any place is found by
+its content, and nothing else is.
+
+What content cannot tell, so that the network layers alone hold (test_dns, test_tls, test_connect):
+- a program that was compiled anew, or whose build id or hash somebody changed;
+- program text on the command line (`python3 -c`), on standard input, or in classes on a class path;
+- a script, archive or Windows program under another name that is neither installed nor in the catalogue;
+- a script that lies on a file system which its owner hides from root (FUSE without allow_other);
+- a program of a shared runtime (Electron, .NET, PyInstaller) in a repacked archive;
+- a helper that a messenger's package has and others have as well, once copied.
+"""
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import zipfile
+
+import pytest
+
+import harness
+from harness import assert_row
+from internet import Internet, wait_for
+
+BUILD_ID = "5e1fc0de" + "00" * 16  # of the messenger, in the catalogue
+TARGET_MS, LIMIT_MS = 50, 1000  # what a first start should and must not take until its end
+LOADER = "/lib64/ld-linux-x86-64.so.2"
+
+# leaves its last argument behind as a file as soon as it runs, and then goes on
+SOURCE = r"""
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+        const char *hold = getenv("HOLD");
+        if (creat(argv[argc - 1], 0644) < 0)
+                return 1;
+        if (hold)
+                sleep(atoi(hold));
+        return 0;
+}
+"""
+SCRIPT = "import sys, time\nopen(sys.argv[-1], 'w')\ntime.sleep(8)\n"
+
+
+def compile_program(path, *flags):
+    source = path.with_suffix(".c")
+    source.write_text(SOURCE)
+    subprocess.run(["cc", "-O1", "-s", "-o", path, *flags, source], check=True)
+    return path
+
+
+class Shop:
+    """What can be had: the messenger in every form, and innocent programs that resemble it."""
+
+    def __init__(self, folder):
+        folder.mkdir()
+        self.folder = folder
+        self.messenger = compile_program(folder / "messenger", f"-Wl,--build-id=0x{BUILD_ID}")
+        self.nameless = compile_program(folder / "nameless", "-Wl,--build-id=none")
+        self.innocent = compile_program(folder / "innocent", "-Wl,--build-id=sha1")
+        self.packaged = compile_program(folder / "packaged", "-Wl,--build-id=0x9acc" + "11" * 18)
+        self.helper = compile_program(folder / "helper", "-Wl,--build-id=0x9acc" + "22" * 18)
+        self.runtime = compile_program(folder / "runtime", "-Wl,--build-id=0x9acc" + "33" * 18)
+        self.script = self.write("script", "#!/usr/bin/python3\n# the messenger\n" + SCRIPT)
+        self.archive = self.write("archive", "the messenger's archive" * 9999)
+        self.jar = folder / "jar"
+        with zipfile.ZipFile(self.jar, "w") as z:
+            z.writestr("META-INF/MANIFEST.MF", "Main-Class: Messenger\n")
+        self.windows = self.write("windows", "MZ the messenger for Windows")
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    def channel(self):
+        hashes = [hashlib.sha256(f.read_bytes()).hexdigest()
+                  for f in (self.nameless, self.script, self.archive, self.jar, self.windows)]
+        return "\n".join([
+            "[channel]", "id = checkchat", "name = Check Chat", "vendor = Check", "category = messenger",
+            "homepage = https://checkchat.example", "checked = 2026-11-21", "source = https://checkchat.example", "[programs]",
+            "name = checkchat", "name = CheckChat.exe", "package = checkchat-desktop", "flatpak = org.example.CheckChat",
+            "snap = checkchat", f"build_id = {BUILD_ID}", *(f"sha256 = {h}" for h in hashes), ""])
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return Shop(tmp_path_factory.mktemp("shop") / "shop")
+
+
+@pytest.fixture(scope="module")
+def station(shop, tmp_path_factory):
+    """A station whose catalogue has one more channel, on a laptop where packages can be installed."""
+    channels = tmp_path_factory.mktemp("rules") / "channels"
+    shutil.copytree(harness.TREE / "rules/channels", channels)
+    (channels / "checkchat.ini").write_text(shop.channel())
+    with Internet() as internet:
+        for folder in ("opt", "usr/bin", "var/lib/dpkg"):
+            layer = f"{internet.base}/layer/{folder}"
+            internet.laptop.run(["sh", "-ec", f"mkdir -p {layer} {layer}.work; "
+                                 f"mount -t overlay -o lowerdir=/{folder},upperdir={layer},workdir={layer}.work overlay /{folder}"],
+                                check=True)
+        # /dev/fuse as it is on a workstation: for everybody
+        internet.laptop.run(["sh", "-ec", f"mknod -m 666 {internet.base}/fuse c 10 229; mount --bind {internet.base}/fuse /dev/fuse"], check=True)
+        s = harness.Station(internet, channels)
+        yield s
+        s.close()
+
+
+def start(employee, argv, setup="", times=1, hold=8):
+    """How starting argv (whose last argument a program leaves behind as a file) went, each time:
+    by whoever ended it, in how many ms, and whether it came to run at all. The arguments go through a
+    file: this python must not have them itself."""
+    ran = employee.home / "ran"
+    job = employee.home / "job.py"
+    job.write_text(f"argv, setup, ran, hold = {[str(a) for a in argv]!r}, {setup!r}, {str(ran)!r}, '{hold}'\n")
+    return employee.python(f"""
+exec(open({str(job)!r}).read())
+result = []
+for i in range({times}):
+    if os.path.exists(ran):
+        os.unlink(ran)
+    names = {{"os": os, "fds": (), "argv": argv + [ran], "executable": None}}
+    exec(setup, names)
+    r = attempt(lambda: subprocess.run(names["argv"], executable=names["executable"], pass_fds=names["fds"],
+                stderr=subprocess.DEVNULL, env={{**os.environ, "HOLD": hold}}).returncode)
+    r["ran"] = os.path.exists(ran)
+    result.append(r)
+""")
+
+
+def assert_ended(results, what, again=True):
+    """The first start ended by the agent soon, the others by the kernel before they ran."""
+    first, *others = results
+    print(f"{what}: first start ended after {first['ms']:.1f} ms" + (" (over the target)" if first["ms"] > TARGET_MS else ""),
+          *(f"then {o['ms']:.1f} ms" for o in others), sep=", ")
+    for r in results:
+        assert r["value"] == -9 or r["error"] == "EPERM", r
+        assert r["ms"] < LIMIT_MS * harness.SLOW, r
+    for r in others if again else ():
+        assert not r["ran"], f"known already, and yet it ran: {r}"
+
+
+def assert_found(station, employee, program, channel="checkchat", entry=None):
+    rows = station.violations(employee)
+    assert {r["channel"] for r in rows} == {channel}, rows
+    assert_row(rows[-1], tier="program", layer="exec", verdict="block", program=str(program), **{"class": "use"})
+    if entry:
+        assert rows[-1]["entry"].startswith(entry), rows[-1]["entry"]
+
+
+def put(employee, source, *name):
+    path = employee.home.joinpath(*name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, path)
+    path.chmod(0o755)
+    for folder in path.relative_to(employee.home).parents:
+        (employee.home / folder).chmod(0o755)
+    return path
+
+
+def root(station, script):
+    return station.internet.laptop.run(["sh", "-ec", script], check=True)
+
+
+def copied(station, employee, path):
+    return path
+
+
+def hard_link(station, employee, path):
+    os.link(path, employee.home / "link")
+    return employee.home / "link"
+
+
+def symbolic_link(station, employee, path):
+    (employee.home / "link").symlink_to(path)
+    return employee.home / "link"
+
+
+def on_tmpfs(station, employee, path):
+    root(station, f"mkdir {employee.home}/mnt; mount -t tmpfs tmpfs {employee.home}/mnt; cp {path} {employee.home}/mnt/x")
+    return employee.home / "mnt/x"
+
+
+def on_overlay(station, employee, path):
+    root(station, f"cd {employee.home}; mkdir lower upper work mnt; cp {path} lower/x; "
+         "mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay mnt")
+    return employee.home / "mnt/x"
+
+
+def on_overlay_of_tmpfs(station, employee, path):
+    """Its layers are on different file systems."""
+    root(station, f"cd {employee.home}; mkdir lower top mnt; mount -t tmpfs tmpfs top; mkdir top/upper top/work; cp {path} lower/x; "
+         "mount -t overlay -o lowerdir=lower,upperdir=top/upper,workdir=top/work overlay mnt")
+    return employee.home / "mnt/x"
+
+
+def bind_mounted(station, employee, path):
+    root(station, f"cd {employee.home}; touch spot; mount --bind {path} spot")
+    return employee.home / "spot"
+
+
+@pytest.mark.parametrize("place", [copied, hard_link, symbolic_link, on_tmpfs, on_overlay, on_overlay_of_tmpfs, bind_mounted])
+def test_renamed(blocking, employee, shop, place):
+    path = place(blocking, employee, put(employee, shop.messenger, "notes"))
+    assert_ended(start(employee, [path], times=3), place.__name__)
+    assert_found(blocking, employee, path.resolve(), entry=f"build_id {BUILD_ID}")
+
+
+def test_catalogue_by_hash(blocking, employee, shop):
+    """No build id: the whole file is hashed."""
+    path = put(employee, shop.nameless, "notes")
+    assert_ended(start(employee, [path], times=3), "by SHA-256")
+    assert_found(blocking, employee, path, entry="sha256 ")
+
+
+def test_renamed_telegram(blocking, employee, needs):
+    """The catalogue has no build id of Debian's program: it is learnt from the one installed."""
+    needs("telegram-desktop")
+    path = put(employee, "/usr/bin/telegram-desktop", "notes")
+    assert_ended(start(employee, [path], times=3), "telegram-desktop")
+    assert_found(blocking, employee, path, "telegram")
+
+
+def test_tarball_in_the_home_folder(blocking, employee, needs):
+    needs("telegram-desktop")
+    path = put(employee, "/usr/bin/telegram-desktop", "Telegram", "Telegram")
+    assert_ended(start(employee, [path], times=2), "tarball")
+    assert_found(blocking, employee, path, "telegram", "name Telegram")
+
+
+def test_memfd(blocking, employee, shop):
+    path = put(employee, shop.messenger, "notes")
+    setup = f"fd = os.memfd_create('notes'); os.write(fd, open('{path}', 'rb').read()); fds = (fd,); executable = f'/proc/self/fd/{{fd}}'"
+    assert_ended(start(employee, ["x"], setup, times=2), "memfd", again=False)
+    assert_found(blocking, employee, "/memfd:notes")
+
+
+def test_deleted(blocking, employee, shop):
+    path = put(employee, shop.messenger, "notes")
+    setup = (f"import shutil; shutil.copy('{path}', '{path}2'); fd = os.open('{path}2', os.O_RDONLY); os.unlink('{path}2'); "
+             "fds = (fd,); executable = f'/proc/self/fd/{fd}'")
+    assert_ended(start(employee, ["x"], setup, times=2), "deleted", again=False)
+    assert_found(blocking, employee, f"{path}2")
+
+
+def test_loader(blocking, employee, shop):
+    path = put(employee, shop.messenger, "notes")
+    assert_ended(start(employee, [LOADER, path], times=2), "ld.so", again=False)
+    assert_found(blocking, employee, path)
+
+
+def test_renamed_loader_and_memfd(blocking, employee, shop):
+    path, loader = put(employee, shop.messenger, "notes"), put(employee, LOADER, "reader")
+    setup = f"fd = os.memfd_create('notes'); os.write(fd, open('{path}', 'rb').read()); fds = (fd,); argv.insert(1, f'/proc/self/fd/{{fd}}')"
+    assert_ended(start(employee, [loader], setup), "renamed ld.so with a memfd")
+    assert_found(blocking, employee, blocking.violations(employee)[-1]["program"])
+
+
+def test_script_wrapper(blocking, employee, shop):
+    path = put(employee, shop.messenger, "notes")
+    wrapper = put(employee, "/bin/true", "wrapper")
+    wrapper.write_text(f"#!/bin/sh\nexec {path} \"$@\"\n")
+    assert_ended(start(employee, [wrapper], times=2), "wrapper")
+    assert_found(blocking, employee, path)
+
+
+@pytest.mark.parametrize("argv", [["/usr/bin/python3", "-m", "checkchat"], ["/usr/bin/python3", "-W", "ignore", "-Im", "checkchat"],
+                                  ["{home}/renamed", "-m", "checkchat"]], ids=["plain", "options", "renamed"])
+def test_python_module(blocking, employee, argv):
+    put(employee, "/bin/true", "checkchat.py").write_text(SCRIPT)
+    put(employee, "/usr/bin/python3", "renamed")
+    assert_ended(start(employee, [a.format(home=employee.home) for a in argv]), "python3 -m")
+    assert_found(blocking, employee, blocking.violations(employee)[-1]["program"], entry="name checkchat")
+
+
+@pytest.mark.parametrize("argv", [["{file}"], ["/usr/bin/python3", "-B", "{file}"], ["{home}/renamed", "{file}"]],
+                         ids=["itself", "python3", "renamed python"])
+def test_script_by_content(blocking, employee, shop, argv):
+    path = put(employee, shop.script, "notes.txt")
+    put(employee, "/usr/bin/python3", "renamed")
+    assert_ended(start(employee, [a.format(home=employee.home, file=path) for a in argv], times=2), "script", again=False)
+    assert_found(blocking, employee, path, entry="sha256 ")
+
+
+def test_java(blocking, employee, shop, needs):
+    needs("java")
+    path = put(employee, shop.jar, "notes.jar")
+    assert_ended(start(employee, ["java", "-Xmx64m", "-jar", path]), "java -jar")
+    assert_found(blocking, employee, path, entry="sha256 ")
+
+
+def test_electron_with_a_foreign_archive(blocking, employee, shop):
+    electron, path = put(employee, shop.innocent, "electron"), put(employee, shop.archive, "notes.asar")
+    assert_ended(start(employee, [electron, "--no-sandbox", path], times=2), "electron FILE", again=False)
+    assert_found(blocking, employee, path, entry="sha256 ")
+
+
+def test_electron_with_its_archive_beside_it(blocking, employee, shop):
+    program = put(employee, shop.innocent, "App", "editor")
+    put(employee, shop.archive, "App", "resources", "app.asar")
+    assert_ended(start(employee, [program], times=2), "app.asar beside the program", again=False)
+    assert_found(blocking, employee, program, entry="sha256 ")
+    put(employee, shop.windows, "App", "resources", "app.asar").write_text("an editor's archive")
+    assert start(employee, [program], hold=0)[0]["value"] == 0, "the same program with another archive"
+
+
+def test_renamed_browser(blocking, employee, needs):
+    """A copy of the browser with a web app as its argument."""
+    needs("chromium")
+    path = put(employee, "/usr/lib/chromium/chromium", "editor")
+    r, = start(employee, [path, "--headless", "--app=https://web.whatsapp.com/"], hold=0)
+    assert r["value"] == -9, r
+    assert_found(blocking, employee, path, "whatsapp", "argv --app=")
+
+
+def test_wine(blocking, employee, shop):
+    wine, path = put(employee, shop.innocent, "wine64"), put(employee, shop.windows, "setup.exe")
+    assert_ended(start(employee, [wine, r"C:\Program Files\CheckChat.exe"]), "Wine, by name")
+    assert_ended(start(employee, [wine, path]), "Wine, by content")
+    assert {r["entry"].split()[0] for r in blocking.violations(employee)} == {"name", "sha256"}
+
+
+class Fuse:
+    """A folder of the employee's on a file system in user space, hidden even from root."""
+
+    def __init__(self, employee, source):
+        subprocess.run(["mksquashfs", source, employee.home / "notes", "-quiet", "-no-progress", "-all-root"], check=True,
+                       stdout=subprocess.DEVNULL)
+        self.employee, self.folder = employee, employee.home / "fuse"
+        self.folder.mkdir()
+        os.chown(self.folder, employee.uid, employee.uid)
+        self.tool = employee.popen(["squashfuse", "-f", employee.home / "notes", self.folder], cgroup=False, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def __enter__(self):
+        def mounted():
+            if self.tool.poll() is not None:
+                pytest.skip(f"a user cannot mount FUSE here: {self.tool.stderr.read().decode().strip()}")
+            return self.employee.run(["ls", self.folder]).stdout
+        wait_for(mounted)
+        return self.folder
+
+    def __exit__(self, *_):
+        self.employee.run(["fusermount3", "-u", self.folder])
+        self.tool.kill()
+        self.tool.wait()
+
+
+def test_fuse(blocking, employee, shop, needs):
+    needs("squashfuse", "mksquashfs", "fusermount3")
+    put(employee, shop.messenger, "lower", "editor")
+    with Fuse(employee, employee.home / "lower") as folder:
+        assert_ended(start(employee, [folder / "editor"], times=2), "FUSE", again=False)
+        assert_found(blocking, employee, folder / "editor", entry=f"build_id {BUILD_ID}")
+
+
+def test_appimage(blocking, employee, shop, needs):
+    """As the runtime of an AppImage does it: its file, of any name, mounts itself and starts what is in it."""
+    needs("squashfuse", "mksquashfs", "fusermount3")
+    put(employee, shop.messenger, "AppDir", "usr", "bin", "innocent-name")
+    put(employee, "/bin/true", "AppDir", "AppRun").write_text('#!/bin/sh\nexec "${0%/*}/usr/bin/innocent-name" "$@"\n')
+    with Fuse(employee, employee.home / "AppDir") as folder:
+        assert_ended(start(employee, [folder / "AppRun"], times=2), "AppImage", again=False)
+        assert_found(blocking, employee, folder / "usr/bin/innocent-name", entry=f"build_id {BUILD_ID}")
+
+
+@pytest.mark.parametrize("unit,entry", [("app-flatpak-org.example.CheckChat-4711.scope", "flatpak org.example.CheckChat"),
+                                        ("snap.checkchat.checkchat-0a1b2c3d.scope", "snap checkchat")], ids=["flatpak", "snap"])
+def test_application(blocking, employee, shop, unit, entry):
+    """In the cgroup that Flatpak and snapd start an application in, whatever its program is called."""
+    group = pathlib.Path(blocking.internet.laptop.cgroup) / unit
+    group.mkdir()
+    try:
+        path, ran = put(employee, shop.innocent, "app", "bin", "main"), employee.home / "ran"
+        inner = employee.popen(["sh", "-c", "read line; exec \"$@\"", "sh", path, ran], stdin=subprocess.PIPE)
+        (group / "cgroup.procs").write_text(str(inner.pid))
+        inner.communicate(b"go\n", timeout=20)
+        assert inner.returncode in (-9, 126), inner.returncode
+        assert not ran.exists()
+        assert_found(blocking, employee, path, entry=entry)
+    finally:
+        wait_for(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
+    assert start(employee, [path], hold=0)[0]["value"] == 0, "outside it the program is nobody's"
+
+
+def make_package(shop, folder):
+    """The messenger as a Debian package: a program of its own, a helper as others have it too, and an
+    application of a shared runtime."""
+    files = {"usr/bin/checkchat-client": shop.packaged, "opt/CheckChat/helper": shop.helper, "opt/CheckChat/checkchat-app": shop.runtime,
+             "opt/CheckChat/resources/app.asar": shop.folder / "asar", "usr/bin/checkchat-tray": shop.folder / "tray"}
+    (shop.folder / "asar").write_text("the packaged archive" * 999)
+    shop.write("tray", f"#!/usr/bin/python3\n# checkchat-tray\n{SCRIPT}")
+    for name, source in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, folder / name)
+    (folder / "opt/CheckChat/icudtl.dat").write_text("")
+    (folder / "DEBIAN").mkdir()
+    (folder / "DEBIAN/control").write_text("Package: checkchat-desktop\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\n"
+                                           "Description: a messenger\n")
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", folder, f"{folder}.deb"], check=True, stdout=subprocess.DEVNULL)
+    return f"{folder}.deb"
+
+
+@pytest.fixture(scope="module")
+def installed(station, shop, tmp_path_factory):
+    """The package is installed while the agent runs: by the real dpkg, on overlays of the laptop's."""
+    employee = station.employee()
+    early = put(employee, shop.packaged, "early")
+    assert start(employee, [early], hold=0, times=3)[-1]["value"] == 0, "nothing is known of it yet"
+    root(station, f"dpkg -i {make_package(shop, tmp_path_factory.mktemp('deb') / 'checkchat')}")
+    assert pathlib.Path("/usr/bin/checkchat-client").exists() is False, "the host's own folders must not change"
+    return employee, early
+
+
+def test_package(blocking, installed, employee):
+    path = "/usr/bin/checkchat-client"
+    assert_ended(start(employee, [path], times=2), "packaged program")
+    assert_found(blocking, employee, path, entry="package checkchat-desktop")
+
+
+def test_package_helper(blocking, installed, employee):
+    assert_ended(start(employee, ["/opt/CheckChat/helper"], times=2), "packaged helper")
+    assert_found(blocking, employee, "/opt/CheckChat/helper", entry="package checkchat-desktop")
+
+
+def test_copy_of_a_package(blocking, installed, employee, shop):
+    path = put(employee, shop.packaged, "notes")
+    assert_ended(start(employee, [path], times=2), "copy of a packaged program")
+    assert_found(blocking, employee, path, entry="package checkchat-desktop")
+
+
+def test_copy_from_before_the_package(blocking, installed, employee):
+    """The kernel's memory of an innocent program ends when more is known."""
+    somebody, early = installed
+    start(employee, ["/bin/true"], hold=0)  # any start that asks: the new state is noticed then
+    results = start(somebody, [early], times=2)
+    assert_ended(results[1:], "copy made and run before the package was installed")
+
+
+def test_copy_of_a_packaged_script(blocking, installed, employee, shop):
+    path = put(employee, shop.folder / "tray", "notes")
+    assert_ended(start(employee, [path]), "copy of a packaged script")
+    assert_found(blocking, employee, path, entry="package checkchat-desktop")
+
+
+def test_copy_of_a_packaged_archive(blocking, installed, employee, shop):
+    program = put(employee, shop.runtime, "App", "editor")
+    put(employee, shop.folder / "asar", "App", "resources", "app.asar")
+    assert_ended(start(employee, [program]), "packaged archive beside a shared runtime")
+    assert_found(blocking, employee, program, entry="package checkchat-desktop")
+
+
+@pytest.mark.parametrize("what", ["helper", "runtime"])
+def test_what_a_package_shares_with_others_passes(blocking, installed, employee, shop, what):
+    """A helper or a runtime that another application has as well is not the messenger."""
+    path = put(employee, getattr(shop, what), "editor")
+    assert [r["value"] for r in start(employee, [path], hold=0, times=3)] == [0, 0, 0]
+    assert blocking.violations(employee) == []
+
+
+@pytest.mark.parametrize("name", ["signal-estimator", "telegraf", "wireshark", "line", "element", "checkchat2", "checkchat.py", "telegram"])
+def test_similar_names_pass(blocking, employee, shop, name):
+    path = put(employee, shop.innocent, name)
+    assert [r["value"] for r in start(employee, [path], hold=0, times=2)] == [0, 0]
+    assert blocking.violations(employee) == []
+
+
+def test_files_that_are_opened_pass(blocking, employee, shop):
+    """Named like the messenger, or being it, and read, copied, archived, but not run."""
+    path = put(employee, shop.messenger, "checkchat")
+    for argv in (["cat", path], ["cp", path, employee.home / "copy"], ["tar", "-cf", employee.home / "t", path], ["sh", "-c", f"wc -c {path}"],
+                 ["/usr/bin/python3", "-c", "import sys; open(sys.argv[1], 'rb').read()", path]):
+        assert employee.run(argv, text=False).returncode == 0, argv
+    assert blocking.violations(employee) == []
+
+
+def test_interpreters_of_other_scripts_pass(blocking, employee):
+    put(employee, "/bin/true", "backup.py").write_text(SCRIPT.replace("8", "0"))
+    for argv in (["/usr/bin/python3", employee.home / "backup.py", "checkchat"], ["sh", "-c", ": > \"$1\"", "checkchat"]):
+        r, = start(employee, argv, hold=0)
+        assert r["value"] == 0 and r["ran"], r
+    assert blocking.violations(employee) == []
+
+
+def test_approved_copy_passes(station, employee, shop):
+    station.agent.policy({"checkchat": "allow"})
+    path = put(employee, shop.messenger, "notes")
+    assert [r["value"] for r in start(employee, [path], hold=0, times=2)] == [0, 0]
+    assert station.violations(employee) == []
+
+
+def test_stays_small_and_sleeps(station, blocking, employee, shop):
+    """After all that: the budget of memory, and no thread that wakes up by itself."""
+    pid = station.agent.process.pid
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    kib = {k: int(v.split()[0]) for k, v in (line.split(":", 1) for line in status.splitlines()) if k in ("VmRSS", "RssAnon", "VmHWM")}
+    print(kib)
+    assert kib["VmRSS"] <= 12 * 1024
+
+    def switches():
+        return {t.name: (t / "status").read_text().split("\nvoluntary_ctxt_switches:")[1].split()[0]
+                for t in pathlib.Path(f"/proc/{pid}/task").iterdir() if t.name != str(pid)}
+    before = switches()
+    assert before, "something was hashed above: there is a thread"
+    assert start(employee, [put(employee, shop.innocent, "sleep")], hold=2)[0]["value"] == 0
+    after = switches()
+    for thread, n in before.items():
+        assert int(after[thread]) - int(n) <= 8, "the thread works for what is started, and else sleeps"
