@@ -269,6 +269,14 @@ static int open_enforcement(struct runtime *rt, const struct daemon_options *d)
         return 0;
 }
 
+static int open_identify(struct runtime *rt)
+{
+        const struct identify_options o = {.handler = facts_identified, .changed = facts_learnt, .userdata = rt};
+        int r = identify_new(rt->event, &o, &rt->identify);
+
+        return r < 0 ? log_errno(LOG_ERR, r, "cannot start looking at programs") : 0;
+}
+
 static int open_control(struct runtime *rt)
 {
         struct control_handlers h = {.answer = answer, .my_data = answer_my_data, .userdata = rt};
@@ -324,6 +332,8 @@ static int start(struct runtime *rt, const struct daemon_options *o)
         if (r >= 0)
                 r = open_enforcement(rt, o);
         if (r >= 0)
+                r = open_identify(rt);
+        if (r >= 0)
                 r = reload_start(rt);
         if (r < 0)
                 return r;
@@ -361,6 +371,7 @@ static void runtime_done(struct runtime *rt)
         sd_event_source_disable_unref(rt->on_applied);
         sd_event_source_disable_unref(rt->on_heartbeat);
         rt->control = NULL;
+        identify_free(rt->identify);
         report_free(rt->report);
         watch_free(rt->watch, rt->release);
         if (rt->nft && rt->release)

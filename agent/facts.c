@@ -63,35 +63,44 @@ static void learn(struct runtime *rt, const struct fact *f, const struct classif
                 log_errno(LOG_DEBUG, r, "cannot remember the program '%s', ignoring", f->path);
 }
 
-/* A program that the kernel side does not know: false when it is nobody's business. */
-static bool handle_unknown_program(struct runtime *rt, struct fact *f)
+/* A program that the kernel side did not know: false when it is nobody's business. */
+static bool handle_classified(struct runtime *rt, struct fact *f, const struct classification *c)
 {
-        struct classification c = {0};
         int r;
 
-        r = classify_exec(rt->current, f, &c);
-        if (r < 0) {
-                log_errno(LOG_DEBUG, r, "cannot classify process %" PRIu32 ", ignoring", f->tgid);
+        if (c->gone || c->pending)
                 return false;
-        }
-        if (c.gone)
+        learn(rt, f, c);
+        if (!c->channel)
                 return false;
-        learn(rt, f, &c);
-        if (!c.channel)
-                return false;
-        f->channel = c.channel;
-        f->entry = c.entry;
+        f->channel = c->channel;
+        f->entry = c->entry;
         f->tier = TIER_PROGRAM;
         f->generation = rt->generation;
         f->outcome = OUTCOME_PASSED;
-        if (program_verdict(rt->current, c.channel, f->uid) != VERDICT_BLOCK)
-                return rules_verdict(rt->current, c.channel, f->uid) != VERDICT_ALLOW;
+        if (program_verdict(rt->current, c->channel, f->uid) != VERDICT_BLOCK)
+                return rules_verdict(rt->current, c->channel, f->uid) != VERDICT_ALLOW;
         r = kill_program(f);
         if (r >= 0)
                 f->outcome = OUTCOME_KILLED;
         else if (r != -ESRCH)
                 log_errno(LOG_ERR, r, "cannot end process %" PRIu32 " ('%s')", f->tgid, f->path);
         return true;
+}
+
+static bool handle_unknown_program(struct runtime *rt, struct fact *f)
+{
+        struct classification c = {0};
+        int r;
+
+        r = classify_exec(rt->current, f, &c);
+        if (r >= 0 && !c.channel && !c.gone)
+                r = identify_exec(rt->identify, f, &c);
+        if (r < 0) {
+                log_errno(LOG_DEBUG, r, "cannot classify process %" PRIu32 ", ignoring", f->tgid);
+                return false;
+        }
+        return handle_classified(rt, f, &c);
 }
 
 /* A dropped hello, or query over TCP: end the connection now instead of letting it retransmit. */
@@ -149,20 +158,42 @@ static bool handle_by_layer(struct runtime *rt, struct fact *f)
         return true;
 }
 
-void facts_handle(const struct fact *fact, void *userdata)
+static void record(struct runtime *rt, const struct fact *f)
 {
-        struct runtime *rt = userdata;
-        struct fact f = *fact;
         int r;
 
-        rt->counters.facts++;
-        if (!handle_by_layer(rt, &f))
-                return;
-        rt->counters.killed += f.outcome == OUTCOME_KILLED;
-        rt->counters.reset += f.outcome == OUTCOME_RESET;
-        r = report_fact(rt->report, &f, runtime_ruleset(rt, f.generation));
+        rt->counters.killed += f->outcome == OUTCOME_KILLED;
+        rt->counters.reset += f->outcome == OUTCOME_RESET;
+        r = report_fact(rt->report, f, runtime_ruleset(rt, f->generation));
         rt->counters.stale += r == -ESTALE;
         if (r < 0 && r != -ESTALE)
                 log_errno(LOG_ERR, r, "cannot record a violation");
         status_dirty(rt);
+}
+
+void facts_handle(const struct fact *fact, void *userdata)
+{
+        struct runtime *rt = userdata;
+        struct fact f = *fact;
+
+        rt->counters.facts++;
+        if (handle_by_layer(rt, &f))
+                record(rt, &f);
+}
+
+void facts_identified(struct fact *f, const struct classification *c, void *userdata)
+{
+        struct runtime *rt = userdata;
+
+        if (handle_classified(rt, f, c))
+                record(rt, f);
+}
+
+void facts_learnt(void *userdata)
+{
+        struct runtime *rt = userdata;
+        int r = watch_forget_programs(rt->watch);
+
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot ask about known programs again, ignoring");
 }

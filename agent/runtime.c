@@ -148,6 +148,9 @@ int runtime_apply(struct runtime *rt, const struct stored *policy, const struct 
         keep_previous(rt, rt->current, rt->generation);
         rt->current = TAKE_PTR(next);
         rt->generation = generation;
+        r = identify_set_rules(rt->identify, rt->current);
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot look at the installed programs: copies of them go unrecognised");
         take_numbers(rt, catalogue);
         lastrun_stamp(&rt->lastrun);
         r = lastrun_write(rt->config->state, &rt->lastrun);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
+#include "agent/classify/identify.h"
 #include "agent/config.h"
 #include "agent/control/control.h"
 #include "agent/enforce/nft.h"
@@ -43,6 +44,7 @@ struct runtime {
         struct watch *watch;
         struct nft *nft;
         struct sockdestroy *sockdestroy; /* NULL: this kernel cannot */
+        struct identify *identify;
         struct report *report;
         struct control *control;
         uint64_t netns_cookie; /* of this network namespace, 0 unknown */
@@ -83,6 +85,9 @@ void reload_schedule(struct runtime *rt); /* when the rule set in force changes 
 
 /* ---- facts.c ---- */
 void facts_handle(const struct fact *f, void *userdata); /* a watch_handler */
+/* identify's handlers */
+void facts_identified(struct fact *f, const struct classification *c, void *userdata);
+void facts_learnt(void *userdata);
 
 /* ---- health.c: coverage, heartbeat, tampering ---- */
 int health_start(struct runtime *rt);

@@ -62,3 +62,8 @@ void watch_forget_tasks(struct watch *w, uint64_t catalogue)
                         bpf_map_delete_elem(fd, &key);
         }
 }
+
+int watch_forget_programs(struct watch *w)
+{
+        return watch_map_clear(bpf_map__fd(w->bpf->maps.oc_exes), sizeof(struct oc_exe));
+}

@@ -56,6 +56,9 @@ int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t chann
 /* The running process belongs to a channel (found by classify/ after it started). */
 int watch_learn_process(struct watch *w, uint32_t tgid, uint16_t channel, uint32_t entry);
 
+/* Ask about every program again: more is known than when it was remembered. */
+int watch_forget_programs(struct watch *w);
+
 struct watch_counters {
         uint64_t lost; /* all reasons and sequence gaps */
         uint64_t drops[8]; /* by enum drop_reason of bpf/event.h */
