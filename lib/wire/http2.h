@@ -144,10 +144,8 @@ static inline long hpack_value(struct http2_walk *w, int is_host)
                 return 0;
         }
         w->state = HTTP_UNNAMED;
-        if (size > AUTHORITY_HOST_MAX + 6) /* and a port */
-                return 1;
         w->huffman = first & 0x80;
-        w->bits = (__u32)size * 8;
+        w->bits = (__u64)size * 8;
         return 1;
 }
 

@@ -21,7 +21,6 @@ struct quic {
 struct quic_version {
         uint32_t number;
         uint8_t initial; /* the packet type's bits */
-        uint8_t retry;
         uint8_t salt[20];
         const char *label_key;
         const char *label_iv;

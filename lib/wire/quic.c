@@ -83,8 +83,6 @@ static enum quic_result packet_next(struct reader *r, struct quic_packet *ret)
         /* RFC 9443 3: with the second bit unset it may be RTP; RFC 9287 unsets it in known versions only */
         if (!ret->version)
                 return first & 0x40 && r->size >= QUIC_INITIAL_DATAGRAM_MIN ? QUIC_UNKNOWN_VERSION : QUIC_NOT_QUIC;
-        if (ret->type == ret->version->retry)
-                return QUIC_NOT_QUIC;
         if (ret->type == ret->version->initial)
                 read_bytes(r, read_varint(r)); /* token */
         uint64_t size = read_varint(r);
@@ -255,8 +253,6 @@ static enum quic_result hello_name(const struct quic_flow *f, size_t pos, size_t
                 return QUIC_MALFORMED;
         if (size > QUIC_CRYPTO_MAX - pos)
                 return QUIC_TOO_LARGE;
-        if (there > size)
-                there = size;
         *ret_size = size;
         /* the parser of TLS expects the record layer that QUIC goes without */
         memcpy(record, (uint8_t[]){22, 3, 1, (uint8_t)(size >> 8), (uint8_t)size}, 5);

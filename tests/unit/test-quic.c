@@ -366,6 +366,8 @@ static void test_numbers(void **state)
                 s.number_size = 1;
                 assert_int_equal(feed_crypto(&s, hello, 10 * i, 10 * i + 10), QUIC_MORE);
         }
+        s.number = 27 * 256 + 2;
+        assert_int_equal(feed_crypto(&s, hello, 0, 10), QUIC_MORE);
         s.number -= 120;
         assert_int_equal(feed_crypto(&s, hello, 700, HELLO_SIZE), QUIC_FOUND);
 }
@@ -501,6 +503,7 @@ static void test_hellos(void **state)
                 {BYTES("."), QUIC_NO_NAME, NULL},
                 {BYTES("ok.example\0.evil.example"), QUIC_MALFORMED, NULL},
                 {BYTES("a b"), QUIC_MALFORMED, NULL},
+                {BYTES("a\x7f"), QUIC_MALFORMED, NULL},
                 {BYTES("caf\xc3\xa9.example"), QUIC_MALFORMED, NULL},
         };
 

@@ -16,13 +16,14 @@ static struct wire_name name;
 
 static enum socks_result parse(const void *data, size_t size, bool first)
 {
-        _cleanup_free_ uint8_t *copy = malloc(size + 3);
-        struct wire_bytes p = {copy, (uint32_t)size + 3};
+        _cleanup_free_ uint8_t *copy = malloc(size + 300);
+        struct wire_bytes p = {copy, (uint32_t)size + 300};
+        uint32_t end = (uint32_t)size + 3;
 
-        memset(copy, 5, 3);
+        memset(copy, 5, size + 300);
         memcpy(copy + 3, data, size);
         memset(&name, 0, sizeof(name));
-        return first ? socks_first(&p, 3, p.size, &name) : socks_request(&p, 3, p.size, &name);
+        return first ? socks_first(&p, 3, end, &name) : socks_request(&p, 3, end, &name);
 }
 
 struct row {

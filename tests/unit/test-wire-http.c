@@ -14,17 +14,18 @@
 
 static struct wire_name name;
 
-/* The result for an exact-size copy behind some other bytes. */
+/* The result for a copy amid other bytes. */
 static enum http_result parse(const void *data, size_t size, bool streams)
 {
-        _cleanup_free_ uint8_t *copy = malloc(size + 7);
-        struct wire_bytes p = {copy, (uint32_t)size + 7};
+        _cleanup_free_ uint8_t *copy = malloc(size + 300);
+        struct wire_bytes p = {copy, (uint32_t)size + 300};
+        uint32_t end = (uint32_t)size + 7;
 
-        memset(copy, 'H', 7);
+        memset(copy, 'H', size + 300);
         memcpy(copy + 7, data, size);
         memset(&name, 0, sizeof(name));
-        enum http_result r = streams ? http2_authority(&p, 7, p.size, &name) : http_host(&p, 7, p.size, &name);
-        return r == HTTP_STREAMS && !streams ? http2_authority(&p, 7 + HTTP_PREFACE, p.size, &name) : r;
+        enum http_result r = streams ? http2_authority(&p, 7, end, &name) : http_host(&p, 7, end, &name);
+        return r == HTTP_STREAMS && !streams ? http2_authority(&p, 7 + HTTP_PREFACE, end, &name) : r;
 }
 
 static void assert_name(const char *expected)
@@ -149,6 +150,9 @@ static void test_bounds(void **state)
                                  size <= AUTHORITY_HOST_MAX ? HTTP_REQUEST : HTTP_UNNAMED);
                 if (size <= AUTHORITY_HOST_MAX)
                         assert_int_equal(name.size, size + 1);
+                n = snprintf(request, sizeof(request), "CONNECT %.*s@a.b:80 HTTP/1.1\r\n", size, host);
+                assert_int_equal(parse(request, (size_t)n, false), HTTP_TUNNEL);
+                assert_name("a.b");
         }
 }
 
@@ -198,6 +202,7 @@ static void test_http2_headers(void **state)
                 {"82864107 612e623a343433", 4, HTTP_REQUEST, "a.b"},
                 {"4105 612e622e2e", 4, HTTP_REQUEST, "a.b."},
                 {"41811f", 4, HTTP_REQUEST, "a"},
+                {"418118", 4, HTTP_REQUEST, "a"}, /* padded with zeros */
                 {"41b8 "
                  "1c6490b2cd39ba75a29a8f5f6b109b7bf8f3ebdaf0ddbd7f061c58f265cd9f469d5af66dddbf871e5f9cff570044cb4db8e"
                  "b"
