@@ -4,16 +4,16 @@
 # lives in one state folder, which is removed at the end together with table, pins and processes.
 #   ONCHANNEL_BUILD   the build folder
 #   ONCHANNEL_CGROUP  attach below this cgroup v2 folder instead of its root (the sandbox sets it)
+#   ONCHANNEL_STATE   the state folder (the sandbox sets it)
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")/..
 build=$(readlink -f "${ONCHANNEL_BUILD:?}")
 
 if [ "${1-}" = --sandbox ]; then
-        exec /usr/bin/python3 "$here/tests/system/internet.py" --run "$here/tests/demo.sh" --shell
+        exec /usr/bin/python3 "$here/tests/system/internet.py" --run "$here/tests/demo.sh" --shell --forward 8444
 fi
 
-state=/var/lib/onchannel-dev
-[ -z "${ONCHANNEL_CGROUP-}" ] || state=$state-sandbox-$$
+state=${ONCHANNEL_STATE:-/var/lib/onchannel-dev}
 uplink_user=nobody
 cli=$build/cli/onchannel
 collector=$build/collector/onchannel-collector
@@ -24,6 +24,15 @@ say() {
         printf '\033[1m%s\033[0m\n' "$*"
 }
 
+# Takes enforcement off, then the state folder away.
+give_back() {
+        if [ -e "$state/agent.ini" ]; then
+                "$build/agent/onchanneld" release --config "$state/agent.ini" >/dev/null 2>&1 ||
+                        echo "demo: could not release everything, see: nft list table inet onchannel" >&2
+        fi
+        if mountpoint -q "$state/bpf"; then umount "$state/bpf"; fi
+        rm -rf "$state"
+}
 cleanup() {
         trap - EXIT INT TERM HUP
         local p i
@@ -32,20 +41,25 @@ cleanup() {
                 kill "$p" 2>/dev/null || true
                 wait "$p" 2>/dev/null || true
         done
-        if [ -e "$state/agent.ini" ]; then
-                "$build/agent/onchanneld" release --config "$state/agent.ini" >/dev/null 2>&1 ||
-                        echo "demo: could not release everything, see: nft list table inet onchannel" >&2
-        fi
-        if mountpoint -q "$state/bpf"; then umount "$state/bpf"; fi
-        rm -rf "$state"
+        give_back
         say "stopped; this machine is as it was"
+}
+# What a run that was killed left running: a process that still works in the state folder.
+end_leftovers() {
+        local p
+        [ ! -e "$state/pids" ] || while read -r p; do
+                grep -qzF -- "$state" "/proc/$p/cmdline" 2>/dev/null || continue
+                kill "$p" 2>/dev/null || continue
+                tail --pid="$p" -s 0.1 -f /dev/null
+        done <"$state/pids"
 }
 
 start() { # NAME COMMAND…: in the background, its output in a file of its own
         local name=$1
         shift
-        "$@" >"$state/$name.log" 2>&1 &
+        "$@" >"$state/$name.log" 2>&1 9>&- &
         pids+=($!)
+        echo $! >>"$state/pids"
 }
 wait_for() { # SECONDS WHAT COMMAND…
         local end=$((SECONDS + $1)) what=$2
@@ -63,11 +77,15 @@ ask() { # COMMAND…: of the agent that runs here
         "$cli" "$@" --socket "$state/run/control.sock"
 }
 
-# An earlier run that was killed: give back what it held, then start anew.
+mkdir -p "${state%/*}"
+exec 9<"${state%/*}"
+flock -n 9 || {
+        echo "demo: another './dev run' is on: end it first" >&2
+        exit 1
+}
 if [ -e "$state" ]; then
-        "$build/agent/onchanneld" release --config "$state/agent.ini" >/dev/null 2>&1 || true
-        if mountpoint -q "$state/bpf"; then umount "$state/bpf"; fi
-        rm -rf "$state"
+        end_leftovers
+        give_back
 fi
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -82,7 +100,8 @@ mount -t bpf bpf "$state/bpf"
 mv "$state/policy.pub" "$state/catalogue.pub" "$state/keys/"
 "$cli" catalogue build -o "$state/catalogue.ini" --version demo --serial 1 --key "$state/catalogue.key" \
         "$here/rules/channels" >/dev/null
-cp "$here/rules/policies/sample.ini" "$state/policy.ini"
+sed -e "s/^not_before .*/not_before = 2020-01-01T00:00:00Z/" -e "s/^expires .*/expires = $(date -ud '1 year' +%FT%TZ)/" \
+        "$here/rules/policies/sample.ini" >"$state/policy.ini"
 "$cli" policy sign "$state/policy.ini" --key "$state/policy.key" >/dev/null
 
 # The collector's machine.
