@@ -65,7 +65,7 @@ wait_for() { # SECONDS WHAT COMMAND…
         local end=$((SECONDS + $1)) what=$2
         shift 2
         until "$@" >/dev/null 2>&1; do
-                if [ $SECONDS -ge $end ]; then
+                if [ $SECONDS -ge $end ] || ! kill -0 "${pids[@]}" 2>/dev/null; then
                         tail -n 5 "$state"/*.log >&2
                         echo "demo: $what did not happen" >&2
                         exit 1
@@ -77,7 +77,22 @@ ask() { # COMMAND…: of the agent that runs here
         "$cli" "$@" --socket "$state/run/control.sock"
 }
 
-mkdir -p "${state%/*}"
+# On the sandbox's laptop: anna's, or the commands of standard input.
+employee_shell() {
+        local shell=(bash --norc)
+        [ ! -t 0 ] || shell=(bash --rcfile "$state/rc" -i)
+        install -m 0755 "$cli" "$state/bin/"
+        cat >"$state/rc" <<EOF
+PS1='anna@laptop\$ '
+onchannel() { "$state/bin/onchannel" "\$@" --socket "$state/run/control.sock"; }
+EOF
+        echo "You are anna, an employee. Try:  curl https://web.whatsapp.com    telegram-desktop    onchannel why discord.com"
+        echo "Violations, as they happen; 'exit' undoes everything:"
+        cd "$HOME"
+        BASH_ENV=$state/rc USER=anna LOGNAME=anna setpriv --reuid anna --regid anna --init-groups "${shell[@]}"
+}
+
+# An earlier run that was killed: give back what it held, then start anew.
 exec 9<"${state%/*}"
 flock -n 9 || {
         echo "demo: another './dev run' is on: end it first" >&2
@@ -138,13 +153,13 @@ start uplink setpriv --reuid "$uplink_user" --regid "$(id -g $uplink_user)" --cl
 
 say "onchannel is on: WhatsApp, Telegram, Discord and the like are blocked, Teams and Slack are approved."
 grep -E '^  (page|user|password) ' "$state/init.txt"
-echo "Try in another terminal:  curl https://web.whatsapp.com    $cli why discord.com --socket $state/run/control.sock"
-echo "Violations, as they happen; Ctrl-C undoes everything:"
 if [ "${1-}" = --shell ]; then
         start notices "$cli" notices --follow --socket "$state/run/control.sock"
-        tail -f "$state/notices.log" &
+        tail -f "$state/notices.log" 9>&- &
         pids+=($!)
-        PS1='laptop$ ' bash --norc -i || true
+        employee_shell || true
 else
+        echo "Try in another terminal:  curl https://web.whatsapp.com    $cli why discord.com --socket $state/run/control.sock"
+        echo "Violations, as they happen; Ctrl-C undoes everything:"
         ask notices --follow
 fi
