@@ -145,7 +145,7 @@ install -m 0644 "$state/collector/server-ca.pem" "$state/"
 install -m 0755 "$build/agent/uplink/onchannel-uplink" "$state/bin/"
 start agent "$build/agent/onchanneld" --config "$state/agent.ini"
 wait_for 20 'the agent answering' ask status
-ask policy install "$state/policy.ini" --incoming "$state/agent/incoming"
+ask policy install "$state/policy.ini" --incoming "$state/agent/incoming" >/dev/null
 wait_for 10 'the collector listening' grep -q listening "$state/collector.log"
 "$cli" enrol https://localhost:8443 --token "$token" --ca "$state/server-ca.pem" --config "$state/agent.ini" >/dev/null
 start uplink setpriv --reuid "$uplink_user" --regid "$(id -g $uplink_user)" --clear-groups \
@@ -154,6 +154,7 @@ start uplink setpriv --reuid "$uplink_user" --regid "$(id -g $uplink_user)" --cl
 say "onchannel is on: WhatsApp, Telegram, Discord and the like are blocked, Teams and Slack are approved."
 grep -E '^  (page|user|password) ' "$state/init.txt"
 if [ "${1-}" = --shell ]; then
+        : >"$state/notices.log" # tail may come first
         start notices "$cli" notices --follow --socket "$state/run/control.sock"
         tail -f "$state/notices.log" 9>&- &
         pids+=($!)

@@ -50,7 +50,7 @@ function Filters() {
       <Select name="layer" label="Seen at" options={LAYERS} kind="layer" />
       <Select name="tier" label="Evidence" options={TIERS} kind="tier" />
       <Select name="outcome" label="What happened" options={OUTCOMES} kind="outcome" />
-      <label>Program<input type="search" value={value.program} placeholder="whole path"
+      <label>Program<input type="search" value={value.program} placeholder="path or name"
         onChange={(event) => set('program', event.currentTarget.value)} /></label>
       {any && <button type="button" onClick={() => go({})}>Clear all</button>}
     </form>
