@@ -158,9 +158,9 @@ if [ "${1-}" = --shell ]; then
         start notices "$cli" notices --follow --socket "$state/run/control.sock"
         tail -f "$state/notices.log" 9>&- &
         pids+=($!)
-        employee_shell || true
+        employee_shell 9>&- || true
 else
         echo "Try in another terminal:  curl https://web.whatsapp.com    $cli why discord.com --socket $state/run/control.sock"
         echo "Violations, as they happen; Ctrl-C undoes everything:"
-        ask notices --follow
+        ask notices --follow 9>&-
 fi

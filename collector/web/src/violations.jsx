@@ -62,9 +62,9 @@ function Row({ row }) {
   return (
     <tr class={row.class}>
       <td><Link to={detail} title={utc(row.time)}>{time(row.time)}</Link></td>
-      <td><strong>{row.channel_name || row.channel}</strong></td>
+      <td><strong>{row.channel_name || row.channel || '–'}</strong></td>
       <td>{row.class}</td>
-      <td>{row.user || row.uid}</td>
+      <td>{row.user || (row.uid ?? '–')}</td>
       <td title={row.device}>{row.device_name || row.device}</td>
       <td title={row.program}>{program(row.program)}</td>
       <td>{word('layer', row.layer)}</td>
