@@ -61,12 +61,16 @@ start() { # NAME COMMAND…: in the background, its output in a file of its own
         pids+=($!)
         echo $! >>"$state/pids"
 }
+all_run() {
+        local p
+        for p in "${pids[@]}"; do kill -0 "$p" 2>/dev/null || return 1; done
+}
 wait_for() { # SECONDS WHAT COMMAND…
         local end=$((SECONDS + $1)) what=$2
         shift 2
         until "$@" >/dev/null 2>&1; do
-                if [ $SECONDS -ge $end ] || ! kill -0 "${pids[@]}" 2>/dev/null; then
-                        tail -n 5 "$state"/*.log >&2
+                if [ $SECONDS -ge $end ] || ! all_run; then
+                        tail -qn 5 "$state"/*.log >&2
                         echo "demo: $what did not happen" >&2
                         exit 1
                 fi
@@ -123,6 +127,7 @@ sed -e "s/^not_before .*/not_before = 2020-01-01T00:00:00Z/" -e "s/^expires .*/e
 "$collector" init "$state/collector" --name localhost --agents 127.0.0.1:8443 --page 127.0.0.1:8444 --admin admin \
         >"$state/init.txt"
 start collector "$collector" serve "$state/collector"
+wait_for 10 'the collector listening' grep -q 'page: listening' "$state/collector.log"
 token=$("$collector" token "$state/collector" --uses 1 --hours 1)
 
 # The laptop.
@@ -146,7 +151,6 @@ install -m 0755 "$build/agent/uplink/onchannel-uplink" "$state/bin/"
 start agent "$build/agent/onchanneld" --config "$state/agent.ini"
 wait_for 20 'the agent answering' ask status
 ask policy install "$state/policy.ini" --incoming "$state/agent/incoming" >/dev/null
-wait_for 10 'the collector listening' grep -q listening "$state/collector.log"
 "$cli" enrol https://localhost:8443 --token "$token" --ca "$state/server-ca.pem" --config "$state/agent.ini" >/dev/null
 start uplink setpriv --reuid "$uplink_user" --regid "$(id -g $uplink_user)" --clear-groups \
         "$state/bin/onchannel-uplink" --config "$state/agent.ini"

@@ -166,7 +166,7 @@ def test_damaged_segment(blocking):
     third.curl("https://web.whatsapp.com/")
     assert len(blocking.violations(third)) == 1 and len(blocking.violations(first)) == 1
     assert not blocking.violations(second)
-    row, = blocking.collector.violations(**{"class": "tamper"})
+    row, *_ = blocking.collector.violations(**{"class": "tamper"})
     status, answer = blocking.collector.call(f"/api/v1/violations/{row['device']}/{row['seq']}")
     assert status == 200 and "the spool was damaged" in answer["record"]["unmapped"]["onchannel"]["detail"]
     assert_contiguous(blocking)
