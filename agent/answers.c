@@ -59,8 +59,8 @@ static json_t *why_new(const struct ruleset *rs, uint32_t entry, uid_t uid)
                          "category", category_to_string(c->category), "class", violation_class_to_string(c->class),
                          "verdict", verdict_to_string(rules_verdict(rs, e->channel, uid)), "programs",
                          verdict_to_string(own ? own->programs : c->programs), "entry", e->value, "file", c->file,
-                         "line", (json_int_t)e->line, "decided_by", own ? section : c->decided_by,
-                         "decided_line", (json_int_t)line);
+                         "line", (json_int_t)e->line, "decided_by", own ? section : c->decided_by, "decided_line",
+                         (json_int_t)line);
 }
 
 static json_t *answer_why(struct runtime *rt, const struct control_request *q, uid_t caller, char *error)
