@@ -314,6 +314,8 @@ int config_load(const char *path, struct config **ret, struct diag *reterr)
         r = file_read(path, CONFIG_MAX_BYTES, &text, &size);
         if (r == -EFBIG)
                 return diag_set(reterr, r, path, 0, "larger than %u bytes", CONFIG_MAX_BYTES);
+        if (r == -ENOENT)
+                return diag_set(reterr, r, path, 0, "not there: agent.ini(5) shows one, and --config names another");
         if (r < 0)
                 return diag_set(reterr, r, path, 0, "%s", strerror(-r));
         return config_parse(text, size, path, ret, reterr);

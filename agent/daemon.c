@@ -307,10 +307,26 @@ static uint64_t recall_last_run(struct runtime *rt)
         return lastrun_gap_ms(&last, &rt->lastrun);
 }
 
+/* Records that were kept already are lost to the chain: the file stays for who looks into it. */
+static void tell_damage(struct runtime *rt)
+{
+        struct report_state s = {0};
+        char text[128];
+
+        report_get_state(rt->report, &s);
+        if (s.damaged_bytes == 0)
+                return;
+        snprintf(text, sizeof(text), "the spool was damaged: %llu bytes of it are set aside as *.damaged",
+                 (unsigned long long)s.damaged_bytes);
+        log_line(LOG_ERR, "%s", text);
+        report_tamper(rt->report, text, OUTCOME_PASSED);
+}
+
 static void tell_start(struct runtime *rt, uint64_t gap_ms)
 {
         char text[128];
 
+        tell_damage(rt);
         if (gap_ms > 0) {
                 snprintf(text, sizeof(text), "the agent did not run for at most %llu s; what it had attached went on",
                          (unsigned long long)(gap_ms + 999) / 1000);

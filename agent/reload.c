@@ -33,10 +33,13 @@ static void log_in_force(const struct runtime *rt)
 {
         const struct ruleset *r = rt->current;
 
-        if (!rt->store->policy)
+        if (!rt->store->policy) {
                 log_line(LOG_WARNING, "no policy is in force: the agent only watches (catalogue %s)",
                          r->catalogue_version ? r->catalogue_version : "?");
-        else
+                if (!rt->store->has_key[STORE_POLICY])
+                        log_line(LOG_WARNING, "'%s/policy.pub' is missing: no policy can be accepted without it",
+                                 rt->config->keys);
+        } else
                 log_line(LOG_NOTICE, "policy %llu of '%s' is in force, mode %s (catalogue %s)",
                          (unsigned long long)r->policy_serial, r->organisation ? r->organisation : "",
                          policy_mode_to_string(r->mode), r->catalogue_version ? r->catalogue_version : "?");

@@ -60,6 +60,7 @@ struct runtime {
         bool self_test_passed;
         uint64_t started_us; /* CLOCK_MONOTONIC */
         uint64_t tamper_reported_us;
+        bool told_refused; /* that the spool takes no records */
         const char *coverage_detail; /* of the next COVERAGE_POLICY */
 
         sd_event_source *on_change, *on_status, *on_applied, *on_heartbeat;

@@ -16,7 +16,7 @@ _onchannel()
                 evidence) words='verify' ;;
                 esac
         fi
-        if [[ $cur == -* ]]; then
+        if [[ $cur == -* && $COMP_CWORD -gt 1 ]]; then
                 words='--json --socket --help'
                 case $command:${COMP_WORDS[2]} in
                 why:*) words+=' --user' ;;

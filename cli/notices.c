@@ -16,14 +16,16 @@ static const char my_data_usage[] =
 
 static int print_notice(const struct cli *c, const json_t *n)
 {
-        char line[1024], safe[2048];
+        const char *help = json_text(n, "help");
+        char line[2048], safe[4096];
         int r = 0;
 
         if (c->json)
                 r = json_dumpf(n, stdout, JSON_COMPACT);
         else {
-                snprintf(line, sizeof(line), "%s  %-9s %-8s %s  %s", json_text(n, "time"), json_text(n, "channel"),
-                         json_text(n, "outcome"), json_text(n, "program"), json_text(n, "text"));
+                snprintf(line, sizeof(line), "%s  %-13s %-8s %s  %s%s%s", json_text(n, "time"),
+                         json_text(n, "channel"), json_text(n, "outcome"), json_text(n, "program"),
+                         json_text(n, "text"), *help ? " See " : "", help);
                 text_escape(line, safe, sizeof(safe));
                 r = fputs(safe, stdout);
         }
@@ -70,10 +72,11 @@ static void print_record(const json_t *o)
         const json_t *started = json_object_get(o, "process"); /* of an exec record */
         const json_t *process = started ? started : json_object_get(json_object_get(o, "actor"), "process");
         char line[1024], safe[2048], when[TIME_TEXT_MAX];
+        int64_t count = (int64_t)json_number(o, "count");
 
-        snprintf(line, sizeof(line), "%s  %-9s %-8s %-7s %" PRId64 " times  %s",
+        snprintf(line, sizeof(line), "%s  %-13s %-8s %-7s %" PRId64 " %-5s  %s",
                  time_format((time_t)(json_number(o, "time") / 1000), when), json_text(own, "channel"),
-                 json_text(own, "outcome"), json_text(own, "layer"), (int64_t)json_number(o, "count"),
+                 json_text(own, "outcome"), json_text(own, "layer"), count, count == 1 ? "time" : "times",
                  json_text(json_object_get(process, "file"), "path"));
         text_escape(line, safe, sizeof(safe));
         puts(safe);
@@ -97,6 +100,7 @@ int command_my_data(struct cli *c, int argc, char **argv)
                 return print_json(json_incref(all));
         records = json_object_get(all, "records");
         json_array_foreach(records, i, o) print_record(o);
-        printf("%zu records about you are on this machine; '--json' shows them whole.\n", json_array_size(records));
+        i = json_array_size(records);
+        printf("%zu %s about you on this machine; '--json' shows them whole.\n", i, i == 1 ? "record" : "records");
         return STATUS_OK;
 }

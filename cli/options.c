@@ -47,6 +47,7 @@ int cli_options(struct cli *c, const struct cli_option *options, int *argc, char
                                 *p++ = ':';
                 }
         }
+        (*argv)[0] = (char *)"onchannel"; /* not the subcommand: getopt's complaints begin with it */
         optind = 1;
         while ((value = getopt_long(*argc, *argv, letters, list, NULL)) >= 0) {
                 if (value == OPTION_JSON)

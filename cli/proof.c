@@ -155,6 +155,11 @@ void evidence_link(struct evidence *e)
         }
 }
 
+static bool holds(const struct evidence *e)
+{
+        return e->n_problems == 0 && e->n_batches > 0;
+}
+
 static int print_as_json(const struct evidence *e)
 {
         json_t *problems = json_array(), *batches = json_array();
@@ -168,7 +173,7 @@ static int print_as_json(const struct evidence *e)
                                       json_pack("{s:s,s:s,s:I,s:I}", "device", e->batches[i].device, "boot",
                                                 e->batches[i].boot, "first", (json_int_t)e->batches[i].seal.first,
                                                 "n", (json_int_t)e->batches[i].seal.n));
-        return print_json(json_pack("{s:b,s:I,s:o,s:s,s:b,s:I,s:I,s:o}", "ok", e->n_problems == 0, "records",
+        return print_json(json_pack("{s:b,s:I,s:o,s:s,s:b,s:I,s:I,s:o}", "ok", holds(e), "records",
                                     (json_int_t)e->records, "batches", batches, "seals",
                                     e->has_key ? "checked" : "not checked", "from_the_first_record",
                                     e->starts_at_first, "agent_away", (json_int_t)e->n_uncovered, "agent_away_ms",
@@ -199,21 +204,19 @@ static void print_holds(const struct cli *c, const struct evidence *e)
 
 int evidence_print(const struct cli *c, const struct evidence *e)
 {
-        bool holds = e->n_problems == 0 && e->n_batches > 0;
-
         if (c->json) {
                 int r = print_as_json(e);
 
-                return r == STATUS_OK && holds ? STATUS_OK : STATUS_FAILED;
+                return r == STATUS_OK && holds(e) ? STATUS_OK : STATUS_FAILED;
         }
         print_holds(c, e);
         for (size_t i = 0; i < e->n_problems; i++)
                 print_field(c, "broken", COLOUR_BAD, "%s:%u: %s", e->problems[i].file, e->problems[i].line,
                             e->problems[i].text);
-        if (holds)
+        if (holds(e))
                 print_field(c, "result", COLOUR_GOOD, "holds: %" PRIu64 " records, unchanged, complete and in order",
                             e->records);
         else
                 print_field(c, "result", COLOUR_BAD, "%s", e->n_problems ? "does not hold" : "no records were found");
-        return holds ? STATUS_OK : STATUS_FAILED;
+        return holds(e) ? STATUS_OK : STATUS_FAILED;
 }

@@ -73,6 +73,9 @@ static void print_status(const struct cli *c, const json_t *s)
         print_field(c, "spool", COLOUR_NONE,
                     "%" PRId64 " records not yet at the collector, %" PRId64 " written so far",
                     (int64_t)json_number(spool, "queue"), (int64_t)json_number(spool, "next_seq") - 1);
+        if (json_number(spool, "refused"))
+                print_field(c, "  refused", COLOUR_BAD, "%" PRId64 " records could not be written: is the disk full?",
+                            (int64_t)json_number(spool, "refused"));
         if (*json_text(s, "uplink_problem"))
                 print_field(c, "uplink", COLOUR_BAD, "%s", json_text(s, "uplink_problem"));
 }

@@ -210,7 +210,10 @@ int command_device(int argc, char **argv)
                 return fail_with("there is no device '%s'", argv[3]);
         if (r < 0)
                 return fail_with("the database does not answer: %s", strerror(-r));
-        return list ? EXIT_SUCCESS : audit(s, "retire", argv[3]);
+        if (list)
+                return EXIT_SUCCESS;
+        printf("%s is refused from now on; its records stay.\n", argv[3]);
+        return audit(s, "retire", argv[3]);
 }
 
 /* ---- what agents are sent ---- */
@@ -227,7 +230,10 @@ static int bundle_command(int argc, char **argv, enum bundle_part part)
         if (store_open(argv[1], &config, &s) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
         r = bundle_put(config.bundle, part, argv[2], &d);
-        return r < 0 ? fail(&d) : audit(s, argv[0], argv[2]);
+        if (r < 0)
+                return fail(&d);
+        printf("%s: handed to the agents from now on; whether they take it stands under Devices\n", argv[2]);
+        return audit(s, argv[0], argv[2]);
 }
 
 int command_policy(int argc, char **argv)

@@ -4,16 +4,16 @@
 # lives in one state folder, which is removed at the end together with table, pins and processes.
 #   ONCHANNEL_BUILD   the build folder
 #   ONCHANNEL_CGROUP  attach below this cgroup v2 folder instead of its root (the sandbox sets it)
+#   ONCHANNEL_STATE   the state folder (the sandbox sets it)
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")/..
 build=$(readlink -f "${ONCHANNEL_BUILD:?}")
 
 if [ "${1-}" = --sandbox ]; then
-        exec /usr/bin/python3 "$here/tests/system/internet.py" --run "$here/tests/demo.sh" --shell
+        exec /usr/bin/python3 "$here/tests/system/internet.py" --run "$here/tests/demo.sh" --shell --forward 8444
 fi
 
-state=/var/lib/onchannel-dev
-[ -z "${ONCHANNEL_CGROUP-}" ] || state=$state-sandbox-$$
+state=${ONCHANNEL_STATE:-/var/lib/onchannel-dev}
 uplink_user=nobody
 cli=$build/cli/onchannel
 collector=$build/collector/onchannel-collector
@@ -24,6 +24,15 @@ say() {
         printf '\033[1m%s\033[0m\n' "$*"
 }
 
+# Takes enforcement off, then the state folder away.
+give_back() {
+        if [ -e "$state/agent.ini" ]; then
+                "$build/agent/onchanneld" release --config "$state/agent.ini" >/dev/null 2>&1 ||
+                        echo "demo: could not release everything, see: nft list table inet onchannel" >&2
+        fi
+        if mountpoint -q "$state/bpf"; then umount "$state/bpf"; fi
+        rm -rf "$state"
+}
 cleanup() {
         trap - EXIT INT TERM HUP
         local p i
@@ -32,27 +41,36 @@ cleanup() {
                 kill "$p" 2>/dev/null || true
                 wait "$p" 2>/dev/null || true
         done
-        if [ -e "$state/agent.ini" ]; then
-                "$build/agent/onchanneld" release --config "$state/agent.ini" >/dev/null 2>&1 ||
-                        echo "demo: could not release everything, see: nft list table inet onchannel" >&2
-        fi
-        if mountpoint -q "$state/bpf"; then umount "$state/bpf"; fi
-        rm -rf "$state"
+        give_back
         say "stopped; this machine is as it was"
+}
+# What a run that was killed left running: a process that still works in the state folder.
+end_leftovers() {
+        local p
+        [ ! -e "$state/pids" ] || while read -r p; do
+                grep -qzF -- "$state" "/proc/$p/cmdline" 2>/dev/null || continue
+                kill "$p" 2>/dev/null || continue
+                tail --pid="$p" -s 0.1 -f /dev/null
+        done <"$state/pids"
 }
 
 start() { # NAME COMMAND…: in the background, its output in a file of its own
         local name=$1
         shift
-        "$@" >"$state/$name.log" 2>&1 &
+        "$@" >"$state/$name.log" 2>&1 9>&- &
         pids+=($!)
+        echo $! >>"$state/pids"
+}
+all_run() {
+        local p
+        for p in "${pids[@]}"; do kill -0 "$p" 2>/dev/null || return 1; done
 }
 wait_for() { # SECONDS WHAT COMMAND…
         local end=$((SECONDS + $1)) what=$2
         shift 2
         until "$@" >/dev/null 2>&1; do
-                if [ $SECONDS -ge $end ]; then
-                        tail -n 5 "$state"/*.log >&2
+                if [ $SECONDS -ge $end ] || ! all_run; then
+                        tail -qn 5 "$state"/*.log >&2
                         echo "demo: $what did not happen" >&2
                         exit 1
                 fi
@@ -63,11 +81,30 @@ ask() { # COMMAND…: of the agent that runs here
         "$cli" "$@" --socket "$state/run/control.sock"
 }
 
+# On the sandbox's laptop: anna's, or the commands of standard input.
+employee_shell() {
+        local shell=(bash --norc)
+        [ ! -t 0 ] || shell=(bash --rcfile "$state/rc" -i)
+        install -m 0755 "$cli" "$state/bin/"
+        cat >"$state/rc" <<EOF
+PS1='anna@laptop\$ '
+onchannel() { "$state/bin/onchannel" "\$@" --socket "$state/run/control.sock"; }
+EOF
+        echo "You are anna, an employee. Try:  curl https://web.whatsapp.com    telegram-desktop    onchannel why discord.com"
+        echo "Violations, as they happen; 'exit' undoes everything:"
+        cd "$HOME"
+        BASH_ENV=$state/rc USER=anna LOGNAME=anna setpriv --reuid anna --regid anna --init-groups "${shell[@]}"
+}
+
 # An earlier run that was killed: give back what it held, then start anew.
+exec 9<"${state%/*}"
+flock -n 9 || {
+        echo "demo: another './dev run' is on: end it first" >&2
+        exit 1
+}
 if [ -e "$state" ]; then
-        "$build/agent/onchanneld" release --config "$state/agent.ini" >/dev/null 2>&1 || true
-        if mountpoint -q "$state/bpf"; then umount "$state/bpf"; fi
-        rm -rf "$state"
+        end_leftovers
+        give_back
 fi
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -82,13 +119,15 @@ mount -t bpf bpf "$state/bpf"
 mv "$state/policy.pub" "$state/catalogue.pub" "$state/keys/"
 "$cli" catalogue build -o "$state/catalogue.ini" --version demo --serial 1 --key "$state/catalogue.key" \
         "$here/rules/channels" >/dev/null
-cp "$here/rules/policies/sample.ini" "$state/policy.ini"
+sed -e "s/^not_before .*/not_before = 2020-01-01T00:00:00Z/" -e "s/^expires .*/expires = $(date -ud '1 year' +%FT%TZ)/" \
+        "$here/rules/policies/sample.ini" >"$state/policy.ini"
 "$cli" policy sign "$state/policy.ini" --key "$state/policy.key" >/dev/null
 
 # The collector's machine.
 "$collector" init "$state/collector" --name localhost --agents 127.0.0.1:8443 --page 127.0.0.1:8444 --admin admin \
         >"$state/init.txt"
 start collector "$collector" serve "$state/collector"
+wait_for 10 'the collector listening' grep -q 'page: listening' "$state/collector.log"
 token=$("$collector" token "$state/collector" --uses 1 --hours 1)
 
 # The laptop.
@@ -111,21 +150,21 @@ install -m 0644 "$state/collector/server-ca.pem" "$state/"
 install -m 0755 "$build/agent/uplink/onchannel-uplink" "$state/bin/"
 start agent "$build/agent/onchanneld" --config "$state/agent.ini"
 wait_for 20 'the agent answering' ask status
-ask policy install "$state/policy.ini" --incoming "$state/agent/incoming"
-wait_for 10 'the collector listening' grep -q listening "$state/collector.log"
+ask policy install "$state/policy.ini" --incoming "$state/agent/incoming" >/dev/null
 "$cli" enrol https://localhost:8443 --token "$token" --ca "$state/server-ca.pem" --config "$state/agent.ini" >/dev/null
 start uplink setpriv --reuid "$uplink_user" --regid "$(id -g $uplink_user)" --clear-groups \
         "$state/bin/onchannel-uplink" --config "$state/agent.ini"
 
 say "onchannel is on: WhatsApp, Telegram, Discord and the like are blocked, Teams and Slack are approved."
 grep -E '^  (page|user|password) ' "$state/init.txt"
-echo "Try in another terminal:  curl https://web.whatsapp.com    $cli why discord.com --socket $state/run/control.sock"
-echo "Violations, as they happen; Ctrl-C undoes everything:"
 if [ "${1-}" = --shell ]; then
+        : >"$state/notices.log" # tail may come first
         start notices "$cli" notices --follow --socket "$state/run/control.sock"
-        tail -f "$state/notices.log" &
+        tail -f "$state/notices.log" 9>&- &
         pids+=($!)
-        PS1='laptop$ ' bash --norc -i || true
+        employee_shell 9>&- || true
 else
-        ask notices --follow
+        echo "Try in another terminal:  curl https://web.whatsapp.com    $cli why discord.com --socket $state/run/control.sock"
+        echo "Violations, as they happen; Ctrl-C undoes everything:"
+        ask notices --follow 9>&-
 fi

@@ -395,5 +395,6 @@ void report_get_state(const struct report *r, struct report_state *ret)
                                      .acknowledged = state->acknowledged,
                                      .queue = queue_length(r),
                                      .spool_bytes = state->bytes,
+                                     .damaged_bytes = state->damaged_bytes,
                                      .refused = r->refused};
 }

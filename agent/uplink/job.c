@@ -64,7 +64,8 @@ void job_failed(struct job *j, const char *reason)
 void job_succeeded(struct job *j, uint64_t next_in_ms)
 {
         if (j->failures > 0)
-                log_line(LOG_INFO, "%s: works again after %u failures", j->name, j->failures);
+                log_line(LOG_INFO, "%s: works again after %u %s", j->name, j->failures,
+                         j->failures == 1 ? "failure" : "failures");
         j->failures = 0;
         j->reason[0] = '\0';
         j->due_ms = uplink_now_ms() + next_in_ms;

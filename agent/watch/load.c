@@ -120,12 +120,13 @@ static int load_once(struct watch *w, const struct watch_options *o, bool lsm, b
 static int probe_child(int go)
 {
         _cleanup_fd_ int fd = memfd_create("onchannel-probe", MFD_CLOEXEC);
-        char *const none[] = {NULL};
+        char *const argv[] = {(char *)"onchannel-probe", NULL}; /* Linux 5.18 logs an empty one */
+        char *const env[] = {NULL};
         char c;
 
         if (fd < 0 || write(fd, "x", 1) != 1 || read(go, &c, 1) != 1)
                 return 0;
-        fexecve(fd, none, none);
+        fexecve(fd, argv, env);
         return errno == EPERM;
 }
 

@@ -14,9 +14,15 @@ static json_t *copy_of(json_t *v)
 }
 
 /* One sentence on why this device's coverage is in doubt, or null. */
+static json_t *refusal_of(const char *what, json_t *refused)
+{
+        return json_sprintf("%s refused: %s", what, json_string_value(json_object_get(refused, "reason")) ?: "");
+}
+
 static json_t *problem_of(const struct store_device *d, json_t *status, json_t *policy)
 {
         json_t *refused = json_object_get(policy, "refused");
+        json_t *catalogue_refused = json_object_get(json_object_get(status, "catalogue"), "refused");
         const char *mode = json_string_value(json_object_get(policy, "mode"));
 
         if (!status)
@@ -24,14 +30,17 @@ static json_t *problem_of(const struct store_device *d, json_t *status, json_t *
         if (now_utc_ms() > d->last_seen_ms + SILENT_MS)
                 return json_string("silent for more than 15 minutes");
         if (refused)
-                return json_sprintf("policy refused: %s",
-                                    json_string_value(json_object_get(refused, "reason")) ?: "");
+                return refusal_of("policy", refused);
+        if (catalogue_refused)
+                return refusal_of("catalogue", catalogue_refused);
         if (!mode || strcmp(mode, "none") == 0)
                 return json_string("has no policy");
         if (json_is_true(json_object_get(policy, "expired")))
                 return json_string("policy has expired");
         if (json_is_false(json_object_get(status, "self_test_passed")))
                 return json_string("self-test failed");
+        if (json_integer_value(json_object_get(json_object_get(status, "spool"), "refused")) > 0)
+                return json_string("records could not be written on the device");
         return json_null();
 }
 

@@ -112,11 +112,13 @@ static int set_mode(struct parser *t, const char *value)
 
 static int set_unlisted(struct parser *t, const char *value)
 {
+        t->policy->unlisted_line = t->line;
         return set_verdict(t, &t->policy->unlisted, value);
 }
 
 static int set_bypass(struct parser *t, const char *value)
 {
+        t->policy->bypass_line = t->line;
         return set_verdict(t, &t->policy->bypass, value);
 }
 

@@ -59,6 +59,7 @@ struct policy {
         enum policy_mode mode;
         enum verdict unlisted;
         enum verdict bypass;
+        unsigned unlisted_line, bypass_line; /* 0: not given */
         enum quic_mode quic;
         enum verdict programs; /* BLOCK or WATCH: may a program of a blocked channel start */
         char *notice;

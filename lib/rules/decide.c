@@ -152,6 +152,8 @@ int rules_decide(const struct rules_input *in, struct ruleset *r, struct diag *r
                 c->verdict = p ? rules_default_verdict(p, c->category) : VERDICT_WATCH;
                 c->programs = p ? verdict_of_programs(p, c->verdict) : VERDICT_WATCH;
                 c->decided_by = !p ? "no policy" : category_is_bypass(c->category) ? "bypass" : "unlisted";
+                if (p)
+                        c->decided_line = category_is_bypass(c->category) ? p->bypass_line : p->unlisted_line;
                 const struct policy_channel *s = p ? rules_find_section(p, c->id) : NULL;
                 q = s ? decide_section(in, r, n, s) : 0;
                 if (q < 0)

@@ -124,7 +124,7 @@ static int set_aside(struct spool *s, uint64_t first)
         if (fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             renameat(s->dir_fd, name, s->dir_fd, damaged) < 0)
                 return -errno;
-        s->state.torn_bytes += (uint64_t)st.st_size;
+        s->state.damaged_bytes += (uint64_t)st.st_size;
         return 0;
 }
 
@@ -165,7 +165,7 @@ static int split_damaged(struct spool *s, uint64_t first, uint64_t good, uint64_
         unlinkat(s->dir_fd, damaged, 0);
         if (linkat(s->dir_fd, name, s->dir_fd, damaged, 0) < 0 || renameat(s->dir_fd, COPY_NAME, s->dir_fd, name) < 0)
                 return -errno;
-        s->state.torn_bytes += size - good;
+        s->state.damaged_bytes += size - good;
         return 0;
 }
 

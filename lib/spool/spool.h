@@ -38,12 +38,13 @@ struct spool_state {
         uint64_t acknowledged; /* highest acknowledged, 0 none */
         uint64_t bytes;
         uint64_t torn_bytes; /* cut at open */
+        uint64_t damaged_bytes; /* set aside at open: records may be among them that a seal had promised */
         uint64_t refused; /* appends refused because the spool was full, since the last success */
         uint8_t head[CHAIN_HASH_SIZE];
 };
 
 /* -EBUSY another writer holds the folder. A damaged segment is kept as *.damaged, counted in
- * torn_bytes, and the chain goes on from the last whole record before it, or from the last
+ * damaged_bytes, and the chain goes on from the last whole record before it, or from the last
  * acknowledged one when that is newer. */
 int spool_open(const struct spool_options *o, struct spool **ret);
 struct spool *spool_free(struct spool *s); /* does not seal */

@@ -101,6 +101,9 @@ class Device:
                             'process': {'pid': 4711, 'name': 'curl', 'file': {'name': 'curl', 'path': '/usr/bin/curl', 'type_id': 1}}},
                   'policy': {'uid': 'Example Bank plc', 'version': '42'}, 'unmapped': {'onchannel': own}}
         record.update(change)
+        for part in (record, own):  # None: not there
+            for key in [k for k, v in part.items() if v is None]:
+                del part[key]
         return json.dumps(record, separators=(',', ':')).encode()
 
     def next_hash(self, seq, prev, salt, record):

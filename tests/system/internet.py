@@ -4,6 +4,7 @@
 
     internet.py --shell                    a shell of an employee on the laptop
     internet.py --run COMMAND [--shell]    the command as root there, with the argument --shell
+                [--forward PORT]           … and this machine's 127.0.0.1:PORT leads to the laptop's
     internet.py --sweep                    remove what killed runs left behind
 
 The world answers for every name and every address (world.py). The laptop is a network, mount
@@ -20,9 +21,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import world
@@ -314,6 +317,44 @@ def shell(place):
     return place.popen(argv, user="anna", env=environment(PS1="anna@laptop:\\w$ "))
 
 
+def pump(source, sink):
+    """Bytes from one socket to the other until the end."""
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+    except OSError:
+        pass
+    for s in (source, sink):
+        try:
+            s.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+
+def forward(place, port):
+    """Who connects to this machine's 127.0.0.1:port reaches the same port of the place."""
+    try:
+        listener = socket.create_server(("127.0.0.1", port))
+    except OSError as e:
+        print(f"internet.py: port {port} of this machine does not lead to the laptop: {e.strerror}", file=sys.stderr)
+        return
+
+    def serve():
+        for fd, flag in place.namespaces:
+            if flag == CLONE_NEWNET:
+                _check(_libc.setns(fd, flag))  # of this thread alone
+        while True:
+            here = listener.accept()[0]
+            try:
+                there = socket.create_connection(("127.0.0.1", port))
+            except OSError:
+                here.close()
+                continue
+            for ends in ((here, there), (there, here)):
+                threading.Thread(target=pump, args=ends, daemon=True).start()
+    threading.Thread(target=serve, daemon=True).start()
+
+
 def environment(**more):
     return {"PATH": PATH, "LANG": "C.UTF-8", "TERM": os.environ.get("TERM", "dumb"), **more}
 
@@ -321,7 +362,8 @@ def environment(**more):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--shell", action="store_true", help="open a shell on the laptop")
-    parser.add_argument("--run", metavar="COMMAND", help="run this as root on the laptop; ONCHANNEL_CGROUP names its cgroup")
+    parser.add_argument("--run", metavar="COMMAND", help="run this as root on the laptop; ONCHANNEL_CGROUP and ONCHANNEL_STATE name its cgroup and a folder")
+    parser.add_argument("--forward", metavar="PORT", type=int, help="with --run: lead this machine's 127.0.0.1:PORT there")
     parser.add_argument("--sweep", action="store_true", help="remove what killed runs left behind, and end")
     args = parser.parse_args()
     if not (args.shell or args.run or args.sweep):
@@ -330,10 +372,13 @@ def main():
         if args.sweep:
             return sweep()
         with Internet() as internet:
+            if args.forward:
+                forward(internet.laptop, args.forward)
             if args.run:
                 keep = {k: v for k, v in os.environ.items() if k.startswith("ONCHANNEL_")}
                 process = internet.laptop.popen([args.run] + ["--shell"] * args.shell, cwd=os.getcwd(), env=environment(
-                    HOME=internet.home("anna"), **keep, ONCHANNEL_CGROUP=internet.laptop.cgroup))
+                    HOME=internet.home("anna"), **keep, ONCHANNEL_CGROUP=internet.laptop.cgroup,
+                    ONCHANNEL_STATE=f"{internet.base}/demo"))
             else:
                 process = shell(internet.laptop)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the programs on the laptop

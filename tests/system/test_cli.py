@@ -60,10 +60,8 @@ def test_why(blocking, subject, channel, verdict, file):
         line = (TREE / "rules/channels" / file).read_text().splitlines()[why["line"] - 1]
         assert why["entry"].split()[1] in line, "file and line are those of the entry"
         lines = policy_text({"teams": "allow", "slack": "allow"}).splitlines()
-        if why["decided_line"]:  # a section; the keys of [policy] are named without their line
-            assert f"[channel {channel}]" in lines[why["decided_line"] - 1]
-        else:
-            assert why["decided_by"] == ("bypass" if channel == "encrypted-dns" else "unlisted")
+        by = "[channel teams]" if channel == "teams" else "bypass" if channel == "encrypted-dns" else "unlisted"
+        assert why["decided_by"] == by and lines[why["decided_line"] - 1].startswith(by)
     text = blocking.agent.cli("why", subject, user="anna", check=True).stdout
     assert verdict in text and (file is None or f"{file}:{why['line']}" in text)
 

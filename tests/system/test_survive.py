@@ -147,6 +147,31 @@ def test_torn_segment(blocking, employee):
     assert_contiguous(blocking)
 
 
+def test_damaged_segment(blocking):
+    """A record on the disk was changed: the chain goes on before it, and the collector is told."""
+    agent = blocking.agent
+    blocking.fence()
+    agent.uplink.terminate()
+    agent.uplink.wait()
+    first, second, third = (blocking.employee() for _ in range(3))
+    for who in (first, second):
+        who.curl("https://web.whatsapp.com/")
+    agent.kill(signal.SIGTERM)  # writes what is still being collected
+    segment = sorted((agent.state / "spool").glob("*.seg"))[-1]
+    data = bytearray(segment.read_bytes())
+    data[data.rindex(f'"{second.name}"'.encode()) + 1] ^= 1
+    segment.write_bytes(data)
+    agent.start()
+    agent.start_uplink()
+    third.curl("https://web.whatsapp.com/")
+    assert len(blocking.violations(third)) == 1 and len(blocking.violations(first)) == 1
+    assert not blocking.violations(second)
+    row, *_ = blocking.collector.violations(**{"class": "tamper"})
+    status, answer = blocking.collector.call(f"/api/v1/violations/{row['device']}/{row['seq']}")
+    assert status == 200 and "the spool was damaged" in answer["record"]["unmapped"]["onchannel"]["detail"]
+    assert_contiguous(blocking)
+
+
 @pytest.mark.vm
 def test_detached_for_good(blocking):
     """`onchanneld release` gives the machine back: no table, no pins, nothing blocked."""

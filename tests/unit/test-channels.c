@@ -422,18 +422,12 @@ static void test_telegram_prefixes(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_clean),
-                cmocka_unit_test(test_names),
-                cmocka_unit_test(test_programs),
-                cmocka_unit_test(test_debian_programs),
-                cmocka_unit_test(test_addresses),
-                cmocka_unit_test(test_sample_policy),
-                cmocka_unit_test(test_popular_sites),
-                cmocka_unit_test(test_popular_hosts),
-                cmocka_unit_test(test_infrastructure),
-                cmocka_unit_test(test_telegram_prefixes),
-                cmocka_unit_test(test_public_names),
-                cmocka_unit_test(test_resolvers),
+                cmocka_unit_test(test_clean),          cmocka_unit_test(test_names),
+                cmocka_unit_test(test_programs),       cmocka_unit_test(test_debian_programs),
+                cmocka_unit_test(test_addresses),      cmocka_unit_test(test_sample_policy),
+                cmocka_unit_test(test_popular_sites),  cmocka_unit_test(test_popular_hosts),
+                cmocka_unit_test(test_infrastructure), cmocka_unit_test(test_telegram_prefixes),
+                cmocka_unit_test(test_public_names),   cmocka_unit_test(test_resolvers),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -145,8 +145,8 @@ static const struct {
         size_t n_exemptions;
         bool changes; /* at UNTIL */
 } decisions[] = {
-        {POLICY("enforce", ""), NOW, VERDICT_BLOCK, VERDICT_WATCH, VERDICT_BLOCK, "unlisted", 0, 0, false},
-        {POLICY("monitor", ""), NOW, VERDICT_WATCH, VERDICT_WATCH, VERDICT_WATCH, "unlisted", 0, 0, false},
+        {POLICY("enforce", ""), NOW, VERDICT_BLOCK, VERDICT_WATCH, VERDICT_BLOCK, "unlisted", 8, 0, false},
+        {POLICY("monitor", ""), NOW, VERDICT_WATCH, VERDICT_WATCH, VERDICT_WATCH, "unlisted", 8, 0, false},
         {POLICY("enforce", SECTION("allow")), NOW, VERDICT_ALLOW, VERDICT_ALLOW, VERDICT_ALLOW, "[channel chat]", 13,
          0, false},
         {POLICY("monitor", SECTION("block")), NOW, VERDICT_WATCH, VERDICT_WATCH, VERDICT_WATCH, "[channel chat]", 13,
@@ -155,22 +155,22 @@ static const struct {
          "[channel chat]", 13, 0, true},
         {POLICY("enforce", SECTION("block") TIMED), NOW, VERDICT_BLOCK, VERDICT_WATCH, VERDICT_BLOCK,
          "[channel chat]", 13, 0, false},
-        {POLICY("enforce", SECTION("allow") TIMED), UNTIL, VERDICT_BLOCK, VERDICT_WATCH, VERDICT_BLOCK, "unlisted", 0,
+        {POLICY("enforce", SECTION("allow") TIMED), UNTIL, VERDICT_BLOCK, VERDICT_WATCH, VERDICT_BLOCK, "unlisted", 8,
          0, false},
         {POLICY("enforce", SECTION("allow") TIMED), "2026-12-30T23:59:59Z", VERDICT_ALLOW, VERDICT_ALLOW,
          VERDICT_ALLOW, "[channel chat]", 13, 0, true},
         {POLICY("enforce", SECTION("allow") MEMBERS TIMED GROUP_USER), NOW, VERDICT_BLOCK, VERDICT_WATCH,
-         VERDICT_ALLOW, "unlisted", 0, 1, true},
+         VERDICT_ALLOW, "unlisted", 8, 1, true},
         {POLICY("enforce", SECTION("allow") MEMBERS TIMED GROUP_USER), UNTIL, VERDICT_BLOCK, VERDICT_WATCH,
-         VERDICT_BLOCK, "unlisted", 0, 0, false},
+         VERDICT_BLOCK, "unlisted", 8, 0, false},
         {POLICY("enforce", SECTION("block") MEMBERS TIMED GROUP_USER), NOW, VERDICT_BLOCK, VERDICT_WATCH,
-         VERDICT_BLOCK, "unlisted", 0, 0, false},
+         VERDICT_BLOCK, "unlisted", 8, 0, false},
         {POLICY("enforce", SECTION("allow") MEMBERS TIMED "[group desk]\nuser = gone\n"), NOW, VERDICT_BLOCK,
-         VERDICT_WATCH, VERDICT_BLOCK, "unlisted", 0, 0, false},
+         VERDICT_WATCH, VERDICT_BLOCK, "unlisted", 8, 0, false},
         {POLICY("enforce", SECTION("allow") MEMBERS GROUP_DEVICE), NOW, VERDICT_ALLOW, VERDICT_ALLOW, VERDICT_ALLOW,
          "[channel chat]", 13, 0, false},
         {POLICY("enforce", SECTION("allow") MEMBERS TIMED GROUP_OTHER), NOW, VERDICT_BLOCK, VERDICT_WATCH,
-         VERDICT_BLOCK, "unlisted", 0, 0, false},
+         VERDICT_BLOCK, "unlisted", 8, 0, false},
 };
 
 static void test_decisions(void **state)
@@ -192,6 +192,7 @@ static void test_decisions(void **state)
                                  (long)r->next_change);
                 assert_int_equal(r->channels[DNS].verdict, VERDICT_WATCH);
                 assert_string_equal(r->channels[DNS].decided_by, "bypass");
+                assert_int_equal(r->channels[DNS].decided_line, 9);
         }
 }
 

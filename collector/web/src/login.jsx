@@ -22,7 +22,7 @@ export function Login() {
   return (
     <main class="login">
       <h1>onchannel</h1>
-      <p>Records of unapproved communication channels. Signing in and what you read are recorded.</p>
+      <p>Records of unapproved communication channels. Signing in and each record that you open are recorded.</p>
       <form onSubmit={submit}>
         <label>Name<input name="user" autocomplete="username" required autofocus /></label>
         <label>Password<input name="password" type="password" autocomplete="current-password" required /></label>

@@ -36,12 +36,13 @@ export function Violation() {
   return (
     <article>
       <p><Link to={{}}>All violations</Link></p>
-      <h1>{row.user || row.uid} on {row.device_name || row.device}: {row.channel_name || row.channel}</h1>
+      <h1>{row.user || (row.uid ?? 'somebody')} on {row.device_name || row.device}: {row.channel_name || row.channel || row.class}</h1>
       <Problem error={error} />
       <dl>
         <Field name="Time"><time datetime={utc(row.time)}>{time(row.time)}</time></Field>
         <Field name="Attempts">{String(row.count)}</Field>
         <Field name="Class">{row.class}</Field>
+        <Field name="What was found">{own.detail}</Field>
         <Field name="Seen at">{word('layer', row.layer)}</Field>
         <Field name="Evidence">{word('tier', row.tier)}</Field>
         <Field name="Catalogue entry">{row.entry && <><code>{row.entry}</code> {own.entry_source && `(${own.entry_source})`}</>}</Field>

@@ -50,7 +50,7 @@ function Filters() {
       <Select name="layer" label="Seen at" options={LAYERS} kind="layer" />
       <Select name="tier" label="Evidence" options={TIERS} kind="tier" />
       <Select name="outcome" label="What happened" options={OUTCOMES} kind="outcome" />
-      <label>Program<input type="search" value={value.program} placeholder="whole path"
+      <label>Program<input type="search" value={value.program} placeholder="path or name"
         onChange={(event) => set('program', event.currentTarget.value)} /></label>
       {any && <button type="button" onClick={() => go({})}>Clear all</button>}
     </form>
@@ -62,9 +62,9 @@ function Row({ row }) {
   return (
     <tr class={row.class}>
       <td><Link to={detail} title={utc(row.time)}>{time(row.time)}</Link></td>
-      <td><strong>{row.channel_name || row.channel}</strong></td>
+      <td><strong>{row.channel_name || row.channel || '–'}</strong></td>
       <td>{row.class}</td>
-      <td>{row.user || row.uid}</td>
+      <td>{row.user || (row.uid ?? '–')}</td>
       <td title={row.device}>{row.device_name || row.device}</td>
       <td title={row.program}>{program(row.program)}</td>
       <td>{word('layer', row.layer)}</td>
