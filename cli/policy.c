@@ -10,7 +10,7 @@
 #include "trust/trust.h"
 
 static const char usage[] =
-        "Usage: onchannel policy new FILE [--organisation NAME]\n"
+        "Usage: onchannel policy new FILE [--organisation NAME] [--force]\n"
         "       onchannel policy check FILE [--catalogue FILE] [--strict] [--json]\n"
         "       onchannel policy diff OLD NEW --catalogue FILE [--device NAME] [--user NAME] [--at TIME]\n"
         "       onchannel policy test FILE EXPECTATIONS --catalogue FILE [--at TIME]\n"

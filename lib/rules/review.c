@@ -35,8 +35,11 @@ static void review_head(const struct rules_review *v)
 static const char *find_fault(const char *pattern)
 {
         for (const char *p = pattern; *p; p++) {
-                if (*p == '\\' && !*++p)
-                        return "ends in '\\'";
+                if (*p == '\\') {
+                        if (!*++p)
+                                return "ends in '\\'";
+                        continue;
+                }
                 if (*p != '[')
                         continue;
                 p += p[1] == '!' || p[1] == '^';
