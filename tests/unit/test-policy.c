@@ -422,7 +422,7 @@ int main(void)
                 cmocka_unit_test(test_hostile), cmocka_unit_test(test_required_keys),
                 cmocka_unit_test(test_limits),  cmocka_unit_test(test_hidden_verdict),
                 cmocka_unit_test(test_comment), cmocka_unit_test(test_names),
-                cmocka_unit_test(test_keys), cmocka_unit_test(test_key_defaults),
+                cmocka_unit_test(test_keys),    cmocka_unit_test(test_key_defaults),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
