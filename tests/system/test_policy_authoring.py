@@ -93,7 +93,7 @@ def test_new_refuses_a_name_that_would_read_otherwise(desk, name):
 # ---- check ----
 
 @pytest.mark.parametrize("keys,warning", [
-    ({}, None), ({"expires": stamp(days=13)}, "expires in 12 days"), ({"expires": stamp(days=-3)}, "expired 3 days ago"),
+    ({}, None), ({"expires": stamp(days=13, hours=-1)}, "expires in 12 days"), ({"expires": stamp(days=-3, hours=-1)}, "expired 3 days ago"),
     ({"unlisted": "allow"}, "unlisted = allow"), ({"bypass": "allow"}, "bypass = allow"),
     ({"channels": {"teams": "allow"}}, "without 'archive'"), ({"channels": {"tor": "allow"}}, "leads around the policy"),
     ({"extra": "[group a]\nuser = x\n"}, "is not used"),
