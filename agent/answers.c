@@ -11,26 +11,6 @@
 #include "base/log.h"
 #include "base/text.h"
 
-/* A name is looked for among names and then among programs: "signal-desktop" is both. */
-static uint32_t match_subject(const struct ruleset *rs, const char *subject)
-{
-        char domain[DOMAIN_NAME_MAX + 1];
-        struct prefix address;
-        uint32_t entry = 0;
-
-        if (prefix_parse(subject, &address) >= 0)
-                return rules_match_address(rs, &address);
-        if (!strchr(subject, '/') && domain_normalise(subject, strlen(subject), domain) >= 0)
-                entry = rules_match_name(rs, domain);
-        if (!entry) {
-                _cleanup_free_ char *path = *subject == '/' ? strdup(subject) : format_new("/usr/bin/%s", subject);
-                struct rules_program p = {.path = path, .flatpak = subject, .snap = subject};
-
-                entry = path ? rules_match_program(rs, &p) : 0;
-        }
-        return entry;
-}
-
 static int user_of(const struct control_request *q, uid_t caller, uid_t *ret)
 {
         const struct passwd *pw;
@@ -74,7 +54,7 @@ static json_t *answer_why(struct runtime *rt, const struct control_request *q, u
                 snprintf(error, CONTROL_ERROR_MAX, "no such user");
                 return NULL;
         }
-        entry = match_subject(rs, q->subject);
+        entry = rules_match_subject(rs, q->subject);
         if (!entry)
                 o = json_pack("{s:n,s:s}", "channel", "verdict", "allow");
         else

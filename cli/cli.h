@@ -70,6 +70,8 @@ enum colour {
 /* "Label      text", with the text in a colour on a terminal. */
 void print_field(const struct cli *c, const char *label, enum colour colour, const char *format, ...)
         __attribute__((format(printf, 4, 5)));
+/* A line for people; what came from a file cannot move the cursor. */
+void print_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* One JSON object; takes it. Returns STATUS_FAILED when memory is short. */
 int print_json(json_t *o);
 /* Say what failed, to standard error or as {"ok":false,"error":…}; returns `status`. */

@@ -11,7 +11,7 @@ _onchannel()
         elif [ "$COMP_CWORD" -eq 2 ]; then
                 case $command in
                 catalogue) words='check build show' ;;
-                policy) words='check sign install' ;;
+                policy) words='new check diff test keys sign install' ;;
                 key) words='new' ;;
                 evidence) words='verify' ;;
                 esac
@@ -22,7 +22,10 @@ _onchannel()
                 why:*) words+=' --user' ;;
                 notices:*) words+=' --follow' ;;
                 catalogue:build) words+=' --output --version --serial --key' ;;
-                policy:check) words+=' --catalogue' ;;
+                policy:new) words+=' --organisation --force' ;;
+                policy:check) words+=' --catalogue --strict' ;;
+                policy:diff) words+=' --catalogue --device --user --at' ;;
+                policy:test) words+=' --catalogue --at' ;;
                 policy:sign) words+=' --key' ;;
                 policy:install) words+=' --incoming' ;;
                 key:new) words+=' --password --force' ;;
@@ -30,7 +33,7 @@ _onchannel()
                 evidence:verify) words+=' --device-key' ;;
                 esac
         fi
-        if [ "$command:$prev" = 'why:--user' ]; then
+        if [[ $command:$prev == @(why|policy):--user ]]; then
                 mapfile -t COMPREPLY < <(compgen -u -- "$cur")
         elif [ -n "$words" ]; then
                 mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -18,7 +18,7 @@ static const struct {
         {"notices", command_notices, "[--follow]", "what you were told lately"},
         {"my-data", command_my_data, "", "what is recorded about you on this machine"},
         {"catalogue", command_catalogue, "check|build|show …", "channel files and built catalogues"},
-        {"policy", command_policy, "check|sign|install …", "the signed policy"},
+        {"policy", command_policy, "new|check|diff|test|sign …", "the signed policy"},
         {"key", command_key, "new NAME", "key pairs to sign with"},
         {"enrol", command_enrol, "URL --token T --ca FILE", "make this device known to a collector"},
         {"evidence", command_evidence, "verify FILE…", "check records, chain and seals"},

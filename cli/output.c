@@ -28,6 +28,18 @@ void print_field(const struct cli *c, const char *label, enum colour colour, con
                 printf("%-*s%s\n", LABEL_WIDTH, label, safe);
 }
 
+void print_line(const char *format, ...)
+{
+        char text[2048], safe[4096];
+        va_list ap;
+
+        va_start(ap, format);
+        vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        text_escape(text, safe, sizeof(safe));
+        puts(safe);
+}
+
 int print_json(json_t *o)
 {
         int r = o ? json_dumpf(o, stdout, JSON_INDENT(1)) : -1;

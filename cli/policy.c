@@ -5,79 +5,87 @@
 
 #include "base/io.h"
 #include "base/text.h"
-#include "cli/cli.h"
-#include "policy/policy.h"
-#include "rules/rules.h"
+#include "cli/authoring.h"
+#include "rules/review.h"
 #include "trust/trust.h"
 
 static const char usage[] =
-        "Usage: onchannel policy check FILE [--catalogue FILE] [--json]\n"
+        "Usage: onchannel policy new FILE [--organisation NAME] [--force]\n"
+        "       onchannel policy check FILE [--catalogue FILE] [--strict] [--json]\n"
+        "       onchannel policy diff OLD NEW --catalogue FILE [--device NAME] [--user NAME] [--at TIME]\n"
+        "       onchannel policy test FILE EXPECTATIONS --catalogue FILE [--at TIME]\n"
+        "       onchannel policy keys\n"
         "       onchannel policy sign FILE --key SECRET\n"
         "       onchannel policy install FILE [--incoming DIR]\n"
-        "check    reads a policy; with a built catalogue also whether it knows the channels\n"
+        "new      writes a commented policy to start from\n"
+        "check    reads a policy; with a built catalogue also whether it knows the channels; warns of what\n"
+        "         would be regretted, with --strict also of enforcement that was perhaps never tried,\n"
+        "         and fails for a warning\n"
+        "diff     tells in words what a new policy changes, and for whom\n"
+        "test     compares a policy with a table of expectations\n"
+        "keys     describes every key\n"
         "sign     writes FILE.minisig, as 'minisign -S' would\n"
         "install  hands FILE and FILE.minisig to the agent on this machine, and waits for its answer\n";
 
-static int read_policy(const struct cli *c, const char *path, char **ret_text, size_t *ret_size, struct policy **ret)
+static void on_warning(const struct diag *d, void *list)
 {
-        struct diag d = {0};
-        int r;
-
-        r = read_input(c, path, POLICY_MAX_BYTES, ret_text, ret_size);
-        if (r != STATUS_OK)
-                return r;
-        r = policy_parse(*ret_text, *ret_size, path, ret, &d);
-        return r < 0 ? cli_fail_diag(c, &d, r) : STATUS_OK;
+        json_array_append_new(
+                list, json_pack("{s:s,s:I,s:s}", "file", d->file, "line", (json_int_t)d->line, "text", d->text));
 }
 
-static int compile_with(const struct cli *c, const struct policy *p, const char *file, const char *catalogue_file)
+static int print_check(const struct cli *c, const struct draft *d, json_t *warnings, bool with_catalogue, bool failed)
 {
-        _cleanup_catalogue_ struct catalogue *catalogue = NULL;
-        _cleanup_ruleset_ struct ruleset *rules = NULL;
-        _cleanup_free_ char *text = NULL;
-        struct rules_input in;
-        struct diag d = {0};
-        size_t size;
-        int r;
+        const struct policy *p = d->policy;
+        char expires[TIME_TEXT_MAX];
+        const json_t *w;
+        size_t i;
 
-        r = read_input(c, catalogue_file, CATALOGUE_MAX_BYTES, &text, &size);
-        if (r != STATUS_OK)
-                return r;
-        r = catalogue_parse_built(text, size, catalogue_file, &catalogue, &d);
-        if (r < 0)
-                return cli_fail_diag(c, &d, r);
-        in = (struct rules_input){
-                .catalogue = catalogue, .policy = p, .policy_file = file, .device = "", .now = time(NULL)};
-        r = rules_compile(&in, &rules, &d);
-        return r < 0 ? cli_fail_diag(c, &d, r) : STATUS_OK;
+        time_format(p->expires, expires);
+        if (c->json)
+                return print_json(json_pack("{s:b,s:I,s:s,s:s,s:s,s:b,s:O}", "ok", !failed, "serial",
+                                            (json_int_t)p->serial, "organisation", p->organisation, "mode",
+                                            policy_mode_to_string(p->mode), "expires", expires, "catalogue_checked",
+                                            with_catalogue, "warnings", warnings));
+        json_array_foreach(warnings, i, w) print_line("warning: %s:%d: %s", json_text(w, "file"),
+                                                      (int)json_number(w, "line"), json_text(w, "text"));
+        print_line("%s: %s, serial %" PRIu64 ", mode %s, expires %s", d->file,
+                   failed ? "refused for its warnings" : "OK", p->serial, policy_mode_to_string(p->mode), expires);
+        return STATUS_OK;
 }
 
 static int command_check(struct cli *c, int argc, char **argv)
 {
-        const char *catalogue = NULL;
-        const struct cli_option options[] = {{"catalogue", 0, &catalogue, NULL}, {0}};
-        _cleanup_policy_ struct policy *p = NULL;
-        _cleanup_free_ char *text = NULL;
-        char expires[TIME_TEXT_MAX];
-        size_t size;
+        const char *catalogue_file = NULL;
+        bool strict = false, failed;
+        const struct cli_option options[] = {
+                {"catalogue", 0, &catalogue_file, NULL}, {"strict", 0, NULL, &strict}, {0}};
+        const struct audience everyone = {.now = time(NULL)};
+        _cleanup_catalogue_ struct catalogue *catalogue = NULL;
+        _cleanup_ruleset_ struct ruleset *rules = NULL;
+        _cleanup_draft_ struct draft d = {0};
+        json_auto_t *warnings = json_array();
         int r;
 
         r = cli_options(c, options, &argc, &argv);
         if (r < 0 || argc != 1)
                 return cli_usage(c, r);
-        r = read_policy(c, argv[0], &text, &size, &p);
+        r = draft_read(c, argv[0], &d);
+        if (r == STATUS_OK && catalogue_file)
+                r = catalogue_read(c, catalogue_file, &catalogue);
         if (r == STATUS_OK && catalogue)
-                r = compile_with(c, p, argv[0], catalogue);
+                r = draft_compile(c, &d, catalogue, &everyone, &rules);
         if (r != STATUS_OK)
                 return r;
-        time_format(p->expires, expires);
-        if (c->json)
-                return print_json(json_pack("{s:b,s:I,s:s,s:s,s:s,s:b}", "ok", 1, "serial", (json_int_t)p->serial,
-                                            "organisation", p->organisation, "mode", policy_mode_to_string(p->mode),
-                                            "expires", expires, "catalogue_checked", catalogue != NULL));
-        printf("%s: OK, serial %" PRIu64 ", mode %s, expires %s%s\n", argv[0], p->serial,
-               policy_mode_to_string(p->mode), expires, p->expires <= time(NULL) ? " (that is over)" : "");
-        return STATUS_OK;
+        rules_review(&(struct rules_review){.policy = d.policy,
+                                            .file = d.file,
+                                            .catalogue = catalogue,
+                                            .now = everyone.now,
+                                            .strict = strict,
+                                            .warn = on_warning,
+                                            .userdata = warnings});
+        failed = strict && json_array_size(warnings) > 0;
+        r = print_check(c, &d, warnings, catalogue != NULL, failed);
+        return failed ? STATUS_FAILED : r;
 }
 
 static int command_sign(struct cli *c, int argc, char **argv)
@@ -87,13 +95,16 @@ static int command_sign(struct cli *c, int argc, char **argv)
         _cleanup_(trust_secret_done) struct trust_secret secret = {0};
         _cleanup_free_ char *text = NULL, *comment = NULL, *minisig = NULL, *path = NULL;
         _cleanup_policy_ struct policy *p = NULL;
+        struct diag d = {0};
         size_t size;
         int r;
 
         r = cli_options(c, options, &argc, &argv);
         if (r < 0 || argc != 1 || !key)
                 return cli_usage(c, r);
-        r = read_policy(c, argv[0], &text, &size, &p);
+        r = read_input(c, argv[0], POLICY_MAX_BYTES, &text, &size);
+        if (r == STATUS_OK && policy_parse(text, size, argv[0], &p, &d) < 0)
+                r = cli_fail_diag(c, &d, -EBADMSG);
         if (r == STATUS_OK)
                 r = read_secret(c, key, &secret);
         if (r != STATUS_OK)
@@ -116,10 +127,10 @@ static int command_sign(struct cli *c, int argc, char **argv)
 int command_policy(struct cli *c, int argc, char **argv)
 {
         static const struct cli_verb verbs[] = {
-                {"check", command_check},
-                {"sign", command_sign},
-                {"install", command_policy_install},
-                {0},
+                {"new", command_policy_new},         {"check", command_check},
+                {"diff", command_policy_diff},       {"test", command_policy_test},
+                {"keys", command_policy_keys},       {"sign", command_sign},
+                {"install", command_policy_install}, {0},
         };
 
         c->usage = usage;

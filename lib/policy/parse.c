@@ -5,7 +5,7 @@
 #include "base/cleanup.h"
 #include "base/ini.h"
 #include "base/text.h"
-#include "policy/policy.h"
+#include "policy/keys.h"
 
 #define POLICY_GROUPS_MAX   256
 #define POLICY_CHANNELS_MAX 1000 /* as many as a catalogue may hold */
@@ -18,23 +18,12 @@ struct parser {
         const char *file;
         struct diag *reterr;
         unsigned line;
-        const struct field *fields; /* of the section that is open */
-        const char *kind; /* its name for people */
+        enum policy_section section; /* that is open */
+        const char *kind; /* its name for people; NULL before the first */
         unsigned section_line;
         unsigned policy_line; /* of [policy]; 0 before */
-        uint32_t seen; /* fields of the section, by index */
+        uint32_t seen; /* keys of the section, by index in policy_keys */
         unsigned group_line[POLICY_CHANNELS_MAX]; /* where channel i names its group */
-};
-
-enum field_flags {
-        FIELD_REQUIRED = 1 << 0,
-        FIELD_LIST = 1 << 1, /* may be given again */
-};
-
-struct field {
-        const char *name;
-        int (*set)(struct parser *t, const char *value);
-        unsigned flags;
 };
 
 /* Says what is wrong with the value of the key at hand. */
@@ -56,20 +45,6 @@ static int set_string(char **field, const char *value)
         return *field ? 0 : -ENOMEM;
 }
 
-static int set_time(struct parser *t, time_t *field, const char *value)
-{
-        if (time_parse(value, field) < 0)
-                return REFUSE(t, -EBADMSG, "'%s' is no time like 2027-02-21T00:00:00Z", value);
-        return 0;
-}
-
-static int set_verdict(struct parser *t, enum verdict *field, const char *value)
-{
-        if (verdict_from_string(value, field) < 0)
-                return REFUSE(t, -EBADMSG, "unknown verdict '%s': block, watch or allow", value);
-        return 0;
-}
-
 static int set_format(struct parser *t, const char *value)
 {
         if (strcmp(value, "1") != 0)
@@ -77,71 +52,31 @@ static int set_format(struct parser *t, const char *value)
         return 0;
 }
 
-static int set_organisation(struct parser *t, const char *value)
+static int set_serial(struct parser *t, uint64_t *field, const char *value)
 {
-        return set_string(&t->policy->organisation, value);
-}
-
-static int set_serial(struct parser *t, const char *value)
-{
-        if (parse_u64(value, POLICY_SERIAL_MAX, &t->policy->serial) < 0 || t->policy->serial == 0)
+        if (parse_u64(value, POLICY_SERIAL_MAX, field) < 0 || *field == 0)
                 return REFUSE(t, -EBADMSG, "'%s' is no serial number from 1 to %llu", value,
                               (unsigned long long)POLICY_SERIAL_MAX);
         return 0;
 }
 
-static int set_not_before(struct parser *t, const char *value)
+static int set_time(struct parser *t, time_t *field, const char *value)
 {
-        return set_time(t, &t->policy->not_before, value);
-}
-
-static int set_expires(struct parser *t, const char *value)
-{
-        return set_time(t, &t->policy->expires, value);
-}
-
-static int set_mode(struct parser *t, const char *value)
-{
-        for (int i = 0; i < _POLICY_MODE_MAX; i++)
-                if (strcmp(value, policy_mode_to_string((enum policy_mode)i)) == 0) {
-                        t->policy->mode = (enum policy_mode)i;
-                        return 0;
-                }
-        return REFUSE(t, -EBADMSG, "unknown mode '%s': enforce or monitor", value);
-}
-
-static int set_unlisted(struct parser *t, const char *value)
-{
-        t->policy->unlisted_line = t->line;
-        return set_verdict(t, &t->policy->unlisted, value);
-}
-
-static int set_bypass(struct parser *t, const char *value)
-{
-        t->policy->bypass_line = t->line;
-        return set_verdict(t, &t->policy->bypass, value);
-}
-
-static int set_quic(struct parser *t, const char *value)
-{
-        for (int i = 0; i < _QUIC_MODE_MAX; i++)
-                if (strcmp(value, quic_mode_to_string((enum quic_mode)i)) == 0) {
-                        t->policy->quic = (enum quic_mode)i;
-                        return 0;
-                }
-        return REFUSE(t, -EBADMSG, "unknown treatment of QUIC '%s': inspect, block or allow", value);
-}
-
-static int set_programs(struct parser *t, const char *value)
-{
-        if (verdict_from_string(value, &t->policy->programs) < 0 || t->policy->programs == VERDICT_ALLOW)
-                return REFUSE(t, -EBADMSG, "unknown treatment of programs '%s': block or watch", value);
+        if (time_parse(value, field) < 0)
+                return REFUSE(t, -EBADMSG, "'%s' is no time like 2027-02-21T00:00:00Z", value);
         return 0;
 }
 
-static int set_notice(struct parser *t, const char *value)
+static int set_choice(struct parser *t, const struct policy_choice *c, void *field, const char *value)
 {
-        return set_string(&t->policy->notice, value);
+        char words[POLICY_VALUE_MAX];
+
+        for (unsigned i = 0; i < c->n; i++)
+                if (strcmp(value, c->words[i]) == 0) {
+                        memcpy(field, &(unsigned){c->first + i}, sizeof(unsigned));
+                        return 0;
+                }
+        return REFUSE(t, -EBADMSG, "unknown %s '%s': %s", c->what, value, policy_choice_format(c, words));
 }
 
 /* The address is shown to employees as a link: nothing but http(s), a host, printable ASCII. */
@@ -159,11 +94,11 @@ static bool is_web_address(const char *value)
         return true;
 }
 
-static int set_help(struct parser *t, const char *value)
+static int set_url(struct parser *t, char **field, const char *value)
 {
         if (!is_web_address(value))
                 return REFUSE(t, -EBADMSG, "'%s' is no http or https address", value);
-        return set_string(&t->policy->help, value);
+        return set_string(field, value);
 }
 
 static int add_member(struct parser *t, char ***list, const char *value)
@@ -185,92 +120,78 @@ static int add_member(struct parser *t, char ***list, const char *value)
         return set_string(&larger[n], value);
 }
 
-static int set_device(struct parser *t, const char *value)
+static void *section_at(struct parser *t)
 {
-        return add_member(t, &last_group(t)->devices, value);
+        switch (t->section) {
+        case POLICY_SECTION_POLICY:
+                return t->policy;
+        case POLICY_SECTION_GROUP:
+                return last_group(t);
+        case POLICY_SECTION_CHANNEL:
+                return last_channel(t);
+        case _POLICY_SECTION_MAX:
+                break;
+        }
+        return NULL;
 }
 
-static int set_user(struct parser *t, const char *value)
+static int set_key(struct parser *t, const struct policy_key *k, const char *value)
 {
-        return add_member(t, &last_group(t)->users, value);
+        void *field = (char *)section_at(t) + k->offset;
+
+        switch (k->type) {
+        case POLICY_TYPE_FORMAT:
+                return set_format(t, value);
+        case POLICY_TYPE_SERIAL:
+                return set_serial(t, field, value);
+        case POLICY_TYPE_TIME:
+                return set_time(t, field, value);
+        case POLICY_TYPE_CHOICE:
+                return set_choice(t, k->choice, field, value);
+        case POLICY_TYPE_URL:
+                return set_url(t, field, value);
+        case POLICY_TYPE_PATTERN:
+        case POLICY_TYPE_LOGIN:
+                return add_member(t, field, value);
+        case POLICY_TYPE_GROUP:
+                t->group_line[t->policy->n_channels - 1] = t->line;
+                return set_string(field, value);
+        case POLICY_TYPE_TEXT:
+                return set_string(field, value);
+        case _POLICY_TYPE_MAX:
+                break;
+        }
+        return -EINVAL;
 }
-
-static int set_channel_verdict(struct parser *t, const char *value)
-{
-        return set_verdict(t, &last_channel(t)->verdict, value);
-}
-
-static int set_channel_group(struct parser *t, const char *value)
-{
-        t->group_line[t->policy->n_channels - 1] = t->line;
-        return set_string(&last_channel(t)->group, value);
-}
-
-static int set_archive(struct parser *t, const char *value)
-{
-        return set_string(&last_channel(t)->archive, value);
-}
-
-static int set_until(struct parser *t, const char *value)
-{
-        return set_time(t, &last_channel(t)->until, value);
-}
-
-static int set_reason(struct parser *t, const char *value)
-{
-        return set_string(&last_channel(t)->reason, value);
-}
-
-static const struct field policy_fields[] = {
-        {"format", set_format, FIELD_REQUIRED},
-        {"organisation", set_organisation, FIELD_REQUIRED},
-        {"serial", set_serial, FIELD_REQUIRED},
-        {"not_before", set_not_before, FIELD_REQUIRED},
-        {"expires", set_expires, FIELD_REQUIRED},
-        {"mode", set_mode, 0},
-        {"unlisted", set_unlisted, 0},
-        {"bypass", set_bypass, 0},
-        {"quic", set_quic, 0},
-        {"programs", set_programs, 0},
-        {"notice", set_notice, 0},
-        {"help", set_help, 0},
-        {NULL, NULL, 0},
-};
-
-static const struct field group_fields[] = {
-        {"device", set_device, FIELD_LIST},
-        {"user", set_user, FIELD_LIST},
-        {NULL, NULL, 0},
-};
-
-static const struct field channel_fields[] = {
-        {"verdict", set_channel_verdict, FIELD_REQUIRED},
-        {"group", set_channel_group, 0},
-        {"archive", set_archive, 0},
-        {"until", set_until, 0},
-        {"reason", set_reason, 0},
-        {NULL, NULL, 0},
-};
 
 /* Called when a section ends: at the next one, and at the end of the file. */
 static int section_close(struct parser *t)
 {
-        for (size_t i = 0; t->fields && t->fields[i].name; i++)
-                if ((t->fields[i].flags & FIELD_REQUIRED) && !(t->seen & (1u << i)))
+        int r = 0;
+
+        for (unsigned i = 0; t->kind && r == 0 && policy_keys[i].name; i++) {
+                const struct policy_key *k = &policy_keys[i];
+
+                if (k->section != t->section || (t->seen & (1u << i)))
+                        continue;
+                if (k->flags & POLICY_KEY_REQUIRED)
                         return diag_set(t->reterr, -EBADMSG, t->file, t->section_line, "%s without '%s'", t->kind,
-                                        t->fields[i].name);
+                                        k->name);
+                if (k->standard)
+                        r = set_key(t, k, k->standard);
+        }
         /* It would mean everyone, which hardly anyone means who writes a group. */
-        if (t->fields == group_fields && !t->seen)
+        if (t->kind && t->section == POLICY_SECTION_GROUP && !t->seen)
                 return diag_set(t->reterr, -EBADMSG, t->file, t->section_line, "group without 'device' or 'user'");
-        return 0;
+        return r;
 }
 
 static int policy_open(struct parser *t)
 {
         if (t->policy_line > 0)
                 return REFUSE(t, -ENOTUNIQ, "[policy] given twice, first in line %u", t->policy_line);
-        t->policy_line = t->line;
-        t->fields = policy_fields;
+        t->policy_line = t->policy->line = t->line;
+        t->section = POLICY_SECTION_POLICY;
         t->kind = "[policy]";
         return 0;
 }
@@ -304,7 +225,7 @@ static int group_open(struct parser *t, const char *name)
                 return -ENOMEM;
         p->groups = larger;
         larger[p->n_groups++] = (struct policy_group){.line = t->line};
-        t->fields = group_fields;
+        t->section = POLICY_SECTION_GROUP;
         t->kind = "group";
         return set_string(&last_group(t)->name, name);
 }
@@ -329,7 +250,7 @@ static int channel_open(struct parser *t, const char *id)
                 return -ENOMEM;
         p->channels = larger;
         larger[p->n_channels++] = (struct policy_channel){.line = t->line, .verdict = VERDICT_BLOCK};
-        t->fields = channel_fields;
+        t->section = POLICY_SECTION_CHANNEL;
         t->kind = "channel";
         return set_string(&last_channel(t)->id, id);
 }
@@ -352,6 +273,17 @@ static int section_open(struct parser *t, const char *section)
         return REFUSE(t, -EBADMSG, "unknown section '[%s]'", section);
 }
 
+/* The lines that decide about channels without a section of their own. */
+static void remember_line(struct parser *t, const struct policy_key *k)
+{
+        if (t->section != POLICY_SECTION_POLICY)
+                return;
+        if (k->offset == offsetof(struct policy, unlisted))
+                t->policy->unlisted_line = t->line;
+        else if (k->offset == offsetof(struct policy, bypass))
+                t->policy->bypass_line = t->line;
+}
+
 static int take(void *userdata, const char *section, const char *name, const char *value, unsigned line,
                 struct diag *reterr)
 {
@@ -360,21 +292,19 @@ static int take(void *userdata, const char *section, const char *name, const cha
         t->line = line;
         if (!name)
                 return section_open(t, section);
-        if (!t->fields)
+        if (!t->kind)
                 return REFUSE(t, -EBADMSG, "key '%s' before the first section", name);
-        for (size_t i = 0; t->fields[i].name; i++) {
-                const struct field *f = &t->fields[i];
-
-                if (strcmp(f->name, name) != 0)
-                        continue;
-                if (!(f->flags & FIELD_LIST) && (t->seen & (1u << i)))
-                        return REFUSE(t, -ENOTUNIQ, "'%s' given twice", name);
-                if (!*value)
-                        return REFUSE(t, -EBADMSG, "'%s' without a value", name);
-                t->seen |= 1u << i;
-                return f->set(t, value);
-        }
-        return REFUSE(t, -EBADMSG, "unknown key '%s' in %s", name, t->kind);
+        const struct policy_key *k = policy_key_find(t->section, name);
+        if (!k)
+                return REFUSE(t, -EBADMSG, "unknown key '%s' in %s", name, t->kind);
+        const uint32_t bit = 1u << (k - policy_keys);
+        if (!(k->flags & POLICY_KEY_REPEATED) && (t->seen & bit))
+                return REFUSE(t, -ENOTUNIQ, "'%s' given twice", name);
+        if (!*value)
+                return REFUSE(t, -EBADMSG, "'%s' without a value", name);
+        t->seen |= bit;
+        remember_line(t, k);
+        return set_key(t, k, value);
 }
 
 static bool is_group(const struct policy *p, const char *name)
@@ -415,7 +345,6 @@ int policy_parse(const char *text, size_t size, const char *file, struct policy 
         p = calloc(1, sizeof(*p));
         if (!p)
                 return -ENOMEM;
-        p->unlisted = p->bypass = p->programs = VERDICT_BLOCK;
         t.policy = p;
         r = ini_parse_text(text, size, file, take, &t, reterr);
         if (r < 0)

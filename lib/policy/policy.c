@@ -6,37 +6,37 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "policy/policy.h"
+#include "policy/internal.h"
 
-static const char *const verdict_names[] = {
+const char *const policy_verdict_words[] = {
         [VERDICT_ALLOW] = "allow",
         [VERDICT_WATCH] = "watch",
         [VERDICT_BLOCK] = "block",
 };
-_Static_assert(ELEMENTSOF(verdict_names) == _VERDICT_MAX, "a verdict without a name");
+_Static_assert(ELEMENTSOF(policy_verdict_words) == _VERDICT_MAX, "a verdict without a name");
 
-static const char *const policy_mode_names[] = {
+const char *const policy_mode_words[] = {
         [POLICY_MODE_ENFORCE] = "enforce",
         [POLICY_MODE_MONITOR] = "monitor",
 };
-_Static_assert(ELEMENTSOF(policy_mode_names) == _POLICY_MODE_MAX, "a mode without a name");
+_Static_assert(ELEMENTSOF(policy_mode_words) == _POLICY_MODE_MAX, "a mode without a name");
 
-static const char *const quic_mode_names[] = {
+const char *const policy_quic_words[] = {
         [QUIC_INSPECT] = "inspect",
         [QUIC_BLOCK] = "block",
         [QUIC_ALLOW] = "allow",
 };
-_Static_assert(ELEMENTSOF(quic_mode_names) == _QUIC_MODE_MAX, "a QUIC mode without a name");
+_Static_assert(ELEMENTSOF(policy_quic_words) == _QUIC_MODE_MAX, "a QUIC mode without a name");
 
 const char *verdict_to_string(enum verdict v)
 {
-        return verdict_names[v];
+        return policy_verdict_words[v];
 }
 
 int verdict_from_string(const char *s, enum verdict *ret)
 {
-        for (size_t i = 0; i < ELEMENTSOF(verdict_names); i++)
-                if (strcmp(s, verdict_names[i]) == 0) {
+        for (size_t i = 0; i < ELEMENTSOF(policy_verdict_words); i++)
+                if (strcmp(s, policy_verdict_words[i]) == 0) {
                         *ret = (enum verdict)i;
                         return 0;
                 }
@@ -45,12 +45,12 @@ int verdict_from_string(const char *s, enum verdict *ret)
 
 const char *policy_mode_to_string(enum policy_mode m)
 {
-        return policy_mode_names[m];
+        return policy_mode_words[m];
 }
 
 const char *quic_mode_to_string(enum quic_mode m)
 {
-        return quic_mode_names[m];
+        return policy_quic_words[m];
 }
 
 static void strings_free(char **strings)

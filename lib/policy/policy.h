@@ -68,6 +68,7 @@ struct policy {
         size_t n_groups;
         struct policy_channel *channels;
         size_t n_channels;
+        unsigned line; /* of [policy] */
 };
 
 struct policy *policy_free(struct policy *p); /* returns NULL */

@@ -107,6 +107,8 @@ struct rules_input {
  * error: that account does not exist on this machine. */
 int rules_compile(const struct rules_input *in, struct ruleset **ret, struct diag *reterr);
 
+/* What the policy says for this user alone, or NULL. */
+const struct rule_exemption *rules_find_exemption(const struct ruleset *r, uint16_t channel, uid_t uid);
 /* Verdict of a channel for a user. */
 enum verdict rules_verdict(const struct ruleset *r, uint16_t channel, uid_t uid);
 
@@ -126,5 +128,10 @@ struct rules_program {
 /* The application's id before the executable's content, path, base name and package, and its
  * arguments (from argv[1]; a web app's id as "--app-id=ID") last. */
 uint32_t rules_match_program(const struct ruleset *r, const struct rules_program *p);
+/* What somebody asks about: an address, a domain name, a program's path, name or application id.
+ * A name is looked for among names and then among programs: "signal-desktop" is both. */
+uint32_t rules_match_subject(const struct ruleset *r, const char *subject);
+/* What happens to a user who tries it: for a program, whether it may start. Entry 0: allow. */
+enum verdict rules_entry_verdict(const struct ruleset *r, uint32_t entry, uid_t uid);
 /* Whether any channel has an entry of this kind. */
 bool rules_has(const struct ruleset *r, enum entry_kind kind);

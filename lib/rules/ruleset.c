@@ -67,14 +67,17 @@ static int compare_exemption(const void *key, const void *element)
         return a->uid < b->uid ? -1 : a->uid > b->uid;
 }
 
-enum verdict rules_verdict(const struct ruleset *r, uint16_t channel, uid_t uid)
+const struct rule_exemption *rules_find_exemption(const struct ruleset *r, uint16_t channel, uid_t uid)
 {
         const struct rule_exemption key = {.channel = channel, .uid = uid};
 
+        return r->n_exemptions ? bsearch(&key, r->exemptions, r->n_exemptions, sizeof(key), compare_exemption) : NULL;
+}
+
+enum verdict rules_verdict(const struct ruleset *r, uint16_t channel, uid_t uid)
+{
         if (channel == 0 || channel >= r->n_channels)
                 return VERDICT_ALLOW;
-        const struct rule_exemption *e =
-                r->n_exemptions ? bsearch(&key, r->exemptions, r->n_exemptions, sizeof(key), compare_exemption)
-                                : NULL;
+        const struct rule_exemption *e = rules_find_exemption(r, channel, uid);
         return e ? e->verdict : r->channels[channel].verdict;
 }

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
-#include "policy/policy.h"
+#include "policy/keys.h"
 
 static const char sample[] = "[policy]\n"
                              "format       = 1\n"
@@ -343,6 +343,78 @@ static void test_names(void **state)
         assert_null(policy_free(NULL));
 }
 
+/* A policy that holds `key = value` and else only what is required. */
+static void policy_with(struct buf *b, const struct policy_key *key, const char *value)
+{
+        static const char *const headings[] = {
+                [POLICY_SECTION_POLICY] = "[policy]\n",
+                [POLICY_SECTION_GROUP] = "[group client-desk]\nuser = somebody\n",
+                [POLICY_SECTION_CHANNEL] = "[channel x]\n",
+        };
+
+        for (int s = 0; s < _POLICY_SECTION_MAX; s++) {
+                buf_add_string(b, headings[s]);
+                for (const struct policy_key *k = policy_keys; k->name; k++)
+                        if ((int)k->section == s && (k == key || (k->flags & POLICY_KEY_REQUIRED)))
+                                buf_addf(b, "%s = %s\n", k->name, k == key ? value : k->example);
+        }
+}
+
+static const void *section_of(const struct policy *p, enum policy_section s)
+{
+        return s == POLICY_SECTION_POLICY  ? (const void *)p
+               : s == POLICY_SECTION_GROUP ? (const void *)&p->groups[0]
+                                           : (const void *)&p->channels[0];
+}
+
+/* The value that a policy has which says `key = value`. */
+static void reads_as(const struct policy_key *k, const char *value)
+{
+        _cleanup_policy_ struct policy *p = NULL;
+        _cleanup_buf_ struct buf b = {0};
+        char text[POLICY_VALUE_MAX];
+        struct diag d = {0};
+
+        policy_with(&b, k, value);
+        if (policy_parse((char *)b.data, b.size, "p.ini", &p, &d) < 0)
+                fail_msg("%s = %s: %s", k->name, value, d.text);
+        if (!(k->flags & POLICY_KEY_REPEATED))
+                assert_string_equal(policy_key_format(k, section_of(p, k->section), text), value);
+}
+
+static void test_keys(void **state)
+{
+        for (const struct policy_key *k = policy_keys; k->name; k++) {
+                reads_as(k, k->example);
+                for (unsigned i = 0; k->choice && i < k->choice->n; i++)
+                        reads_as(k, k->choice->words[i]);
+                assert_non_null(k->meaning);
+                assert_int_equal(!k->choice, k->type != POLICY_TYPE_CHOICE);
+                assert_ptr_equal(policy_key_find(k->section, k->name), k);
+        }
+        assert_null(policy_key_find(POLICY_SECTION_GROUP, "verdict"));
+}
+
+static void test_key_defaults(void **state)
+{
+        _cleanup_policy_ struct policy *p = NULL;
+        _cleanup_buf_ struct buf b = {0};
+        char text[POLICY_VALUE_MAX];
+
+        policy_with(&b, NULL, NULL);
+        assert_int_equal(policy_parse((char *)b.data, b.size, "p.ini", &p, NULL), 0);
+        for (const struct policy_key *k = policy_keys; k->name; k++) {
+                if (k->flags)
+                        continue;
+                const char *value = policy_key_format(k, section_of(p, k->section), text);
+
+                if (k->standard)
+                        assert_string_equal(value, k->standard);
+                else
+                        assert_null(value);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -350,6 +422,7 @@ int main(void)
                 cmocka_unit_test(test_hostile), cmocka_unit_test(test_required_keys),
                 cmocka_unit_test(test_limits),  cmocka_unit_test(test_hidden_verdict),
                 cmocka_unit_test(test_comment), cmocka_unit_test(test_names),
+                cmocka_unit_test(test_keys),    cmocka_unit_test(test_key_defaults),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* What writing a policy at the desk needs: the files that are read, and the verbs of `policy`. */
+#include "catalogue/catalogue.h"
+#include "cli/cli.h"
+#include "policy/policy.h"
+#include "rules/rules.h"
+
+struct draft { /* a policy that nobody need have signed yet */
+        struct policy *policy;
+        const char *file;
+};
+void draft_done(struct draft *d);
+#define _cleanup_draft_ _cleanup_(draft_done)
+
+/* Both say what is wrong: STATUS_*. */
+int draft_read(const struct cli *c, const char *path, struct draft *ret);
+int catalogue_read(const struct cli *c, const char *path, struct catalogue **ret);
+/* "--at TIME", or now when text is NULL. */
+int time_read(const struct cli *c, const char *text, time_t *ret);
+
+/* Who is asked about. The draft is compiled as the agent on `device` would do it, for one login
+ * name that has uid AUDIENCE_UID there; NULL is a device or user of no group. */
+#define AUDIENCE_UID 1
+struct audience {
+        const char *device;
+        const char *user;
+        time_t now;
+};
+int draft_compile(const struct cli *c, const struct draft *d, const struct catalogue *catalogue,
+                  const struct audience *a, struct ruleset **ret);
+
+int command_policy_new(struct cli *c, int argc, char **argv);
+int command_policy_diff(struct cli *c, int argc, char **argv);
+int command_policy_test(struct cli *c, int argc, char **argv);
+int command_policy_keys(struct cli *c, int argc, char **argv);
