@@ -67,13 +67,11 @@ static bool is_equal(struct state a, struct state b)
 
 /* ---- who ---- */
 
-static char member[] = "member", stranger[] = "stranger";
-static char *members[] = {member, NULL}, *strangers[] = {stranger, NULL};
-
 /* As it is for one who is in `group` and in no other; NULL: in none. */
 static int compile_member(const struct comparison *k, const struct draft *d, const char *group, struct ruleset **ret)
 {
-        const struct audience a = {.device = member, .user = member, .now = k->who.now};
+        static char stranger[] = "stranger", *strangers[] = {stranger, NULL};
+        const struct audience a = {.device = "member", .now = k->who.now};
         struct policy p = *d->policy;
         _cleanup_free_ struct policy_group *groups = calloc(p.n_groups + 1, sizeof(*groups));
         const struct draft only = {.policy = &p, .file = d->file};
@@ -84,8 +82,8 @@ static int compile_member(const struct comparison *k, const struct draft *d, con
                 const bool in = group && strcmp(p.groups[i].name, group) == 0;
 
                 groups[i] = p.groups[i];
-                groups[i].devices = !in ? strangers : p.groups[i].devices ? members : NULL;
-                groups[i].users = p.groups[i].users ? (in ? members : strangers) : NULL;
+                groups[i].devices = in ? NULL : strangers;
+                groups[i].users = NULL;
         }
         p.groups = groups;
         return draft_compile(k->cli, &only, k->catalogue, &a, ret);
