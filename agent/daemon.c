@@ -386,6 +386,7 @@ static void runtime_done(struct runtime *rt)
         sd_event_source_disable_unref(rt->on_status);
         sd_event_source_disable_unref(rt->on_applied);
         sd_event_source_disable_unref(rt->on_heartbeat);
+        sd_event_source_disable_unref(rt->on_running);
         rt->control = NULL;
         identify_free(rt->identify);
         report_free(rt->report);

@@ -99,6 +99,9 @@ static int apply_both(struct runtime *rt, struct ruleset *next, uint32_t generat
         r = watch_apply(rt->watch, next, generation);
         if (r < 0)
                 return diag_set(reterr, r, "eBPF maps", 0, "%s", strerror(-r));
+        r = watch_walk_sockets(rt->watch); /* before nftables resets what then has no owner any more */
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot judge open connections, ignoring");
         return nft_apply(rt->nft, next, reterr);
 }
 

@@ -63,7 +63,7 @@ struct runtime {
         bool told_refused; /* that the spool takes no records */
         const char *coverage_detail; /* of the next COVERAGE_POLICY */
 
-        sd_event_source *on_change, *on_status, *on_applied, *on_heartbeat;
+        sd_event_source *on_change, *on_status, *on_applied, *on_heartbeat, *on_running;
 };
 
 /* ---- runtime.c: the rule set ---- */
@@ -89,6 +89,11 @@ void facts_handle(const struct fact *f, void *userdata); /* a watch_handler */
 /* identify's handlers */
 void facts_identified(struct fact *f, const struct classification *c, void *userdata);
 void facts_learnt(void *userdata);
+/* A process that started before its verdict came: f says which and whose it is. */
+void facts_handle_running(struct runtime *rt, struct fact *f);
+
+/* ---- running.c ---- */
+void running_schedule(struct runtime *rt); /* judge what runs and is connected by the rule set in force, soon */
 
 /* ---- health.c: coverage, heartbeat, tampering ---- */
 int health_start(struct runtime *rt);

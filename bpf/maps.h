@@ -110,6 +110,8 @@ struct oc_sock {
         __u64 told; /* the watched destination already reported */
         __u32 state; /* enum sock_state */
         __u32 reserved;
+        struct oc_match judged; /* the name it spoke to, also when that is approved; channel 0: none */
+        __u64 catalogue; /* the numbers in `judged` are of this catalogue */
 };
 
 struct {

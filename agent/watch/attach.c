@@ -15,6 +15,8 @@ int watch_pin_path(const char *bpffs, const char *name, char ret[static WATCH_PA
 
 static bool is_wanted(const struct watch *w, const struct bpf_program *p)
 {
+        if (p == w->bpf->progs.oc_walk_socks) /* attached for as long as a walk takes */
+                return false;
         return p != w->bpf->progs.oc_exec_check || w->exec_path == EXEC_PATH_LSM;
 }
 

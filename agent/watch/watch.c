@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include "agent/watch/internal.h"
 #include "base/io.h"
 #include "bpf/onchannel.skel.h"
@@ -11,14 +12,16 @@
 static int open_cgroup(struct watch *w, const struct watch_options *o)
 {
         char path[WATCH_PATH_MAX];
+        struct stat st;
         uint32_t zero = 0;
 
         int r = watch_cgroup_path(o, path, sizeof(path));
         if (r < 0)
                 return r;
         w->cgroup_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (w->cgroup_fd < 0)
+        if (w->cgroup_fd < 0 || fstat(w->cgroup_fd, &st) < 0)
                 return -errno;
+        w->bpf->bss->oc_scope_id = st.st_ino; /* kernfs: the inode's number is the cgroup's id */
         return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_scope), &zero, &w->cgroup_fd, BPF_ANY) < 0 ? -errno
                                                                                                           : 0;
 }

@@ -55,6 +55,15 @@ int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t chann
                         bool look_at_argv);
 /* The running process belongs to a channel (found by classify/ after it started). */
 int watch_learn_process(struct watch *w, uint32_t tgid, uint16_t channel, uint32_t entry);
+/* What a process is known as in the rule set in force; false: nothing. */
+bool watch_find_process(const struct watch *w, uint32_t tgid, uint16_t *ret_channel, uint32_t *ret_entry);
+
+/* Each process of the watched cgroup, as it is now. */
+typedef void (*watch_process_handler)(uint32_t tgid, void *userdata);
+int watch_each_process(const struct watch *w, watch_process_handler handler, void *userdata);
+/* Judge every connected socket of these processes by the rule set in force, in all network namespaces.
+ * One of a blocked channel sends nothing more; its fact says DROPPED and which socket to end. */
+int watch_walk_sockets(struct watch *w);
 
 /* Ask about every program again: more is known than when it was remembered. */
 int watch_forget_programs(struct watch *w);
