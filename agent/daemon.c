@@ -362,6 +362,8 @@ static int start(struct runtime *rt, const struct daemon_options *o)
         if (r >= 0)
                 r = health_start(rt);
         if (r >= 0)
+                r = guard_start(rt);
+        if (r >= 0)
                 r = open_control(rt);
         if (r >= 0)
                 r = reload_watch_incoming(rt);
@@ -387,6 +389,11 @@ static void runtime_done(struct runtime *rt)
         sd_event_source_disable_unref(rt->on_applied);
         sd_event_source_disable_unref(rt->on_heartbeat);
         sd_event_source_disable_unref(rt->on_running);
+        sd_event_source_disable_unref(rt->on_check);
+        sd_event_source_disable_unref(rt->on_state);
+        sd_event_source_disable_unref(rt->on_clock);
+        for (enum guarded g = 0; g < _GUARDED_MAX; g++)
+                sd_event_source_disable_unref(rt->on_folder[g]);
         rt->control = NULL;
         identify_free(rt->identify);
         report_free(rt->report);

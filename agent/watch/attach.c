@@ -197,5 +197,10 @@ int watch_verify(struct watch *w, char *ret_what, size_t size)
                 snprintf(ret_what, size, "eBPF map %s has lost its pin", bpf_map__name(m));
                 return -ESTALE;
         }
+        if (!watch_rules_in_place(w)) {
+                snprintf(ret_what, size, "the rule set in the eBPF maps is not the one in force");
+                return -EUCLEAN;
+        }
+        watch_set_scope(w); /* cannot be read back */
         return 0;
 }

@@ -9,6 +9,7 @@
 
 #define WATCH_PROGRAMS_MAX 16
 #define WATCH_TEXT_MAX     256
+#define WATCH_SLOT_MAPS    3
 #define WATCH_PATH_MAX     4096
 
 struct onchannel_bpf;
@@ -24,6 +25,8 @@ struct watch {
         struct bpf_link *links[WATCH_PROGRAMS_MAX]; /* in the order of the object's programs */
         struct ring_buffer *ring;
         struct oc_active *active; /* the map's only element, shared with the kernel */
+        struct oc_active applied; /* what *active must say, and which maps its slot must hold */
+        uint32_t applied_maps[WATCH_SLOT_MAPS];
         int cgroup_fd;
         char *bpffs;
         watch_handler handler;
@@ -48,6 +51,10 @@ void watch_detach(struct watch *w);
 bool watch_has_pins(const char *bpffs);
 /* NAME in the folder of pins; -ENAMETOOLONG. */
 int watch_pin_path(const char *bpffs, const char *name, char ret[static WATCH_PATH_MAX]);
+/* apply.c */
+bool watch_rules_in_place(const struct watch *w);
+/* watch.c: exec and fork hooks look at the watched cgroup alone. */
+int watch_set_scope(const struct watch *w);
 /* events.c */
 int watch_on_record(void *userdata, void *data, size_t size);
 /* learn.c: forget processes of another catalogue. */

@@ -9,11 +9,18 @@
 #include "base/io.h"
 #include "bpf/onchannel.skel.h"
 
+int watch_set_scope(const struct watch *w)
+{
+        uint32_t zero = 0;
+
+        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_scope), &zero, &w->cgroup_fd, BPF_ANY) < 0 ? -errno
+                                                                                                          : 0;
+}
+
 static int open_cgroup(struct watch *w, const struct watch_options *o)
 {
         char path[WATCH_PATH_MAX];
         struct stat st;
-        uint32_t zero = 0;
 
         int r = watch_cgroup_path(o, path, sizeof(path));
         if (r < 0)
@@ -22,8 +29,7 @@ static int open_cgroup(struct watch *w, const struct watch_options *o)
         if (w->cgroup_fd < 0 || fstat(w->cgroup_fd, &st) < 0)
                 return -errno;
         w->bpf->bss->oc_scope_id = st.st_ino; /* kernfs: the inode's number is the cgroup's id */
-        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_scope), &zero, &w->cgroup_fd, BPF_ANY) < 0 ? -errno
-                                                                                                          : 0;
+        return watch_set_scope(w);
 }
 
 static int map_active(struct watch *w)

@@ -78,5 +78,6 @@ enum exec_path watch_exec_path(const struct watch *w);
 /* "exec=signal dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb": what is in force, and
  * for a fallback why, for status and coverage. */
 const char *watch_sensors(const struct watch *w);
-/* Every program and link is still loaded and attached. 0, or -ESTALE and which one. */
+/* Every program and link is still loaded, attached and pinned: else -ESTALE and which one. The maps
+ * hold the rule set that was applied last: else -EUCLEAN. */
 int watch_verify(struct watch *w, char *ret_what, size_t size);
