@@ -39,8 +39,27 @@ struct cred {
                 __u32 val;
         } uid;
 };
+struct file;
+struct mm_struct {
+        struct file *exe_file;
+};
+struct fdtable {
+        unsigned int max_fds;
+        struct file **fd;
+};
+struct files_struct {
+        struct fdtable *fdt;
+};
+struct bpf_map___kernel {
+        __u32 id;
+};
+struct bpf_link___kernel {
+        __u32 id;
+};
 struct task_struct {
         int tgid;
+        struct mm_struct *mm;
+        struct files_struct *files;
         char comm[16];
         const struct cred *cred;
         struct signal_struct *signal;
@@ -55,6 +74,7 @@ struct timespec64 {
         long tv_nsec;
 };
 struct inode {
+        __u16 i_mode;
         struct super_block *i_sb;
         unsigned long i_ino;
         struct timespec64 i_ctime;
@@ -70,14 +90,18 @@ struct qstr {
         const unsigned char *name;
 };
 struct dentry {
+        struct dentry *d_parent;
+        struct inode *d_inode;
         struct qstr d_name;
 };
 struct path {
         struct dentry *dentry;
 };
 struct file {
+        __u32 f_mode;
         struct path f_path;
         struct inode *f_inode;
+        void *private_data;
 };
 struct net {
         __u64 net_cookie;

@@ -122,6 +122,20 @@ struct {
 } oc_socks SEC(".maps") __weak;
 
 struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct oc_guard);
+} oc_guard SEC(".maps") __weak;
+
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 128);
+        __type(key, struct oc_guarded_key);
+        __type(value, __u8);
+} oc_guarded SEC(".maps") __weak;
+
+struct {
         __uint(type, BPF_MAP_TYPE_RINGBUF);
         __uint(max_entries, 1 << 20);
 } oc_events SEC(".maps") __weak;

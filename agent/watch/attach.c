@@ -17,7 +17,9 @@ static bool is_wanted(const struct watch *w, const struct bpf_program *p)
 {
         if (p == w->bpf->progs.oc_walk_socks) /* attached for as long as a walk takes */
                 return false;
-        return p != w->bpf->progs.oc_exec_check || w->exec_path == EXEC_PATH_LSM;
+        if (p == w->bpf->progs.oc_exec_check)
+                return w->exec_path == EXEC_PATH_LSM;
+        return bpf_program__type(p) != BPF_PROG_TYPE_LSM || w->defence;
 }
 
 static struct bpf_link *attach_program(const struct watch *w, struct bpf_program *p)
@@ -142,7 +144,8 @@ int watch_attach(struct watch *w)
                 if (r < 0)
                         return r;
         }
-        return remove_foreign_pins(w);
+        r = watch_guard_links(w);
+        return r < 0 ? r : remove_foreign_pins(w);
 }
 
 static void remove_pins(const char *bpffs)

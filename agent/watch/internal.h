@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "bpf/event.h"
 
-#define WATCH_PROGRAMS_MAX 16
+#define WATCH_PROGRAMS_MAX 32
 #define WATCH_TEXT_MAX     256
 #define WATCH_SLOT_MAPS    3
 #define WATCH_PATH_MAX     4096
@@ -32,6 +32,7 @@ struct watch {
         watch_handler handler;
         void *userdata;
         enum exec_path exec_path;
+        bool defence; /* BPF LSM keeps others from the agent */
         char exec_reason[WATCH_TEXT_MAX]; /* why not LSM */
         char sensors[2 * WATCH_TEXT_MAX];
         struct watch_sequence *sequences; /* by CPU */
@@ -51,6 +52,8 @@ void watch_detach(struct watch *w);
 bool watch_has_pins(const char *bpffs);
 /* NAME in the folder of pins; -ENAMETOOLONG. */
 int watch_pin_path(const char *bpffs, const char *name, char ret[static WATCH_PATH_MAX]);
+/* defence.c: those that are attached now. */
+int watch_guard_links(const struct watch *w);
 /* apply.c */
 bool watch_rules_in_place(const struct watch *w);
 /* watch.c: exec and fork hooks look at the watched cgroup alone. */

@@ -299,7 +299,7 @@ def small_disk():
 @pytest.mark.vm
 def test_23_disk_full(small_disk):
     agent, anna, ben = small_disk.agent, Employee(small_disk.internet, "anna"), Employee(small_disk.internet, "ben")
-    small_disk.run("cat /dev/zero >filler")
+    small_disk.run("cat /dev/zero >incoming/filler")  # nobody guards that folder
     start = time.monotonic()
     assert blocked(anna) and anna.curl("https://www.example.org/")[0] == 0
     assert not small_disk.internet.seen("tcp", since=start, address=TELEGRAM)
@@ -307,7 +307,7 @@ def test_23_disk_full(small_disk):
         Employee(small_disk.internet, name).curl("https://web.whatsapp.com/")
     wait_for(lambda: agent.status()["spool"]["refused"] > 0, 10 * SLOW, "records that do not fit")
     seq = agent.status()["spool"]["next_seq"]
-    small_disk.run("rm filler", check=True)
+    small_disk.run("rm incoming/filler", check=True)
     assert blocked(ben)
     wait_for(lambda: agent.status()["spool"]["next_seq"] > seq, 10 * SLOW, "records again")
     agent.kill()  # what is in the spool is whole

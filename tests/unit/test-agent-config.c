@@ -54,7 +54,7 @@ static void test_values(void **state)
         assert_int_equal(c->check, 2);
         assert_int_equal(c->n_protect, 3);
         assert_string_equal(c->protect[0].name, "vpn.example");
-        assert_string_equal(c->protect[0].why, "agent.ini:10: [protect] name");
+        assert_string_equal(c->protect[0].why, "agent.ini:11: [protect] name");
         assert_null(c->protect[1].name);
         assert_int_equal(c->protect[1].prefix.length, 24);
         assert_string_equal(c->protect[2].name, "collector.example");
