@@ -173,11 +173,3 @@ const struct ruleset *runtime_ruleset(const struct runtime *rt, uint32_t generat
                 return rt->current;
         return NULL;
 }
-
-const struct rule_exemption *runtime_exemption(const struct ruleset *rs, uint16_t channel, uid_t uid)
-{
-        for (size_t i = 0; i < rs->n_exemptions; i++)
-                if (rs->exemptions[i].channel == channel && rs->exemptions[i].uid == uid)
-                        return &rs->exemptions[i];
-        return NULL;
-}

@@ -96,8 +96,6 @@ int runtime_apply(struct runtime *rt, const struct stored *policy, const struct 
                   struct diag *reterr);
 /* Rule set of a fact, NULL when its numbers mean nothing any more. */
 const struct ruleset *runtime_ruleset(const struct runtime *rt, uint32_t generation);
-/* What the policy says for this user alone, or NULL. */
-const struct rule_exemption *runtime_exemption(const struct ruleset *rs, uint16_t channel, uid_t uid);
 
 /* ---- reload.c: policy and catalogue from disk ---- */
 int reload_start(struct runtime *rt); /* what was in force when the agent ended */

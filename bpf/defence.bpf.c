@@ -12,6 +12,15 @@
 #define SIGNAL_CHLD  17
 #define SIGNAL_CONT  18
 
+/* By a branch of its own: clang would negate a flag, and the verifier sees no bound of that. */
+static __always_inline int allow_or_deny(bool allow)
+{
+        if (allow)
+                return 0;
+        barrier();
+        return -EPERM;
+}
+
 static __always_inline struct oc_guard *guard(void)
 {
         __u32 zero = 0;
@@ -62,7 +71,7 @@ int BPF_PROG(oc_guard_kill, struct task_struct *task, void *info, int sig, void 
                 return ret;
         if (sig == 0 || sig == SIGNAL_HUP || sig == SIGNAL_CHLD || sig == SIGNAL_CONT)
                 return 0;
-        return sender == g->tgid || sender == 1 || sender == g->supervisor ? 0 : -EPERM;
+        return allow_or_deny(sender == g->tgid || sender == 1 || sender == g->supervisor);
 }
 
 SEC("lsm/ptrace_access_check")
@@ -72,7 +81,7 @@ int BPF_PROG(oc_guard_trace, struct task_struct *child, unsigned int mode, int r
 
         if (ret || !g || !g->tgid || (__u32)child->tgid != g->tgid || !(mode & TRACE_ATTACH))
                 return ret;
-        return is_trusted(g) ? 0 : -EPERM;
+        return allow_or_deny(is_trusted(g));
 }
 
 /* The id of the object behind a descriptor; of one that is no such object, of no consequence. */
@@ -133,16 +142,16 @@ int BPF_PROG(oc_guard_bpf, int cmd, union bpf_attr *attr, unsigned int size)
                 }
                 return 0;
         }
-        return is_trusted(g) || !reaches_for_ours(cmd, attr) ? 0 : -EPERM;
+        return allow_or_deny(is_trusted(g) || !reaches_for_ours(cmd, attr));
 }
 
-static int judge_removal(struct inode *dir, struct dentry *entry)
+static __always_inline int judge_removal(struct inode *dir, struct dentry *entry)
 {
         struct oc_guard *g = guard();
 
         if (!g || !g->armed || (!is_guarded_folder(dir) && !is_guarded_folder(BPF_CORE_READ(entry, d_inode))))
                 return 0;
-        return is_trusted(g) ? 0 : -EPERM;
+        return allow_or_deny(is_trusted(g));
 }
 
 SEC("lsm/inode_unlink")
@@ -174,7 +183,7 @@ int BPF_PROG(oc_guard_trunc, const struct path *path, int ret)
 
         if (ret || !g || !g->armed || !is_guarded_folder(dir))
                 return ret;
-        return is_trusted(g) ? 0 : -EPERM;
+        return allow_or_deny(is_trusted(g));
 }
 
 static void learn_folder(struct inode *dir)
@@ -197,7 +206,7 @@ int BPF_PROG(oc_guard_open, struct file *file, int ret)
         if (!(file->f_mode & FMODE_WRITE) || !g->armed ||
             !is_guarded_folder(BPF_CORE_READ(file, f_path.dentry, d_parent, d_inode)))
                 return 0;
-        return is_trusted(g) ? 0 : -EPERM;
+        return allow_or_deny(is_trusted(g));
 }
 
 char LICENSE[] SEC("license") = "GPL";

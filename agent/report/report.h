@@ -54,7 +54,8 @@ void report_set_notice_handler(struct report *r, void (*handler)(const struct re
                                void *userdata);
 
 /* Takes a completed fact; rs is the rule set of f->generation. Calls the notice handler at once for
- * the first attempt that was stopped. An allowed channel gives nothing. -ESTALE when rs is NULL or
+ * the first attempt that was stopped. An allowed channel gives nothing, unless an exemption allows it:
+ * class exemption-use. -ESTALE when rs is NULL or
  * does not know the channel: counted as `unresolved` in the next coverage record. */
 int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs);
 int report_tamper(struct report *r, const char *what, enum outcome outcome);

@@ -133,6 +133,8 @@ static void add_verdicts(struct feed *f, const struct ruleset *r)
                 const struct rule_exemption *e = &r->exemptions[i];
                 struct oc_verdict_key k = {.channel = e->channel, .uid = e->uid};
                 struct oc_verdict v = {e->verdict, e->programs};
+                if (rules_is_exempt(r, e)) /* let through, and told */
+                        v = (struct oc_verdict){OC_WATCH, OC_WATCH};
                 feed_add(f, &k, &v);
         }
 }

@@ -58,7 +58,7 @@ static void test_values(void **state)
         assert_null(c->protect[1].name);
         assert_int_equal(c->protect[1].prefix.length, 24);
         assert_string_equal(c->protect[2].name, "collector.example");
-        assert_string_equal(c->protect[2].why, "agent.ini:8: [collector] url");
+        assert_string_equal(c->protect[2].why, "agent.ini:9: [collector] url");
 }
 
 static void test_refused(void **state)
