@@ -29,19 +29,19 @@ struct refusal { /* the last file that was refused and not replaced by an accept
 };
 
 enum tamper { /* what somebody interfered with; each kind is reported once a minute */
-        TAMPER_TABLE,
-        TAMPER_SENSORS,
-        TAMPER_STATE,
-        TAMPER_SPOOL, /* with records lost */
-        _TAMPER_MAX,
+              TAMPER_TABLE,
+              TAMPER_SENSORS,
+              TAMPER_STATE,
+              TAMPER_SPOOL, /* with records lost */
+              _TAMPER_MAX,
 };
 
 enum guarded { /* folders of the agent's own */
-        GUARDED_STATE,
-        GUARDED_POLICY,
-        GUARDED_SPOOL,
-        GUARDED_PINS,
-        _GUARDED_MAX,
+               GUARDED_STATE,
+               GUARDED_POLICY,
+               GUARDED_SPOOL,
+               GUARDED_PINS,
+               _GUARDED_MAX,
 };
 
 struct runtime_counters { /* since the agent started */

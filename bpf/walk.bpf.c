@@ -50,7 +50,8 @@ static void address_of(struct sock *sk, struct oc_prefix_key *k)
         }
 }
 
-static __always_inline void take_stricter(struct open_sock *o, const struct oc_match *m, __u16 tier, enum event_type type)
+static __always_inline void take_stricter(struct open_sock *o, const struct oc_match *m, __u16 tier,
+                                          enum event_type type)
 {
         __u32 verdict = rules_verdict(&o->rules, m->channel, o->uid).verdict;
 

@@ -298,7 +298,7 @@ bool watch_rules_in_place(const struct watch *w)
 {
         uint32_t ids[SLOT_MAPS], slot = w->applied.slot;
 
-        return w->active->slot == slot && memcmp(&w->active->rules[slot], &w->applied.rules[slot],
-                                                 sizeof(struct oc_rules)) == 0 &&
+        return w->active->slot == slot &&
+               memcmp(&w->active->rules[slot], &w->applied.rules[slot], sizeof(struct oc_rules)) == 0 &&
                read_slot(w, ids) == 0 && memcmp(ids, w->applied_maps, sizeof(ids)) == 0;
 }

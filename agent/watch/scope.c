@@ -38,9 +38,9 @@ static void walk(int dir_fd, const struct scope *s, unsigned depth)
         }
         read_processes(dirfd(d), s);
         for (struct dirent *e; depth < SCOPE_DEPTH_MAX && (e = readdir(d));) {
-                int fd = e->d_type != DT_DIR || e->d_name[0] == '.' ?
-                                 -1 :
-                                 openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                int fd = e->d_type != DT_DIR || e->d_name[0] == '.'
+                                 ? -1
+                                 : openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
                 if (fd >= 0)
                         walk(fd, s, depth + 1);
         }

@@ -564,7 +564,7 @@ int main(void)
 #define REPORT_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 REPORT_TEST(test_collapse),   REPORT_TEST(test_what_is_one),   REPORT_TEST(test_verdicts),
-                REPORT_TEST(test_exemption),     REPORT_TEST(test_restart),       REPORT_TEST(test_coverage_and_tamper),
+                REPORT_TEST(test_exemption),  REPORT_TEST(test_restart),       REPORT_TEST(test_coverage_and_tamper),
                 REPORT_TEST(test_notice),     REPORT_TEST(test_restart),       REPORT_TEST(test_coverage_and_tamper),
                 REPORT_TEST(test_ack),        REPORT_TEST(test_policy_change), REPORT_TEST(test_table_full),
                 REPORT_TEST(test_spool_full), REPORT_TEST(test_device_key),    REPORT_TEST(test_os_release),

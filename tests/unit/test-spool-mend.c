@@ -98,8 +98,8 @@ static void test_mended(void **state)
                 {"for f in spool/*.seg; do cp $f x && mv x $f; done", 2, false, 1}, /* another file of that name */
                 {"rm spool/*.seg", 9, false, -EBADMSG}, /* older segments are not held open */
                 {"truncate -s 100 spool/*.seg", 2, false, -EBADMSG},
-                {"for f in spool/*.seg; do printf x | dd of=$f bs=1 seek=2000 conv=notrunc 2>/dev/null; done", 2, true,
-                 -EBADMSG},
+                {"for f in spool/*.seg; do printf x | dd of=$f bs=1 seek=2000 conv=notrunc 2>/dev/null; done", 2,
+                 true, -EBADMSG},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
