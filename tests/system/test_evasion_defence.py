@@ -157,12 +157,19 @@ def test_23_policy_folder(blocking, employee):
     assert blocking.agent.status()["policy"]["serial"] == blocking.serial
 
 
+def cut_off(station):
+    """Everything is at the collector; from now on records wait in the spool."""
+    station.fence()
+    wait_for(lambda: station.agent.status()["spool"]["queue"] == 0, 10 * SLOW, "the last acknowledgement")
+    station.agent.uplink.kill()
+    station.agent.uplink.wait()
+
+
 @without_lsm
 @pytest.mark.parametrize("what", ["*.seg", "state", "."])
 def test_23_spool_deleted(blocking, employee, what):
     """Records that the collector has not got yet are saved from the agent's own descriptors."""
-    blocking.agent.uplink.kill()
-    blocking.agent.uplink.wait()
+    cut_off(blocking)
     somebody, spool = blocking.employee(), blocking.agent.state / "spool"
     somebody.curl("https://web.whatsapp.com/")
     wait_for(lambda: blocking.agent.status()["spool"]["queue"], 5 * SLOW, "a record")
@@ -177,9 +184,7 @@ def test_23_spool_deleted(blocking, employee, what):
 @without_lsm
 def test_23_spool_edited(blocking, employee):
     """A record that was changed is no record any more: the chain goes on before it, and says so."""
-    blocking.fence()
-    blocking.agent.uplink.kill()
-    blocking.agent.uplink.wait()
+    cut_off(blocking)
     somebody = blocking.employee()
     somebody.curl("https://web.whatsapp.com/")
     wait_for(lambda: blocking.agent.status()["spool"]["queue"], 5 * SLOW, "a record")
