@@ -29,7 +29,7 @@ static json_t *why_new(const struct ruleset *rs, uint32_t entry, uid_t uid)
 {
         const struct rule_entry *e = &rs->entries[entry];
         const struct rule_channel *c = &rs->channels[e->channel];
-        const struct rule_exemption *own = runtime_exemption(rs, e->channel, uid);
+        const struct rule_exemption *own = rules_find_exemption(rs, e->channel, uid);
         unsigned line = own ? own->decided_line : c->decided_line;
         char section[sizeof("[channel ]") + CHANNEL_ID_MAX];
 

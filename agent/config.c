@@ -37,7 +37,7 @@ struct config *config_free(struct config *c)
 struct parser {
         const char *file;
         struct config *config;
-        bool has_mask, has_heartbeat;
+        bool has_mask, has_heartbeat, has_check;
         unsigned url_line;
 };
 
@@ -131,17 +131,18 @@ static int parse_mask(struct parser *p, const char *value, unsigned line, struct
         return 0;
 }
 
-static int parse_heartbeat(struct parser *p, const char *value, unsigned line, struct diag *reterr)
+static int parse_seconds(struct parser *p, const char *name, const char *value, unsigned line, struct diag *reterr)
 {
+        bool is_check = !strcmp(name, "check"), *has = is_check ? &p->has_check : &p->has_heartbeat;
         uint64_t seconds;
 
-        if (p->has_heartbeat)
-                return diag_set(reterr, -ENOTUNIQ, p->file, line, "heartbeat given twice");
+        if (*has)
+                return diag_set(reterr, -ENOTUNIQ, p->file, line, "%s given twice", name);
         if (parse_u64(value, CONFIG_HEARTBEAT_MAX, &seconds) < 0 || seconds == 0)
-                return diag_set(reterr, -ERANGE, p->file, line, "heartbeat: a number of seconds from 1 to %u",
+                return diag_set(reterr, -ERANGE, p->file, line, "%s: a number of seconds from 1 to %u", name,
                                 CONFIG_HEARTBEAT_MAX);
-        p->config->heartbeat = (unsigned)seconds;
-        p->has_heartbeat = true;
+        *(is_check ? &p->config->check : &p->config->heartbeat) = (unsigned)seconds;
+        *has = true;
         return 0;
 }
 
@@ -202,8 +203,8 @@ static int parse_key(void *userdata, const char *section, const char *name, cons
                         return parse_string(p, &config_strings[i], value, line, reterr);
         if (!strcmp(section, "agent") && !strcmp(name, "mark_mask"))
                 return parse_mask(p, value, line, reterr);
-        if (!strcmp(section, "agent") && !strcmp(name, "heartbeat"))
-                return parse_heartbeat(p, value, line, reterr);
+        if (!strcmp(section, "agent") && (!strcmp(name, "heartbeat") || !strcmp(name, "check")))
+                return parse_seconds(p, name, value, line, reterr);
         if (strcmp(section, "protect") || (strcmp(name, "name") && strcmp(name, "prefix")))
                 return diag_set(reterr, -EBADMSG, p->file, line, "unknown key '%s' in [%s]", name, section);
         r = parse_protect(p, name, value, line);
@@ -292,6 +293,7 @@ int config_parse(const char *text, size_t size, const char *file, struct config 
                 return -ENOMEM;
         c->mark_mask = 0x3ff00000;
         c->heartbeat = 300;
+        c->check = 10;
         r = ini_parse_text(text, size, file, parse_key, &p, reterr);
         if (r < 0)
                 return r;

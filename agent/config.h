@@ -31,6 +31,7 @@ struct config {
         char *collector_ca;
         uint32_t mark_mask;
         unsigned heartbeat; /* seconds */
+        unsigned check; /* seconds between looks at what the agent has put in place */
         struct config_protect *protect; /* [protect] and the collector's host */
         size_t n_protect;
 };

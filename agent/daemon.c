@@ -336,6 +336,17 @@ static void tell_start(struct runtime *rt, uint64_t gap_ms)
         health_coverage(rt, COVERAGE_START, 0, NULL);
 }
 
+/* Not incoming/ and uplink/: the uplink and the command line write there. */
+static int arm(struct runtime *rt)
+{
+        _cleanup_free_ char *policy = format_new("%s/policy", rt->config->state);
+        _cleanup_free_ char *catalogue = format_new("%s/catalogue", rt->config->state);
+        _cleanup_free_ char *spool = format_new("%s/spool", rt->config->state);
+        const char *const folders[] = {rt->config->state, policy, catalogue, spool, rt->config->bpffs, NULL};
+
+        return policy && catalogue && spool ? watch_arm(rt->watch, folders) : -ENOMEM;
+}
+
 static int start(struct runtime *rt, const struct daemon_options *o)
 {
         uint64_t gap_ms;
@@ -356,11 +367,16 @@ static int start(struct runtime *rt, const struct daemon_options *o)
         r = watch_attach(rt->watch);
         if (r < 0)
                 return log_errno(LOG_ERR, r, "cannot attach the sensors");
+        r = arm(rt);
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot defend the agent by BPF LSM");
         rt->self_test_passed = true;
         tell_start(rt, gap_ms);
         r = add_sources(rt);
         if (r >= 0)
                 r = health_start(rt);
+        if (r >= 0)
+                r = guard_start(rt);
         if (r >= 0)
                 r = open_control(rt);
         if (r >= 0)
@@ -386,9 +402,17 @@ static void runtime_done(struct runtime *rt)
         sd_event_source_disable_unref(rt->on_status);
         sd_event_source_disable_unref(rt->on_applied);
         sd_event_source_disable_unref(rt->on_heartbeat);
+        sd_event_source_disable_unref(rt->on_running);
+        sd_event_source_disable_unref(rt->on_check);
+        sd_event_source_disable_unref(rt->on_state);
+        sd_event_source_disable_unref(rt->on_clock);
+        for (enum guarded g = 0; g < _GUARDED_MAX; g++)
+                sd_event_source_disable_unref(rt->on_folder[g]);
         rt->control = NULL;
         identify_free(rt->identify);
         report_free(rt->report);
+        if (rt->watch && rt->lastrun.stopped)
+                watch_disarm(rt->watch); /* told to end: a package may be upgraded, or the agent removed */
         watch_free(rt->watch, rt->release);
         if (rt->nft && rt->release)
                 remove_table(rt->nft, rt->config->table);

@@ -16,7 +16,7 @@
 /* May this user start programs of that channel? */
 static enum verdict program_verdict(const struct ruleset *rs, uint16_t channel, uid_t uid)
 {
-        const struct rule_exemption *e = runtime_exemption(rs, channel, uid);
+        const struct rule_exemption *e = rules_find_exemption(rs, channel, uid);
 
         return e ? e->programs : rs->channels[channel].programs;
 }
@@ -63,11 +63,27 @@ static void learn(struct runtime *rt, const struct fact *f, const struct classif
                 log_errno(LOG_DEBUG, r, "cannot remember the program '%s', ignoring", f->path);
 }
 
-/* A program that the kernel side did not know: false when it is nobody's business. */
-static bool handle_classified(struct runtime *rt, struct fact *f, const struct classification *c)
+/* f->channel is known: end the program if the policy says so. False: nothing to report. */
+static bool judge_program(struct runtime *rt, struct fact *f)
 {
         int r;
 
+        f->tier = TIER_PROGRAM;
+        f->generation = rt->generation;
+        f->outcome = OUTCOME_PASSED;
+        if (program_verdict(rt->current, f->channel, f->uid) != VERDICT_BLOCK)
+                return true; /* report/ knows whether that is worth a record */
+        r = kill_program(f);
+        if (r >= 0)
+                f->outcome = OUTCOME_KILLED;
+        else if (r != -ESRCH)
+                log_errno(LOG_ERR, r, "cannot end process %" PRIu32 " ('%s')", f->tgid, f->path);
+        return true;
+}
+
+/* A program that the kernel side did not know: false when it is nobody's business. */
+static bool handle_classified(struct runtime *rt, struct fact *f, const struct classification *c)
+{
         if (c->gone || c->pending)
                 return false;
         learn(rt, f, c);
@@ -75,17 +91,7 @@ static bool handle_classified(struct runtime *rt, struct fact *f, const struct c
                 return false;
         f->channel = c->channel;
         f->entry = c->entry;
-        f->tier = TIER_PROGRAM;
-        f->generation = rt->generation;
-        f->outcome = OUTCOME_PASSED;
-        if (program_verdict(rt->current, c->channel, f->uid) != VERDICT_BLOCK)
-                return rules_verdict(rt->current, c->channel, f->uid) != VERDICT_ALLOW;
-        r = kill_program(f);
-        if (r >= 0)
-                f->outcome = OUTCOME_KILLED;
-        else if (r != -ESRCH)
-                log_errno(LOG_ERR, r, "cannot end process %" PRIu32 " ('%s')", f->tgid, f->path);
-        return true;
+        return judge_program(rt, f);
 }
 
 static bool handle_unknown_program(struct runtime *rt, struct fact *f)
@@ -103,17 +109,17 @@ static bool handle_unknown_program(struct runtime *rt, struct fact *f)
         return handle_classified(rt, f, &c);
 }
 
-/* A dropped hello, or query over TCP: end the connection now instead of letting it retransmit. */
-static void handle_named_flow(struct runtime *rt, struct fact *f)
+/* A flow whose packets are dropped: end it now instead of letting it retransmit. */
+static void end_flow(struct runtime *rt, struct fact *f)
 {
         int r = -EOPNOTSUPP;
 
         if (f->outcome != OUTCOME_DROPPED || !f->flow.family)
                 return;
         if (rt->sockdestroy)
-                r = sockdestroy_flow(rt->sockdestroy, &f->flow);
+                r = sockdestroy_flow(rt->sockdestroy, &f->flow, f->tgid);
         if (r == -EXDEV)
-                return; /* a container's: the dropped hello has to do */
+                return; /* a network namespace that is not found: the dropped packets have to do */
         if (r < 0 && r != -ENOENT) /* a reset for its next packet; not for a port that may be used anew */
                 r = nft_add_flow(rt->nft, &f->flow);
         if (r >= 0)
@@ -123,8 +129,9 @@ static void handle_named_flow(struct runtime *rt, struct fact *f)
 }
 
 /* Here nftables answers marked TCP by a reset and the rest by ICMP; elsewhere connect() failed. */
-static void handle_connect(const struct runtime *rt, struct fact *f)
+static void handle_connect(struct runtime *rt, struct fact *f)
 {
+        end_flow(rt, f); /* it was connected already */
         if (f->outcome == OUTCOME_DENIED && f->flow.protocol == IPPROTO_TCP && rt->netns_cookie &&
             f->flow.netns == rt->netns_cookie)
                 f->outcome = OUTCOME_RESET;
@@ -139,12 +146,12 @@ static bool handle_by_layer(struct runtime *rt, struct fact *f)
                 break;
         case LAYER_DNS:
                 if (f->flow.protocol == IPPROTO_TCP)
-                        handle_named_flow(rt, f);
+                        end_flow(rt, f);
                 break;
         case LAYER_TLS:
         case LAYER_QUIC:
         case LAYER_HTTP:
-                handle_named_flow(rt, f);
+                end_flow(rt, f);
                 break;
         case LAYER_CONNECT:
                 handle_connect(rt, f);
@@ -196,4 +203,16 @@ void facts_learnt(void *userdata)
 
         if (r < 0)
                 log_errno(LOG_WARNING, r, "cannot ask about known programs again, ignoring");
+}
+
+void facts_handle_running(struct runtime *rt, struct fact *f)
+{
+        bool known = watch_find_process(rt->watch, f->tgid, &f->channel, &f->entry);
+
+        if (known)
+                classify_process(f);
+        if (known ? !judge_program(rt, f) : !handle_unknown_program(rt, f))
+                return;
+        if (!known || f->outcome != OUTCOME_PASSED) /* else its start was reported */
+                record(rt, f);
 }

@@ -10,7 +10,7 @@
 
 #define USEC_PER_SEC        1000000ull
 #define RESTORES_PER_SECOND 20
-#define TAMPER_EVERY_US     (60 * USEC_PER_SEC)
+#define TAMPER_EVERY_US     (60 * USEC_PER_SEC) /* of one kind */
 
 static uint64_t now_us(void)
 {
@@ -20,15 +20,16 @@ static uint64_t now_us(void)
         return (uint64_t)t.tv_sec * USEC_PER_SEC + (uint64_t)t.tv_nsec / 1000;
 }
 
-static void on_tamper(struct runtime *rt, const char *what, enum outcome outcome)
+void health_tamper(struct runtime *rt, enum tamper kind, const char *what, enum outcome outcome)
 {
-        uint64_t now = now_us();
+        uint64_t now = now_us(), *last = &rt->tamper_reported_us[kind];
         int r;
 
+        rt->counters.restored++;
         log_line(LOG_WARNING, "%s", what);
-        if (rt->tamper_reported_us && now - rt->tamper_reported_us < TAMPER_EVERY_US)
-                return; /* the count in status and coverage goes on */
-        rt->tamper_reported_us = now;
+        if (*last && now - *last < TAMPER_EVERY_US)
+                return; /* the count in status goes on */
+        *last = now;
         r = report_tamper(rt->report, what, outcome);
         if (r < 0)
                 log_errno(LOG_ERR, r, "cannot record tampering");
@@ -52,15 +53,15 @@ static void restore_table(struct runtime *rt)
         struct diag d = {0};
         int r;
 
-        rt->counters.restored++;
         r = nft_apply(rt->nft, rt->current, &d);
         if (r < 0) {
                 log_errno(LOG_CRIT, r, "cannot restore the nftables table: %s",
                           diag_format(&d, where, sizeof(where)));
-                on_tamper(rt, "somebody changed the nftables table; it could not be restored", OUTCOME_PASSED);
+                health_tamper(rt, TAMPER_TABLE, "somebody changed the nftables table; it could not be restored",
+                              OUTCOME_PASSED);
                 return;
         }
-        on_tamper(rt, "somebody changed the nftables table; it was restored", OUTCOME_DENIED);
+        health_tamper(rt, TAMPER_TABLE, "somebody changed the nftables table; it was restored", OUTCOME_DENIED);
         status_dirty(rt);
 }
 
@@ -94,7 +95,7 @@ static void check_table(struct runtime *rt)
         }
 }
 
-static void check_sensors(struct runtime *rt)
+void health_check_sensors(struct runtime *rt)
 {
         char what[256] = "", text[320];
         int r;
@@ -103,10 +104,11 @@ static void check_sensors(struct runtime *rt)
         if (r >= 0)
                 return;
         rt->self_test_passed = false;
-        r = watch_attach(rt->watch);
-        snprintf(text, sizeof(text), "a sensor was detached (%s); it was %s", what,
-                 r < 0 ? "not possible to attach it again" : "attached again");
-        on_tamper(rt, text, r < 0 ? OUTCOME_PASSED : OUTCOME_DENIED);
+        r = r == -EUCLEAN ? watch_apply(rt->watch, rt->current, rt->generation) : watch_attach(rt->watch);
+        snprintf(text, sizeof(text), "somebody interfered with the sensors (%s); %s", what,
+                 r < 0 ? "it was not possible to repair them" : "they were repaired");
+        health_tamper(rt, TAMPER_SENSORS, text, r < 0 ? OUTCOME_PASSED : OUTCOME_DENIED);
+        status_dirty(rt);
 }
 
 void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap_ms, const char *detail)
@@ -136,7 +138,7 @@ static int on_applied(sd_event_source *s, void *userdata)
 
         learn_table_hash(rt);
         rt->self_test_passed = *rt->table_hash != 0;
-        check_sensors(rt);
+        health_check_sensors(rt);
         health_coverage(rt, COVERAGE_POLICY, 0, rt->coverage_detail);
         status_dirty(rt);
         malloc_trim(0); /* loading left megabytes behind */
@@ -167,7 +169,7 @@ static int on_heartbeat(sd_event_source *s, uint64_t usec, void *userdata)
 
         rt->self_test_passed = true;
         check_table(rt);
-        check_sensors(rt);
+        health_check_sensors(rt);
         health_coverage(rt, COVERAGE_HEARTBEAT, 0, NULL);
         status_dirty(rt);
         lastrun_stamp(&rt->lastrun);

@@ -52,6 +52,7 @@ static void applied(struct runtime *rt, const char *detail)
         tell_report(rt);
         log_in_force(rt);
         reload_schedule(rt);
+        running_schedule(rt);
         health_applied(rt, detail);
 }
 

@@ -99,6 +99,9 @@ static int apply_both(struct runtime *rt, struct ruleset *next, uint32_t generat
         r = watch_apply(rt->watch, next, generation);
         if (r < 0)
                 return diag_set(reterr, r, "eBPF maps", 0, "%s", strerror(-r));
+        r = watch_walk_sockets(rt->watch); /* before nftables resets what then has no owner any more */
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot judge open connections, ignoring");
         return nft_apply(rt->nft, next, reterr);
 }
 
@@ -168,13 +171,5 @@ const struct ruleset *runtime_ruleset(const struct runtime *rt, uint32_t generat
         /* numbers depend on the catalogue alone: another policy means the same by them */
         if (generation >= rt->same_numbers_since && generation <= rt->last_generation)
                 return rt->current;
-        return NULL;
-}
-
-const struct rule_exemption *runtime_exemption(const struct ruleset *rs, uint16_t channel, uid_t uid)
-{
-        for (size_t i = 0; i < rs->n_exemptions; i++)
-                if (rs->exemptions[i].channel == channel && rs->exemptions[i].uid == uid)
-                        return &rs->exemptions[i];
         return NULL;
 }

@@ -28,12 +28,28 @@ struct refusal { /* the last file that was refused and not replaced by an accept
         time_t when;
 };
 
+enum tamper { /* what somebody interfered with; each kind is reported once a minute */
+              TAMPER_TABLE,
+              TAMPER_SENSORS,
+              TAMPER_STATE,
+              TAMPER_SPOOL, /* with records lost */
+              _TAMPER_MAX,
+};
+
+enum guarded { /* folders of the agent's own */
+               GUARDED_STATE,
+               GUARDED_POLICY,
+               GUARDED_SPOOL,
+               GUARDED_PINS,
+               _GUARDED_MAX,
+};
+
 struct runtime_counters { /* since the agent started */
         uint64_t facts;
         uint64_t killed;
         uint64_t reset;
         uint64_t stale; /* facts of a rule set that is gone */
-        uint64_t restored; /* somebody else changed the table */
+        uint64_t restored; /* somebody interfered */
 };
 
 struct runtime {
@@ -59,11 +75,16 @@ struct runtime {
         char table_hash[65]; /* of the table as applied; "" unknown */
         bool self_test_passed;
         uint64_t started_us; /* CLOCK_MONOTONIC */
-        uint64_t tamper_reported_us;
+        uint64_t tamper_reported_us[_TAMPER_MAX];
         bool told_refused; /* that the spool takes no records */
         const char *coverage_detail; /* of the next COVERAGE_POLICY */
 
-        sd_event_source *on_change, *on_status, *on_applied, *on_heartbeat;
+        int64_t clock_offset_ms; /* UTC minus time since boot */
+        uint64_t checked_us; /* CLOCK_MONOTONIC, of the latest look */
+        bool state_bytes; /* a segment of the spool may have been changed */
+
+        sd_event_source *on_check, *on_state, *on_clock, *on_folder[_GUARDED_MAX];
+        sd_event_source *on_change, *on_status, *on_applied, *on_heartbeat, *on_running;
 };
 
 /* ---- runtime.c: the rule set ---- */
@@ -75,8 +96,6 @@ int runtime_apply(struct runtime *rt, const struct stored *policy, const struct 
                   struct diag *reterr);
 /* Rule set of a fact, NULL when its numbers mean nothing any more. */
 const struct ruleset *runtime_ruleset(const struct runtime *rt, uint32_t generation);
-/* What the policy says for this user alone, or NULL. */
-const struct rule_exemption *runtime_exemption(const struct ruleset *rs, uint16_t channel, uid_t uid);
 
 /* ---- reload.c: policy and catalogue from disk ---- */
 int reload_start(struct runtime *rt); /* what was in force when the agent ended */
@@ -89,11 +108,21 @@ void facts_handle(const struct fact *f, void *userdata); /* a watch_handler */
 /* identify's handlers */
 void facts_identified(struct fact *f, const struct classification *c, void *userdata);
 void facts_learnt(void *userdata);
+/* A process that started before its verdict came: f says which and whose it is. */
+void facts_handle_running(struct runtime *rt, struct fact *f);
+
+/* ---- running.c ---- */
+void running_schedule(struct runtime *rt); /* judge what runs and is connected by the rule set in force, soon */
 
 /* ---- health.c: coverage, heartbeat, tampering ---- */
 int health_start(struct runtime *rt);
 void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap_ms, const char *detail);
+void health_tamper(struct runtime *rt, enum tamper kind, const char *what, enum outcome outcome);
+void health_check_sensors(struct runtime *rt); /* and repair them */
 void health_applied(struct runtime *rt, const char *detail); /* coverage and status, as soon as there is time */
+
+/* ---- guard.c: the agent's own files, pins, clock ---- */
+int guard_start(struct runtime *rt);
 
 /* ---- status.c ---- */
 json_t *status_new(struct runtime *rt);

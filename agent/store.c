@@ -263,9 +263,12 @@ static int load(struct store *s, enum store_role role, const char *file, const c
         return 0;
 }
 
-/* The bytes are on disk; the parsed form is what the agent keeps. */
+/* The bytes are on disk; the parsed form is what the agent keeps. A policy's bytes are few, and
+ * store_mend() needs them. */
 static void stored_forget_text(struct stored *c)
 {
+        if (c->policy)
+                return;
         free(TAKE_PTR(c->text));
         free(TAKE_PTR(c->minisig));
         c->size = 0;
@@ -420,4 +423,36 @@ int store_commit(struct store *s, struct stored *accepted)
         stored_free(*held);
         *held = accepted;
         return r;
+}
+
+static bool is_kept(const char *path, const char *text, size_t size)
+{
+        _cleanup_free_ char *kept = NULL;
+        size_t n;
+
+        return store_read_plain(path, size, &kept, &n) >= 0 && n == size && memcmp(kept, text, size) == 0;
+}
+
+int store_mend(struct store *s)
+{
+        _cleanup_free_ char *current = format_new("%s/policy/current.ini", s->state_dir);
+        _cleanup_free_ char *minisig = format_new("%s/policy/current.ini.minisig", s->state_dir);
+        _cleanup_free_ char *serial = format_new("%s/policy/serial", s->state_dir);
+        _cleanup_free_ char *dir = format_new("%s/policy", s->state_dir);
+        const struct stored *p = s->policy;
+        char text[SERIAL_MAX_BYTES];
+        int r;
+
+        if (!current || !minisig || !serial || !dir)
+                return -ENOMEM;
+        snprintf(text, sizeof(text), "%" PRIu64 "\n", s->policy_serial);
+        if (!p || (is_kept(current, p->text, p->size) && is_kept(minisig, p->minisig, strlen(p->minisig)) &&
+                   is_kept(serial, text, strlen(text))))
+                return 0;
+        r = dir_make(dir, 0700);
+        if (r >= 0)
+                r = write_current(s, STORE_POLICY, p);
+        if (r >= 0)
+                r = file_write_atomic(serial, text, strlen(text), 0600);
+        return r < 0 ? r : 1;
 }

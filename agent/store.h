@@ -87,5 +87,8 @@ void store_hash_incoming(const struct store *s, enum store_role role, char ret[s
 /* file_read() for a folder that another user owns: no link is followed. */
 int store_read_plain(const char *path, size_t max, char **ret, size_t *ret_size);
 
+/* The files of the policy in force as they should be? 0 yes, 1 they were written again. */
+int store_mend(struct store *s);
+
 /* Keep it on disk and in *s; takes `accepted`, also on failure. */
 int store_commit(struct store *s, struct stored *accepted);

@@ -2,9 +2,8 @@
 /* Destinations: connect() and sendto() by a process of a channel, or to an address of a
  * channel alone. A blocked connect marks its socket, and nftables rejects what it sends. */
 #include <linux/in.h>
+#include "bpf/address.h"
 #include "bpf/rules.h"
-
-#define PORT_DNS 53
 
 const volatile __u32 oc_mark_mask = 0x3ff00000;
 const volatile __u32 oc_mark_shift = 20;
@@ -21,21 +20,6 @@ struct attempt {
         __u16 tier;
         bool sending; /* sendto() on an unconnected socket */
 };
-
-static __always_inline bool is_ipv4(const struct oc_prefix_key *k)
-{
-        const __u32 *a = (const __u32 *)k->address;
-        return !a[0] && !a[1] && a[2] == bpf_htonl(0xffff);
-}
-
-/* A service on this machine is no channel, but its resolver may ask for one. */
-static __always_inline bool is_exempt(const struct attempt *a)
-{
-        const __u32 *to = (const __u32 *)a->to.address;
-        bool loopback =
-                is_ipv4(&a->to) ? a->to.address[12] == 127 : !to[0] && !to[1] && !to[2] && to[3] == bpf_htonl(1);
-        return loopback && a->port != PORT_DNS;
-}
 
 static __always_inline struct oc_sock *sock_attribute(struct bpf_sock_addr *ctx, const struct attempt *a)
 {
@@ -118,7 +102,7 @@ static __noinline int attempt_judge(struct bpf_sock_addr *ctx, struct attempt *a
         a->to.length = 128;
 
         struct oc_sock *sock = sock_attribute(ctx, a);
-        if (!is_exempt(a))
+        if (!is_local_service(&a->to, a->port))
                 attempt_decide(a);
         if (a->verdict != OC_BLOCK) {
                 __u64 told = a->to.address[15] | (__u64)a->port << 8 | (__u64)a->match.entry << 32;

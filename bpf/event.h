@@ -175,6 +175,26 @@ struct oc_task {
 };
 EVENT_LAYOUT(oc_task, 16);
 
+/* Value of oc_guard: what BPF LSM keeps from everybody but the agent. */
+struct oc_guard {
+        __u32 tgid; /* of the agent; 0 it has ended */
+        __u32 supervisor; /* tgid of its parent, may signal it like process 1 */
+        __u32 armed;
+        __u32 learning; /* folders that the agent opens now are its own */
+        __u64 exe_dev; /* the executable that may take over while no agent runs; 0 0 not known yet */
+        __u64 exe_ino;
+};
+EVENT_LAYOUT(oc_guard, 32);
+
+/* Key of oc_guarded. */
+#define OC_GUARDED_LINK   (1ULL << 32)
+#define OC_GUARDED_MAP    (2ULL << 32)
+#define OC_GUARDED_FOLDER (3ULL << 32) /* | device */
+struct oc_guarded_key {
+        __u64 kind;
+        __u64 id; /* of the link or map, the folder's inode number */
+};
+
 #define OC_HASH_A       0xcbf29ce484222325ULL /* FNV-1a offset basis and prime */
 #define OC_HASH_PRIME_A 0x100000001b3ULL
 #define OC_HASH_B       0x9ae16a3b2f90404fULL

@@ -206,8 +206,13 @@ int BPF_PROG(oc_exit, struct task_struct *task)
 {
         __u32 tgid = task->tgid;
 
-        if (task->signal->live.counter == 0)
-                bpf_map_delete_elem(&oc_tasks, &tgid);
+        if (task->signal->live.counter != 0)
+                return 0;
+        bpf_map_delete_elem(&oc_tasks, &tgid);
+        __u32 zero = 0;
+        struct oc_guard *g = bpf_map_lookup_elem(&oc_guard, &zero);
+        if (g && g->tgid == tgid)
+                g->tgid = 0;
         return 0;
 }
 

@@ -19,9 +19,12 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct kernfs_node {
         const char *name;
+        __u64 id;
 };
 struct cgroup {
         struct kernfs_node *kn;
+        int level;
+        struct cgroup *ancestors[]; /* Linux 6.1 */
 };
 struct css_set {
         struct cgroup *dfl_cgrp; /* in the cgroup v2 hierarchy */
@@ -31,8 +34,34 @@ struct signal_struct {
                 int counter;
         } live; /* threads */
 };
+struct cred {
+        struct {
+                __u32 val;
+        } uid;
+};
+struct file;
+struct mm_struct {
+        struct file *exe_file;
+};
+struct fdtable {
+        unsigned int max_fds;
+        struct file **fd;
+};
+struct files_struct {
+        struct fdtable *fdt;
+};
+struct bpf_map___kernel {
+        __u32 id;
+};
+struct bpf_link___kernel {
+        __u32 id;
+};
 struct task_struct {
         int tgid;
+        struct mm_struct *mm;
+        struct files_struct *files;
+        char comm[16];
+        const struct cred *cred;
         struct signal_struct *signal;
         struct css_set *cgroups;
 };
@@ -45,6 +74,7 @@ struct timespec64 {
         long tv_nsec;
 };
 struct inode {
+        __u16 i_mode;
         struct super_block *i_sb;
         unsigned long i_ino;
         struct timespec64 i_ctime;
@@ -60,14 +90,53 @@ struct qstr {
         const unsigned char *name;
 };
 struct dentry {
+        struct dentry *d_parent;
+        struct inode *d_inode;
         struct qstr d_name;
 };
 struct path {
         struct dentry *dentry;
 };
 struct file {
+        __u32 f_mode;
         struct path f_path;
         struct inode *f_inode;
+        void *private_data;
+};
+struct net {
+        __u64 net_cookie;
+};
+struct in6_addr___kernel { /* <linux/in6.h> has one without relocations */
+        union {
+                __u32 u6_addr32[4];
+        } in6_u;
+};
+struct sock_common {
+        __u32 skc_daddr;
+        __u32 skc_rcv_saddr;
+        __u16 skc_dport; /* network byte order */
+        __u16 skc_num;
+        unsigned short skc_family;
+        volatile unsigned char skc_state;
+        struct {
+                struct net *net;
+        } skc_net;
+        struct in6_addr___kernel skc_v6_daddr;
+        struct in6_addr___kernel skc_v6_rcv_saddr;
+};
+struct sock {
+        struct sock_common __sk_common;
+        __u16 sk_protocol;
+};
+struct socket {
+        struct sock *sk;
+};
+struct bpf_iter_meta;
+struct bpf_iter__task_file {
+        struct bpf_iter_meta *meta;
+        struct task_struct *task;
+        __u32 fd;
+        struct file *file;
 };
 struct linux_binprm {
         struct file *file;

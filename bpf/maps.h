@@ -110,6 +110,8 @@ struct oc_sock {
         __u64 told; /* the watched destination already reported */
         __u32 state; /* enum sock_state */
         __u32 reserved;
+        struct oc_match judged; /* the name it spoke to, also when that is approved; channel 0: none */
+        __u64 catalogue; /* the numbers in `judged` are of this catalogue */
 };
 
 struct {
@@ -118,6 +120,20 @@ struct {
         __type(key, int);
         __type(value, struct oc_sock);
 } oc_socks SEC(".maps") __weak;
+
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 1);
+        __type(key, __u32);
+        __type(value, struct oc_guard);
+} oc_guard SEC(".maps") __weak;
+
+struct {
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 128);
+        __type(key, struct oc_guarded_key);
+        __type(value, __u8);
+} oc_guarded SEC(".maps") __weak;
 
 struct {
         __uint(type, BPF_MAP_TYPE_RINGBUF);

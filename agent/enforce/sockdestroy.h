@@ -7,7 +7,8 @@
 struct sockdestroy;
 int sockdestroy_new(struct sockdestroy **ret);
 struct sockdestroy *sockdestroy_free(struct sockdestroy *s);
-/* Socket of this flow in the agent's own network namespace.
- * -ENOENT already gone, -EXDEV the flow is of another network namespace, -EOPNOTSUPP kernel without
+/* Socket of this flow, in whichever network namespace it is: of another one than the agent's, tgid is
+ * asked first where that is (0: unknown).
+ * -ENOENT already gone, -EXDEV its network namespace is not found, -EOPNOTSUPP kernel without
  * INET_DIAG_DESTROY. */
-int sockdestroy_flow(struct sockdestroy *s, const struct fact_flow *f);
+int sockdestroy_flow(struct sockdestroy *s, const struct fact_flow *f, uint32_t tgid);

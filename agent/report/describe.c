@@ -61,6 +61,7 @@ int describe(const struct fact *f, const struct ruleset *rs, struct description 
 {
         const struct rule_channel *channel;
         const struct rule_entry *entry = NULL;
+        const struct rule_exemption *exemption;
         enum verdict verdict;
 
         if (!rs || f->channel == 0 || f->channel >= rs->n_channels || f->entry >= rs->n_entries)
@@ -69,7 +70,8 @@ int describe(const struct fact *f, const struct ruleset *rs, struct description 
         if (f->entry > 0)
                 entry = &rs->entries[f->entry];
         verdict = verdict_of(f, rs);
-        if (verdict == VERDICT_ALLOW)
+        exemption = rules_find_exemption(rs, f->channel, f->uid);
+        if (verdict == VERDICT_ALLOW && !rules_is_exempt(rs, exemption))
                 return 0;
 
         *ret = (struct violation){
@@ -87,6 +89,13 @@ int describe(const struct fact *f, const struct ruleset *rs, struct description 
                 .program_name = f->comm[0] ? f->comm : NULL,
                 .count = 1,
         };
+        if (verdict == VERDICT_ALLOW) {
+                snprintf(d->exemption, sizeof(d->exemption), "[channel %s] line %u", channel->id,
+                         exemption->decided_line);
+                ret->exemption = d->exemption;
+                ret->class = violation_class_to_string(CLASS_EXEMPTION_USE);
+                ret->outcome = OUTCOME_ALLOWED;
+        }
         ret->first_ms = ret->last_ms = utc_from_boottime(f->boottime_ns);
         if (entry) {
                 snprintf(d->entry, sizeof(d->entry), "%s %s", entry_kind_to_string(entry->kind), entry->value);

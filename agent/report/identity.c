@@ -81,6 +81,36 @@ static void take_value(const char *text, const char *key, char ret[static OS_TEX
         snprintf(ret, OS_TEXT_MAX, "%.*s", (int)n, p);
 }
 
+static int mend_hex(const char *state_dir, const char *name, const uint8_t *data, size_t size, mode_t mode)
+{
+        _cleanup_free_ char *path = format_new("%s/%s", state_dir, name), *text = NULL;
+        uint8_t kept[DEVICE_SECRET_SIZE];
+        bool same = false;
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        if (file_read(path, 2 * size + 1, &text, NULL) >= 0) {
+                text[strcspn(text, "\n")] = '\0';
+                same = hex_decode(text, kept, size) >= 0 && memcmp(kept, data, size) == 0;
+                sodium_memzero(text, strlen(text));
+                sodium_memzero(kept, sizeof(kept));
+        }
+        if (same)
+                return 0;
+        r = write_hex(path, data, size, mode);
+        return r < 0 ? r : 1;
+}
+
+int device_key_mend(const char *state_dir, const uint8_t public[static DEVICE_KEY_SIZE],
+                    const uint8_t secret[static DEVICE_SECRET_SIZE])
+{
+        int r = mend_hex(state_dir, "device.key", secret, DEVICE_SECRET_SIZE, 0600);
+        int q = r < 0 ? r : mend_hex(state_dir, "device.pub", public, DEVICE_KEY_SIZE, 0644);
+
+        return q != 0 ? q : r;
+}
+
 void os_release_read(const char *path, char ret_name[static OS_TEXT_MAX], char ret_version[static OS_TEXT_MAX])
 {
         _cleanup_free_ char *text = NULL;

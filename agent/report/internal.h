@@ -12,6 +12,9 @@
 /* Read STATE/device.key or make it; write STATE/device.pub. -EBADMSG when it is malformed. */
 int device_key_load(const char *state_dir, uint8_t ret_public[static DEVICE_KEY_SIZE],
                     uint8_t ret_secret[static DEVICE_SECRET_SIZE]);
+/* The key's two files hold this key; 1: they did not and were written again. */
+int device_key_mend(const char *state_dir, const uint8_t public[static DEVICE_KEY_SIZE],
+                    const uint8_t secret[static DEVICE_SECRET_SIZE]);
 #define OS_TEXT_MAX 128
 void os_release_read(const char *path, char ret_name[static OS_TEXT_MAX], char ret_version[static OS_TEXT_MAX]);
 #define USER_NAME_MAX 64
@@ -25,6 +28,7 @@ struct description {
         char id[UUID_TEXT_MAX];
         char entry[320];
         char entry_source[320];
+        char exemption[CHANNEL_ID_MAX + 32];
         char user[USER_NAME_MAX];
         char remote[INET6_ADDRSTRLEN];
 };

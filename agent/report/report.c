@@ -22,7 +22,9 @@ struct report {
         struct record_context context; /* points into the texts below */
         char device_id[DEVICE_ID_MAX];
         char os_name[OS_TEXT_MAX], os_version[OS_TEXT_MAX];
-        char *device_name, *boot_id, *ack_path;
+        char *device_name, *boot_id, *ack_path, *state_dir;
+        uint64_t spool_max_bytes;
+        int group;
         char *organisation, *policy_hash, *policy_signer, *catalogue_version;
         uint8_t public_key[DEVICE_KEY_SIZE], secret[DEVICE_SECRET_SIZE];
 
@@ -115,26 +117,26 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 /* ---- life ---- */
 
-static int open_spool(struct report *r, const struct report_options *o)
+static int open_spool(struct report *r)
 {
         _cleanup_free_ char *dir = NULL;
         int k;
 
-        dir = format_new("%s/spool", o->state_dir);
+        dir = format_new("%s/spool", r->state_dir);
         if (!dir)
                 return -ENOMEM;
         k = dir_make(dir, 0700);
         if (k < 0)
                 return k;
-        if (o->group >= 0 && (chown(dir, (uid_t)-1, (gid_t)o->group) < 0 || chmod(dir, 0750) < 0))
+        if (r->group >= 0 && (chown(dir, (uid_t)-1, (gid_t)r->group) < 0 || chmod(dir, 0750) < 0))
                 return -errno;
         return spool_open(&(struct spool_options){.dir = dir,
-                                                  .max_bytes = o->spool_max_bytes,
+                                                  .max_bytes = r->spool_max_bytes,
                                                   .device_id = r->device_id,
                                                   .boot_id = r->boot_id,
                                                   .public_key = r->public_key,
                                                   .secret = r->secret,
-                                                  .group = o->group},
+                                                  .group = r->group},
                           &r->spool);
 }
 
@@ -166,10 +168,13 @@ int report_new(const struct report_options *o, sd_event *event, struct report **
                 return -ENOMEM;
         collapse_init(&r->collapse, o->settle_ms ? o->settle_ms : REPORT_SETTLE_MS,
                       o->window_ms ? o->window_ms : REPORT_WINDOW_MS);
+        r->state_dir = strdup(o->state_dir);
+        r->spool_max_bytes = o->spool_max_bytes;
+        r->group = o->group;
         r->device_name = strdup(o->device_name);
         r->boot_id = strdup(o->boot_id);
         r->ack_path = format_new("%s/uplink/ack", o->state_dir);
-        if (!r->device_name || !r->boot_id || !r->ack_path)
+        if (!r->state_dir || !r->device_name || !r->boot_id || !r->ack_path)
                 return -ENOMEM;
 
         k = device_key_load(o->state_dir, r->public_key, r->secret);
@@ -185,7 +190,7 @@ int report_new(const struct report_options *o, sd_event *event, struct report **
                 .os_name = r->os_name,
                 .os_version = r->os_version[0] ? r->os_version : NULL,
         };
-        k = open_spool(r, o);
+        k = open_spool(r);
         if (k < 0)
                 return k;
         k = add_sources(r, event);
@@ -208,8 +213,8 @@ struct report *report_free(struct report *r)
         }
         spool_free(r->spool);
         sodium_memzero(r->secret, sizeof(r->secret));
-        char **texts[] = {&r->device_name, &r->boot_id,       &r->ack_path,         &r->organisation,
-                          &r->policy_hash, &r->policy_signer, &r->catalogue_version};
+        char **texts[] = {&r->device_name,  &r->boot_id,     &r->ack_path,      &r->state_dir,
+                          &r->organisation, &r->policy_hash, &r->policy_signer, &r->catalogue_version};
         for (size_t i = 0; i < ELEMENTSOF(texts); i++)
                 freep(texts[i]);
         freep(&r);
@@ -367,6 +372,31 @@ int report_coverage(struct report *r, struct coverage *c)
         r->refused -= c->refused;
         r->unresolved -= c->unresolved;
         return spool_seal(r->spool);
+}
+
+/* Records that cannot be saved are given up: the chain goes on from those before them. */
+static int reopen_spool(struct report *r, uint64_t *ret_lost)
+{
+        uint64_t next = spool_state(r->spool)->next_seq;
+        int k;
+
+        r->spool = spool_free(r->spool);
+        k = open_spool(r);
+        if (k >= 0)
+                *ret_lost = next - spool_state(r->spool)->next_seq;
+        return k;
+}
+
+int report_mend(struct report *r, bool bytes, uint64_t *ret_lost)
+{
+        int k, q;
+
+        *ret_lost = 0;
+        k = device_key_mend(r->state_dir, r->public_key, r->secret);
+        q = spool_mend(r->spool, bytes);
+        if (q == -EBADMSG)
+                q = reopen_spool(r, ret_lost);
+        return k < 0 || q < 0 ? (k < 0 ? k : q) : k > 0 || q > 0;
 }
 
 int report_read_ack(struct report *r)

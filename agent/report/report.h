@@ -54,11 +54,15 @@ void report_set_notice_handler(struct report *r, void (*handler)(const struct re
                                void *userdata);
 
 /* Takes a completed fact; rs is the rule set of f->generation. Calls the notice handler at once for
- * the first attempt that was stopped. An allowed channel gives nothing. -ESTALE when rs is NULL or
+ * the first attempt that was stopped. An allowed channel gives nothing, unless an exemption allows it:
+ * class exemption-use. -ESTALE when rs is NULL or
  * does not know the channel: counted as `unresolved` in the next coverage record. */
 int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs);
 int report_tamper(struct report *r, const char *what, enum outcome outcome);
 int report_coverage(struct report *r, struct coverage *c); /* fills queue, clock; seals at once */
+/* Device key and spool as they should be? Puts back what it can. 0 yes, 1 mended; *ret_lost records
+ * could not be saved (`bytes`: every segment is read again). Negative: cannot be mended now. */
+int report_mend(struct report *r, bool bytes, uint64_t *ret_lost);
 /* Look at uplink/ack (decimal text) and free acknowledged segments. -ENOENT no file, -EINVAL not a
  * number, -ERANGE a number that was never shipped: nothing is freed then. */
 int report_read_ack(struct report *r);

@@ -7,7 +7,7 @@
 #include "bpf/onchannel.skel.h"
 
 #define FEED_ELEMENTS 1024
-#define SLOT_MAPS     3
+#define SLOT_MAPS     WATCH_SLOT_MAPS
 
 _Static_assert(OC_ALLOW == VERDICT_ALLOW && OC_WATCH == VERDICT_WATCH && OC_BLOCK == VERDICT_BLOCK,
                "verdicts in the maps have the policy's numbers");
@@ -133,6 +133,8 @@ static void add_verdicts(struct feed *f, const struct ruleset *r)
                 const struct rule_exemption *e = &r->exemptions[i];
                 struct oc_verdict_key k = {.channel = e->channel, .uid = e->uid};
                 struct oc_verdict v = {e->verdict, e->programs};
+                if (rules_is_exempt(r, e)) /* let through, and told */
+                        v = (struct oc_verdict){OC_WATCH, OC_WATCH};
                 feed_add(f, &k, &v);
         }
 }
@@ -170,6 +172,8 @@ static int fill_slot(const struct slot_map *m)
         feed_flush(f);
         if (f->error < 0)
                 return f->error;
+        if (bpf_map_freeze(fd) < 0) /* nobody changes it any more, not even root */
+                return -errno;
         return bpf_map_update_elem(bpf_map__fd(m->outer), &m->slot, &fd, BPF_ANY) < 0 ? -errno : 0;
 }
 
@@ -232,6 +236,23 @@ static size_t count_entries(const struct ruleset *r, bool prefixes)
         return n;
 }
 
+static int read_slot(const struct watch *w, uint32_t ret_ids[static SLOT_MAPS])
+{
+        const struct bpf_map *const maps[SLOT_MAPS] = {w->bpf->maps.oc_names, w->bpf->maps.oc_prefixes,
+                                                       w->bpf->maps.oc_verdicts};
+
+        for (size_t i = 0; i < SLOT_MAPS; i++)
+                if (bpf_map_lookup_elem(bpf_map__fd(maps[i]), &w->applied.slot, &ret_ids[i]) < 0)
+                        return -errno;
+        return 0;
+}
+
+static int remember(struct watch *w)
+{
+        w->applied = *w->active;
+        return read_slot(w, w->applied_maps);
+}
+
 int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
 {
         uint32_t old = w->active->slot & 1, slot = !old;
@@ -270,5 +291,14 @@ int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
         w->active->rules[slot] = (struct oc_rules){.generation = generation, .catalogue = catalogue};
         __atomic_store_n(&w->active->slot, slot, __ATOMIC_RELEASE);
         watch_forget_tasks(w, catalogue);
-        return 0;
+        return remember(w);
+}
+
+bool watch_rules_in_place(const struct watch *w)
+{
+        uint32_t ids[SLOT_MAPS], slot = w->applied.slot;
+
+        return w->active->slot == slot &&
+               memcmp(&w->active->rules[slot], &w->applied.rules[slot], sizeof(struct oc_rules)) == 0 &&
+               read_slot(w, ids) == 0 && memcmp(ids, w->applied_maps, sizeof(ids)) == 0;
 }

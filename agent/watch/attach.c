@@ -15,7 +15,11 @@ int watch_pin_path(const char *bpffs, const char *name, char ret[static WATCH_PA
 
 static bool is_wanted(const struct watch *w, const struct bpf_program *p)
 {
-        return p != w->bpf->progs.oc_exec_check || w->exec_path == EXEC_PATH_LSM;
+        if (p == w->bpf->progs.oc_walk_socks) /* attached for as long as a walk takes */
+                return false;
+        if (p == w->bpf->progs.oc_exec_check)
+                return w->exec_path == EXEC_PATH_LSM;
+        return bpf_program__type(p) != BPF_PROG_TYPE_LSM || w->defence;
 }
 
 static struct bpf_link *attach_program(const struct watch *w, struct bpf_program *p)
@@ -140,7 +144,8 @@ int watch_attach(struct watch *w)
                 if (r < 0)
                         return r;
         }
-        return remove_foreign_pins(w);
+        r = watch_guard_links(w);
+        return r < 0 ? r : remove_foreign_pins(w);
 }
 
 static void remove_pins(const char *bpffs)
@@ -195,5 +200,10 @@ int watch_verify(struct watch *w, char *ret_what, size_t size)
                 snprintf(ret_what, size, "eBPF map %s has lost its pin", bpf_map__name(m));
                 return -ESTALE;
         }
+        if (!watch_rules_in_place(w)) {
+                snprintf(ret_what, size, "the rule set in the eBPF maps is not the one in force");
+                return -EUCLEAN;
+        }
+        watch_set_scope(w); /* cannot be read back */
         return 0;
 }

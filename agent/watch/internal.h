@@ -7,8 +7,9 @@
 #include "base/cleanup.h"
 #include "bpf/event.h"
 
-#define WATCH_PROGRAMS_MAX 16
+#define WATCH_PROGRAMS_MAX 32
 #define WATCH_TEXT_MAX     256
+#define WATCH_SLOT_MAPS    3
 #define WATCH_PATH_MAX     4096
 
 struct onchannel_bpf;
@@ -24,11 +25,14 @@ struct watch {
         struct bpf_link *links[WATCH_PROGRAMS_MAX]; /* in the order of the object's programs */
         struct ring_buffer *ring;
         struct oc_active *active; /* the map's only element, shared with the kernel */
+        struct oc_active applied; /* what *active must say, and which maps its slot must hold */
+        uint32_t applied_maps[WATCH_SLOT_MAPS];
         int cgroup_fd;
         char *bpffs;
         watch_handler handler;
         void *userdata;
         enum exec_path exec_path;
+        bool defence; /* BPF LSM keeps others from the agent */
         char exec_reason[WATCH_TEXT_MAX]; /* why not LSM */
         char sensors[2 * WATCH_TEXT_MAX];
         struct watch_sequence *sequences; /* by CPU */
@@ -48,6 +52,12 @@ void watch_detach(struct watch *w);
 bool watch_has_pins(const char *bpffs);
 /* NAME in the folder of pins; -ENAMETOOLONG. */
 int watch_pin_path(const char *bpffs, const char *name, char ret[static WATCH_PATH_MAX]);
+/* defence.c: those that are attached now. */
+int watch_guard_links(const struct watch *w);
+/* apply.c */
+bool watch_rules_in_place(const struct watch *w);
+/* watch.c: exec and fork hooks look at the watched cgroup alone. */
+int watch_set_scope(const struct watch *w);
 /* events.c */
 int watch_on_record(void *userdata, void *data, size_t size);
 /* learn.c: forget processes of another catalogue. */

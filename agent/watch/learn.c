@@ -36,6 +36,18 @@ int watch_learn_process(struct watch *w, uint32_t tgid, uint16_t channel, uint32
         return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_tasks), &tgid, &t, BPF_ANY) < 0 ? -errno : 0;
 }
 
+bool watch_find_process(const struct watch *w, uint32_t tgid, uint16_t *ret_channel, uint32_t *ret_entry)
+{
+        struct oc_task t;
+
+        if (bpf_map_lookup_elem(bpf_map__fd(w->bpf->maps.oc_tasks), &tgid, &t) < 0 ||
+            t.catalogue != w->active->rules[w->active->slot & 1].catalogue)
+                return false;
+        *ret_channel = t.match.channel;
+        *ret_entry = t.match.entry;
+        return true;
+}
+
 int watch_map_clear(int fd, size_t key_size)
 {
         uint8_t key[sizeof(struct oc_exe)];

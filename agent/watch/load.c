@@ -89,7 +89,30 @@ static int set_pins(struct watch *w, struct onchannel_bpf *bpf, bool reuse)
         return 0;
 }
 
-static int load_once(struct watch *w, const struct watch_options *o, bool lsm, bool reuse)
+/* Which BPF LSM programs to try. */
+enum lsm {
+        LSM_ALL,
+        LSM_EXEC,
+        LSM_NONE,
+        _LSM_MAX,
+};
+
+static int choose_programs(struct onchannel_bpf *bpf, enum lsm lsm)
+{
+        struct bpf_program *p;
+        int r = 0;
+
+        bpf_object__for_each_program(p, bpf->obj)
+        {
+                bool load = lsm == LSM_ALL || (lsm == LSM_EXEC && p == bpf->progs.oc_exec_check);
+
+                if (r == 0 && bpf_program__type(p) == BPF_PROG_TYPE_LSM)
+                        r = bpf_program__set_autoload(p, load);
+        }
+        return r;
+}
+
+static int load_once(struct watch *w, const struct watch_options *o, enum lsm lsm, bool reuse)
 {
         struct onchannel_bpf *bpf = onchannel_bpf__open();
 
@@ -102,7 +125,7 @@ static int load_once(struct watch *w, const struct watch_options *o, bool lsm, b
         int r = netns_cookie(&cookie);
         bpf->rodata->oc_netns_cookie = cookie;
         if (r == 0)
-                r = bpf_program__set_autoload(bpf->progs.oc_exec_check, lsm);
+                r = choose_programs(bpf, lsm);
         if (r == 0)
                 r = set_pins(w, bpf, reuse);
         if (r == 0)
@@ -157,7 +180,7 @@ static bool lsm_fires(struct watch *w)
 /* Tries the best first: with BPF LSM before without, with the pinned maps before new ones. */
 int watch_load(struct watch *w, const struct watch_options *o)
 {
-        bool lsm = !o->no_lsm && lsm_is_listed();
+        bool listed = !o->no_lsm && lsm_is_listed();
         int r = -EINVAL;
 
         if (!o->mark_mask || o->mark_mask >> __builtin_ctz(o->mark_mask) < OC_CHANNELS - 1)
@@ -165,22 +188,24 @@ int watch_load(struct watch *w, const struct watch_options *o)
         libbpf_set_print(on_libbpf);
         w->exec_path = EXEC_PATH_SIGNAL;
         snprintf(w->exec_reason, sizeof(w->exec_reason), "%s",
-                 lsm         ? ""
+                 listed      ? ""
                  : o->no_lsm ? "BPF LSM is switched off"
                              : "BPF LSM is not in /sys/kernel/security/lsm");
-        for (int attempt = 0; attempt < 4 && !w->bpf; attempt++) {
-                bool with_lsm = attempt % 2 == 0;
-                if (with_lsm && !lsm)
+        for (int attempt = 0; attempt < 2 * _LSM_MAX && !w->bpf; attempt++) {
+                enum lsm lsm = (enum lsm)(attempt % _LSM_MAX);
+                if (lsm != LSM_NONE && !listed)
                         continue;
-                r = load_once(w, o, with_lsm, attempt < 2);
-                if (r < 0 && with_lsm)
+                r = load_once(w, o, lsm, attempt < _LSM_MAX);
+                if (r < 0 && lsm != LSM_NONE)
                         snprintf(w->exec_reason, sizeof(w->exec_reason), "the kernel refuses BPF LSM programs: %s",
                                  strerror(-r));
-                else if (r == 0 && with_lsm)
+                else if (r == 0 && lsm != LSM_NONE)
                         w->exec_path = EXEC_PATH_LSM;
+                w->defence = r == 0 && lsm == LSM_ALL;
         }
         if (w->bpf && w->exec_path == EXEC_PATH_LSM && !lsm_fires(w)) {
                 w->exec_path = EXEC_PATH_SIGNAL;
+                w->defence = false;
                 snprintf(w->exec_reason, sizeof(w->exec_reason), "BPF LSM loads but its hook does not fire");
         }
         return w->bpf ? 0 : r;

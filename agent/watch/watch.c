@@ -4,23 +4,32 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include "agent/watch/internal.h"
 #include "base/io.h"
 #include "bpf/onchannel.skel.h"
 
+int watch_set_scope(const struct watch *w)
+{
+        uint32_t zero = 0;
+
+        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_scope), &zero, &w->cgroup_fd, BPF_ANY) < 0 ? -errno
+                                                                                                          : 0;
+}
+
 static int open_cgroup(struct watch *w, const struct watch_options *o)
 {
         char path[WATCH_PATH_MAX];
-        uint32_t zero = 0;
+        struct stat st;
 
         int r = watch_cgroup_path(o, path, sizeof(path));
         if (r < 0)
                 return r;
         w->cgroup_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (w->cgroup_fd < 0)
+        if (w->cgroup_fd < 0 || fstat(w->cgroup_fd, &st) < 0)
                 return -errno;
-        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_scope), &zero, &w->cgroup_fd, BPF_ANY) < 0 ? -errno
-                                                                                                          : 0;
+        w->bpf->bss->oc_scope_id = st.st_ino; /* kernfs: the inode's number is the cgroup's id */
+        return watch_set_scope(w);
 }
 
 static int map_active(struct watch *w)
@@ -48,7 +57,8 @@ static int open_ring(struct watch *w)
 
 static void describe_sensors(struct watch *w)
 {
-        const char *rest = "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb";
+        const char *rest = w->defence ? "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb defence=lsm"
+                                      : "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb defence=none";
 
         if (w->exec_path == EXEC_PATH_LSM)
                 snprintf(w->sensors, sizeof(w->sensors), "exec=lsm %s", rest);

@@ -44,6 +44,12 @@ int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation);
 /* Attach and pin; after the first watch_apply(). Old links are dropped only then. */
 int watch_attach(struct watch *w);
 
+/* Where BPF LSM works: from now on only this process, its parent and process 1 signal it, and only
+ * it takes links and maps apart, or removes or writes what lies in `folders` (NULL at the end). That
+ * holds on when it is killed, for everybody but the same executable; watch_disarm() ends it. */
+int watch_arm(struct watch *w, const char *const *folders);
+void watch_disarm(struct watch *w);
+
 /* Ring buffer: poll this descriptor, then dispatch (at most `max` records; returns how many). */
 int watch_fd(const struct watch *w);
 int watch_dispatch(struct watch *w, int max);
@@ -55,6 +61,15 @@ int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t chann
                         bool look_at_argv);
 /* The running process belongs to a channel (found by classify/ after it started). */
 int watch_learn_process(struct watch *w, uint32_t tgid, uint16_t channel, uint32_t entry);
+/* What a process is known as in the rule set in force; false: nothing. */
+bool watch_find_process(const struct watch *w, uint32_t tgid, uint16_t *ret_channel, uint32_t *ret_entry);
+
+/* Each process of the watched cgroup, as it is now. */
+typedef void (*watch_process_handler)(uint32_t tgid, void *userdata);
+int watch_each_process(const struct watch *w, watch_process_handler handler, void *userdata);
+/* Judge every connected socket of these processes by the rule set in force, in all network namespaces.
+ * One of a blocked channel sends nothing more; its fact says DROPPED and which socket to end. */
+int watch_walk_sockets(struct watch *w);
 
 /* Ask about every program again: more is known than when it was remembered. */
 int watch_forget_programs(struct watch *w);
@@ -69,5 +84,6 @@ enum exec_path watch_exec_path(const struct watch *w);
 /* "exec=signal dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb": what is in force, and
  * for a fallback why, for status and coverage. */
 const char *watch_sensors(const struct watch *w);
-/* Every program and link is still loaded and attached. 0, or -ESTALE and which one. */
+/* Every program and link is still loaded, attached and pinned: else -ESTALE and which one. The maps
+ * hold the rule set that was applied last: else -EUCLEAN. */
 int watch_verify(struct watch *w, char *ret_what, size_t size);

@@ -26,6 +26,7 @@ static const char *const coverage_events[] = {
         [COVERAGE_START] = "start",   [COVERAGE_HEARTBEAT] = "heartbeat",
         [COVERAGE_POLICY] = "policy", [COVERAGE_REFUSED] = "refused",
         [COVERAGE_GAP] = "gap",       [COVERAGE_STOP] = "stop",
+        [COVERAGE_CLOCK] = "clock",
 };
 _Static_assert(ELEMENTSOF(coverage_events) == _COVERAGE_EVENT_MAX, "enum coverage_event");
 

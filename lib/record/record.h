@@ -94,6 +94,7 @@ enum coverage_event {
         COVERAGE_REFUSED, /* a policy or catalogue was refused: detail says why */
         COVERAGE_GAP, /* the agent was not running: gap_ms, downtime_events say how long, what was seen */
         COVERAGE_STOP,
+        COVERAGE_CLOCK, /* somebody set the clock: detail says by how much */
         _COVERAGE_EVENT_MAX,
 };
 const char *coverage_event_to_string(enum coverage_event e);

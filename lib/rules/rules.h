@@ -109,6 +109,8 @@ int rules_compile(const struct rules_input *in, struct ruleset **ret, struct dia
 
 /* What the policy says for this user alone, or NULL. */
 const struct rule_exemption *rules_find_exemption(const struct ruleset *r, uint16_t channel, uid_t uid);
+/* Does it allow what everybody else is blocked from? Its use is recorded. */
+bool rules_is_exempt(const struct ruleset *r, const struct rule_exemption *e);
 /* Verdict of a channel for a user. */
 enum verdict rules_verdict(const struct ruleset *r, uint16_t channel, uid_t uid);
 

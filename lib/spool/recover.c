@@ -36,6 +36,7 @@ static void load_state(struct spool *s)
             hex_decode(hash, s->state.head, CHAIN_HASH_SIZE) < 0)
                 s->state.acknowledged = 0;
         s->state.next_seq = s->state.acknowledged + 1;
+        memcpy(s->acknowledged_hash, s->state.head, CHAIN_HASH_SIZE);
 }
 
 /* ---- the chain of one segment after the other ---- */
@@ -55,6 +56,8 @@ static bool walk_enter(struct walk *w, struct spool *s, const struct segment_hea
         memcpy(w->head, h->prev, CHAIN_HASH_SIZE);
         if (h->first > s->state.acknowledged)
                 s->state.acknowledged = h->first - 1;
+        if (h->first == s->state.acknowledged + 1)
+                memcpy(s->acknowledged_hash, h->prev, CHAIN_HASH_SIZE);
         return true;
 }
 

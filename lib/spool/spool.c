@@ -270,7 +270,7 @@ static int find_hash(struct spool *s, uint64_t seq, uint8_t ret[static CHAIN_HAS
         return r < 0 ? r : -ENOENT;
 }
 
-static int save_state(const struct spool *s, uint64_t seq, const uint8_t hash[static CHAIN_HASH_SIZE])
+int spool_save_state(const struct spool *s, uint64_t seq, const uint8_t hash[static CHAIN_HASH_SIZE])
 {
         _cleanup_free_ char *path = NULL;
         char hex[2 * CHAIN_HASH_SIZE + 1], text[128];
@@ -306,6 +306,7 @@ int spool_acknowledge(struct spool *s, uint64_t seq)
         if (r < 0)
                 return r;
         s->state.acknowledged = seq;
+        memcpy(s->acknowledged_hash, hash, CHAIN_HASH_SIZE);
 
         /* Before the state is written: on a full disk that may need their space. */
         while (whole + 1 < s->n_segments && s->segments[whole + 1].first <= seq + 1) {
@@ -315,7 +316,7 @@ int spool_acknowledge(struct spool *s, uint64_t seq)
         s->n_segments -= whole;
         memmove(s->segments, s->segments + whole, s->n_segments * sizeof(*s->segments));
 
-        r = save_state(s, seq, hash);
+        r = spool_save_state(s, seq, hash);
         if (r < 0)
                 return r;
         if (seq + 1 == s->state.next_seq && s->n_segments > 0 && spool_last_segment(s)->size > s->segment_max / 2) {

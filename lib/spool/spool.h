@@ -59,6 +59,11 @@ int spool_seal(struct spool *s);
 /* Everything up to seq is kept by the collector: delete segments that hold nothing newer. */
 int spool_acknowledge(struct spool *s, uint64_t seq);
 
+/* Put back what somebody else took out of the folder; `bytes`: read everything again as well.
+ * 0 nothing was wrong, 1 mended without a loss, -EBADMSG records were removed or changed that cannot
+ * be put back: free and open again, the chain then goes on from what is left. */
+int spool_mend(struct spool *s, bool bytes);
+
 /* The reader (another process). Finds the batch that starts right after `after`.
  * 0 and a batch in NDJSON wire form (chain.h; free()), -ENODATA nothing sealed yet,
  * -ENOENT the records after `after` are gone (acknowledged and deleted): *ret_first says

@@ -32,6 +32,7 @@ struct spool {
 
         struct chain_seal pending; /* first, n and prev of what no seal covers yet */
         struct spool_state state;
+        uint8_t acknowledged_hash[CHAIN_HASH_SIZE]; /* of record state.acknowledged */
 };
 
 static inline struct segment *spool_last_segment(struct spool *s)
@@ -42,6 +43,7 @@ static inline struct segment *spool_last_segment(struct spool *s)
 int spool_add_segment(struct spool *s, uint64_t first, uint64_t size);
 /* Forget the last one; its file is the caller's. */
 void spool_drop_segment(struct spool *s);
+int spool_save_state(const struct spool *s, uint64_t seq, const uint8_t hash[static CHAIN_HASH_SIZE]);
 /* A new file of the spool gets the reader's group. */
 int spool_share(const struct spool *s, int fd);
 /* Read all segments: fills segments, pending, state; cuts, renames and copies what is damaged. */

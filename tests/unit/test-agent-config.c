@@ -23,6 +23,7 @@ static void test_defaults(void **state)
         assert_string_equal(c->uplink_group, "onchannel");
         assert_int_equal(c->mark_mask, 0x3ff00000);
         assert_int_equal(c->heartbeat, 300);
+        assert_int_equal(c->check, 10);
         assert_null(c->collector_url);
         assert_true(*c->device);
         assert_int_equal(c->n_protect, 0);
@@ -36,6 +37,7 @@ static void test_values(void **state)
                                    "cgroup    = /sys/fs/cgroup/x\n"
                                    "mark_mask = 0x000fff00\n"
                                    "heartbeat = 5\n"
+                                   "check = 2\n"
                                    "[collector]\n"
                                    "url = https://Collector.Example:8443/\n"
                                    "[protect]\n"
@@ -49,13 +51,14 @@ static void test_values(void **state)
         assert_string_equal(c->cgroup, "/sys/fs/cgroup/x");
         assert_int_equal(c->mark_mask, 0x000fff00);
         assert_int_equal(c->heartbeat, 5);
+        assert_int_equal(c->check, 2);
         assert_int_equal(c->n_protect, 3);
         assert_string_equal(c->protect[0].name, "vpn.example");
-        assert_string_equal(c->protect[0].why, "agent.ini:10: [protect] name");
+        assert_string_equal(c->protect[0].why, "agent.ini:11: [protect] name");
         assert_null(c->protect[1].name);
         assert_int_equal(c->protect[1].prefix.length, 24);
         assert_string_equal(c->protect[2].name, "collector.example");
-        assert_string_equal(c->protect[2].why, "agent.ini:8: [collector] url");
+        assert_string_equal(c->protect[2].why, "agent.ini:9: [collector] url");
 }
 
 static void test_refused(void **state)
@@ -79,6 +82,8 @@ static void test_refused(void **state)
                 {"[agent]\nmark_mask = -1\n", -ERANGE, 2, "ten or more bits"},
                 {"[agent]\nheartbeat = 0\n", -ERANGE, 2, "from 1 to"},
                 {"[agent]\nheartbeat = 86401\n", -ERANGE, 2, "from 1 to"},
+                {"[agent]\ncheck = 0\n", -ERANGE, 2, "check: a number"},
+                {"[agent]\ncheck = 1\ncheck = 2\n", -ENOTUNIQ, 3, "check given twice"},
                 {"[collector]\nurl = http://x\n", -EBADMSG, 2, "https://"},
                 {"[collector]\nurl = https://u@x\n", -EBADMSG, 2, "https://"},
                 {"[collector]\nurl = https://[::1\n", -EBADMSG, 2, "https://"},

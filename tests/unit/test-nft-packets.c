@@ -212,7 +212,7 @@ static void test_sockdestroy(void **state)
         c = connect_pair();
         wrong = c.flow;
         wrong.cookie ^= 1ull << 40;
-        r = sockdestroy_flow(s, &wrong);
+        r = sockdestroy_flow(s, &wrong, 0);
         if (r == -EOPNOTSUPP) {
                 print_message("skipped: kernel without CONFIG_INET_DIAG_DESTROY\n");
                 skip();
@@ -220,20 +220,20 @@ static void test_sockdestroy(void **state)
         assert_int_equal(r, -ENOENT);
         wrong = c.flow;
         wrong.local_port ^= 1;
-        assert_int_equal(sockdestroy_flow(s, &wrong), -ENOENT);
+        assert_int_equal(sockdestroy_flow(s, &wrong, 0), -ENOENT);
         wrong = c.flow;
         wrong.netns++;
-        assert_int_equal(sockdestroy_flow(s, &wrong), -EXDEV);
-        assert_int_equal(sockdestroy_flow(s, &(struct fact_flow){}), -EINVAL);
-        assert_int_equal(sockdestroy_flow(s, &c.flow), 0);
+        assert_int_equal(sockdestroy_flow(s, &wrong, 0), -EXDEV);
+        assert_int_equal(sockdestroy_flow(s, &(struct fact_flow){}, 0), -EINVAL);
+        assert_int_equal(sockdestroy_flow(s, &c.flow, 0), 0);
         assert_int_equal(read_error(c.client), ECONNABORTED);
         assert_int_equal(read_error(c.server), ECONNRESET);
-        assert_int_equal(sockdestroy_flow(s, &c.flow), -ENOENT);
+        assert_int_equal(sockdestroy_flow(s, &c.flow, 0), -ENOENT);
         connection_close(&c);
 
         c = connect_pair();
         c.flow.cookie = 0; /* unknown */
-        assert_int_equal(sockdestroy_flow(s, &c.flow), 0);
+        assert_int_equal(sockdestroy_flow(s, &c.flow, 0), 0);
         assert_int_equal(read_error(c.client), ECONNABORTED);
         connection_close(&c);
         s = sockdestroy_free(s);

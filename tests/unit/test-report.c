@@ -299,6 +299,29 @@ static void on_notice(const struct report_notice *n, void *userdata)
 }
 
 /* At the first attempt, not after the settling time, once a window, and only when stopped. */
+/* What only this user may do is recorded as that, and is no use of a blocked channel. */
+static void test_exemption(void **state)
+{
+        static struct rule_exemption own[] = {{.channel = 2, .uid = 0, .verdict = VERDICT_ALLOW, .decided_line = 9}};
+        struct ruleset exempting = rules;
+        struct report *r = start();
+        struct fact mine = fact(LAYER_DNS, 2, OUTCOME_PASSED), other = fact(LAYER_DNS, 2, OUTCOME_DROPPED);
+
+        exempting.exemptions = own;
+        exempting.n_exemptions = 1;
+        other.uid = 1;
+        assert_int_equal(report_fact(r, &mine, &exempting), 0);
+        assert_int_equal(report_fact(r, &other, &exempting), 0);
+        wait_records(r, 2);
+        json_auto_t *one = record(r, 1), *two = record(r, 2);
+        assert_string_equal(extra(one, "class"), "exemption-use");
+        assert_string_equal(extra(one, "outcome"), "allowed");
+        assert_string_equal(extra(one, "verdict"), "allow");
+        assert_string_equal(extra(one, "exemption"), "[channel whatsapp] line 9");
+        assert_string_equal(extra(two, "class"), "use");
+        report_free(r);
+}
+
 static void test_notice(void **state)
 {
         struct report *r = start();
@@ -506,6 +529,10 @@ static void test_device_key(void **state)
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
                 assert_int_equal(file_write_atomic(key, bad[i], strlen(bad[i]), 0600), 0);
                 assert_int_equal(device_key_load(dir, p[1], s[1]), -EBADMSG);
+                assert_int_equal(device_key_mend(dir, p[0], s[0]), 1);
+                assert_int_equal(device_key_mend(dir, p[0], s[0]), 0);
+                assert_int_equal(device_key_load(dir, p[1], s[1]), 0);
+                assert_memory_equal(s[0], s[1], DEVICE_SECRET_SIZE);
         }
 }
 
@@ -537,6 +564,7 @@ int main(void)
 #define REPORT_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 REPORT_TEST(test_collapse),   REPORT_TEST(test_what_is_one),   REPORT_TEST(test_verdicts),
+                REPORT_TEST(test_exemption),  REPORT_TEST(test_restart),       REPORT_TEST(test_coverage_and_tamper),
                 REPORT_TEST(test_notice),     REPORT_TEST(test_restart),       REPORT_TEST(test_coverage_and_tamper),
                 REPORT_TEST(test_ack),        REPORT_TEST(test_policy_change), REPORT_TEST(test_table_full),
                 REPORT_TEST(test_spool_full), REPORT_TEST(test_device_key),    REPORT_TEST(test_os_release),

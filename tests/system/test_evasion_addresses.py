@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""EVASION 13 and 14: every prefix of Telegram's to its edges, the neighbours one outside, the shared address."""
+import ipaddress
+import re
+import time
+
+import pytest
+
+import world
+from harness import FAST_MS, TREE
+
+pytestmark = pytest.mark.vm
+
+PREFIXES = [ipaddress.ip_network(p) for p in re.findall(r"(?m)^prefix\s*=\s*(\S+)", (TREE / "rules/channels/telegram.ini").read_text())]
+# hello: an obfuscated MTProto start is random bytes (core.telegram.org/mtproto/mtproto-transports)
+CODE = """
+import random
+def talk(address, port):
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
+        s.settimeout(10)
+        s.connect((address, int(port)))
+        s.send(random.Random(1).randbytes(64))
+        return 1
+result = {f"{a} {p}": attempt(talk, a, p) for a, p in zip(sys.argv[1::2], sys.argv[2::2])}
+"""
+
+
+def edges():
+    return [str(a) for p in PREFIXES for a in {p[0], p[-1]}]
+
+
+def neighbours():
+    around = [p[0] - 1 for p in PREFIXES] + [p[-1] + 1 for p in PREFIXES]
+    return [str(a) for a in around if not any(a in p for p in PREFIXES if p.version == a.version)]
+
+
+def talk(employee, addresses, ports):
+    return employee.python(CODE, *[x for a in addresses for p in ports for x in (a, p)])
+
+
+def test_13_edges_of_every_prefix(blocking, employee):
+    assert {p.version for p in PREFIXES} == {4, 6}
+    start = time.monotonic()
+    results = talk(employee, edges(), ("443",))
+    assert not {k: r for k, r in results.items() if r["error"] is None or r["ms"] > FAST_MS}
+    rows = blocking.violations(employee)
+    assert {(r["channel"], r["layer"], r["tier"]) for r in rows} == {("telegram", "connect", "address")}
+    assert not [r for r in blocking.internet.seen("tcp", since=start) if r["address"] in edges()]
+
+
+@pytest.mark.parametrize("port", ["443", "80", "5222"])
+def test_13_obfuscated_on_its_ports(blocking, employee, port):
+    addresses = ("149.154.167.51", "91.108.56.130", "2001:67c:4e8:f002::a", "2001:b28:f23d:f001::a")
+    results = talk(employee, addresses, (port,))
+    assert all(r["error"] for r in results.values()), results
+    assert len(blocking.violations(employee)) >= 1
+
+
+def test_13_allowed(allowing, employee):
+    results = talk(employee, edges(), ("443",))
+    assert not {k: r for k, r in results.items() if r["error"]}
+    assert allowing.violations(employee) == []
+
+
+def test_14_one_outside_and_shared(blocking, employee):
+    results = talk(employee, [*neighbours(), world.SHARED4, world.SHARED6], ("443", "80"))
+    assert not {k: r for k, r in results.items() if r["error"]}
+    assert blocking.violations(employee) == []

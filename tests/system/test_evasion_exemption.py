@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An exemption by (channel, user) holds in every layer, for that user only, and its use is recorded."""
+import pytest
+
+import world
+from harness import assert_row
+from test_exec import install, started
+
+pytestmark = pytest.mark.vm
+
+CONNECT = 'result = attempt(connect, "149.154.167.66", 443)'
+SHARED = ("--resolve", f"web.whatsapp.com:443:{world.SHARED4}")
+LAYERS = {"exec": "signal", "dns": "whatsapp", "connect": "telegram", "tls": "whatsapp"}
+
+
+def exempting(station, person, verdict="allow"):
+    group = f"\n[group desk]\nuser = {person.name}\n"
+    station.agent.policy(extra=group + "".join(f"\n[channel {c}]\nverdict = {verdict}\ngroup = desk\n" for c in sorted(set(LAYERS.values()))))
+
+
+def attempts(person):
+    """Which layers let this person through."""
+    path = install(person, "signal-desktop")
+    return {"exec": started(person, path)["ran"], "dns": person.curl("https://web.whatsapp.com/")[0] == 0,
+            "tls": person.curl("https://web.whatsapp.com/", *SHARED)[0] == 0, "connect": person.python(CONNECT)["error"] is None}
+
+
+def test_exemption_in_every_layer(blocking, employee):
+    other = blocking.employee()
+    exempting(blocking, employee)
+    assert attempts(employee) == dict.fromkeys(LAYERS, True)
+    assert attempts(other) == dict.fromkeys(LAYERS, False)
+    rows = {r["layer"]: r for r in blocking.violations(employee)}
+    assert set(rows) == set(LAYERS)
+    for layer, row in rows.items():
+        assert_row(row, channel=LAYERS[layer], verdict="allow", outcome="allowed", uid=employee.uid, **{"class": "exemption-use"})
+    rows = {r["layer"]: r for r in blocking.violations(other)}
+    assert set(rows) == set(LAYERS) and {r["class"] for r in rows.values()} == {"use"}
+
+
+def test_exemption_to_watch(blocking, employee):
+    """Let through and recorded as what it is to everybody: use."""
+    exempting(blocking, employee, "watch")
+    assert attempts(employee) == dict.fromkeys(LAYERS, True)
+    rows = blocking.violations(employee)
+    assert {r["layer"] for r in rows} == set(LAYERS) and {(r["class"], r["verdict"], r["outcome"]) for r in rows} == {("use", "watch", "passed")}
+
+
+def test_exemption_of_what_is_allowed_anyway(station, employee):
+    """An approved channel needs no exemption: nothing is recorded."""
+    channels = sorted(set(LAYERS.values()))
+    station.agent.policy({c: "allow" for c in channels}, extra=f"\n[group desk]\nuser = {employee.name}\n")
+    assert attempts(employee) == dict.fromkeys(LAYERS, True)
+    assert station.violations(employee) == []
