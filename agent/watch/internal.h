@@ -28,6 +28,8 @@ struct watch {
         char *bpffs;
         watch_handler handler;
         void *userdata;
+        watch_packet_handler packet_handler;
+        void *packet_userdata;
         enum exec_path exec_path;
         char exec_reason[WATCH_TEXT_MAX]; /* why not LSM */
         char sensors[2 * WATCH_TEXT_MAX];
@@ -50,6 +52,7 @@ bool watch_has_pins(const char *bpffs);
 int watch_pin_path(const char *bpffs, const char *name, char ret[static WATCH_PATH_MAX]);
 /* events.c */
 int watch_on_record(void *userdata, void *data, size_t size);
+int watch_on_packet(void *userdata, void *data, size_t size);
 /* learn.c: forget processes of another catalogue. */
 void watch_forget_tasks(struct watch *w, uint64_t catalogue);
 int watch_map_clear(int fd, size_t key_size);

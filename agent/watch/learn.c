@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What user space found out, kept where the kernel decides. */
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 #include "agent/watch/internal.h"
 #include "bpf/onchannel.skel.h"
@@ -34,6 +35,15 @@ int watch_learn_process(struct watch *w, uint32_t tgid, uint16_t channel, uint32
                             .catalogue = w->active->rules[w->active->slot & 1].catalogue};
 
         return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_tasks), &tgid, &t, BPF_ANY) < 0 ? -errno : 0;
+}
+
+int watch_block_flow(struct watch *w, const struct fact_flow *f)
+{
+        struct oc_flow_key key = {.cookie = f->cookie, .port = f->remote_port};
+        struct oc_flow blocked = {.blocked = 1};
+
+        memcpy(key.remote, f->remote, sizeof(key.remote));
+        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_flows), &key, &blocked, BPF_ANY) < 0 ? -errno : 0;
 }
 
 int watch_map_clear(int fd, size_t key_size)

@@ -34,7 +34,7 @@ with warnings.catch_warnings():
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from dnslib import AAAA, A, DNSRecord, QTYPE, RCODE, RR
+from dnslib import AAAA, A, CNAME, DNSLabel, DNSRecord, EDNS0, QTYPE, RCODE, RR
 import h2.config
 import h2.connection
 import h2.events
@@ -51,6 +51,7 @@ EXCLUSIVE = {
     "one.one.one.one": ("1.1.1.1", "2606:4700:4700::1111"),
     "onchannel.test": ("192.168.77.1", "fd77::1"),
 }
+ALIAS = r"([a-z0-9-]+)\.alias\.example$"  # web-whatsapp-com.alias.example is another name for web.whatsapp.com
 SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; the same number for IPv6
 REQUEST_MAX = 65536
 
@@ -147,13 +148,20 @@ def answer(data, log, protocol):
     for question in query.questions:
         name, kind = str(question.qname), QTYPE[question.qtype]
         log.write("dns", name=name.rstrip(".").lower(), type=kind, protocol=protocol)
-        four, six = addresses(name)
+        alias = re.match(ALIAS, name.lower().rstrip("."))
+        owner = question.qname
+        if alias:
+            owner = DNSLabel(alias.group(1).replace("-", "."))
+            reply.add_answer(RR(question.qname, QTYPE.CNAME, rdata=CNAME(owner), ttl=60))
+        four, six = addresses(str(owner))
         if name.endswith(".invalid."):
             reply.header.rcode = RCODE.NXDOMAIN
         elif kind in ("A", "ANY"):
-            reply.add_answer(RR(question.qname, QTYPE.A, rdata=A(four), ttl=60))
+            reply.add_answer(RR(owner, QTYPE.A, rdata=A(four), ttl=60))
         elif kind == "AAAA":
-            reply.add_answer(RR(question.qname, QTYPE.AAAA, rdata=AAAA(six), ttl=60))
+            reply.add_answer(RR(owner, QTYPE.AAAA, rdata=AAAA(six), ttl=60))
+    if any(r.rtype == QTYPE.OPT for r in query.ar):
+        reply.add_ar(EDNS0(udp_len=1232))
     return reply.pack()
 
 
