@@ -17,20 +17,31 @@ __noinline int answer_read(struct __sk_buff *skb, struct answer *a, struct wire_
 }
 
 /* The name asked was judged when it was asked. */
-static __always_inline int answer_judge(struct __sk_buff *skb, const struct packet *p, const struct oc_sock *sock)
+static __always_inline int names_judge(struct __sk_buff *skb, const struct packet *p, const struct oc_sock *sock,
+                                       struct wire_name *name)
 {
-        struct wire_name name = {};
         struct answer a = {};
         int n = 0, r, verdict = PASS;
 
-        if (answer_open(skb, p, &a) < 0 || answer_read(skb, &a, &name) == WIRE_NONE)
+        if (answer_open(skb, p, &a) < 0 || answer_read(skb, &a, name) == WIRE_NONE)
                 return PASS;
         do {
-                r = answer_read(skb, &a, &name);
+                r = answer_read(skb, &a, name);
                 if (r == WIRE_FOUND)
-                        verdict = name_judge(skb, p, sock, &name, EVENT_DNS);
+                        verdict = name_judge(skb, p, sock, name, EVENT_DNS);
         } while (verdict != DROP && r != WIRE_NONE && ++n < ANSWER_RECORDS_MAX);
-        return verdict == DROP ? DROP : PASS;
+        return verdict;
+}
+
+static __always_inline int answer_judge(struct __sk_buff *skb, const struct packet *p, const struct oc_sock *sock)
+{
+        struct oc_scratch *s = scratch_take();
+
+        if (!s)
+                return PASS;
+        int verdict = names_judge(skb, p, sock, &s->dns.name);
+        scratch_give(s);
+        return verdict;
 }
 
 /* Most packets end at the first comparison: their socket's peer is another port. */

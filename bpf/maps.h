@@ -106,6 +106,9 @@ enum sock_state {
 enum sock_talk {
         TALK_OPEN, /* the next payload may begin anything */
         TALK_TLS, /* a hello; oc_tls has the rest */
+        TALK_HTTP, /* requests */
+        TALK_HTTP2, /* frames before the first request */
+        TALK_SOCKS, /* a greeting was sent */
         TALK_QUIC, /* UDP: oc_flows may know flows of it */
 };
 

@@ -5,6 +5,7 @@
  * A TCP stream is followed from its first payload on, by sequence numbers. What a hello needs
  * to be read lets its earlier segments pass: no server answers before it has the last. */
 #include "bpf/quic.h"
+#include "bpf/request.h"
 
 #define PORT_DNS 53
 #define SWALLOW  2 /* drop and tell nobody (BPF_RET_SET_CN), unless with IP_RECVERR */
@@ -68,10 +69,14 @@ __noinline int questions_judge(struct __sk_buff *skb, struct packet *p, const st
  * packet that has other queries as well, sending fails. */
 static __always_inline int query_judge(struct __sk_buff *skb, struct packet *p, const struct oc_sock *sock)
 {
-        struct dns_stream s = {};
+        struct oc_scratch *s = scratch_take();
         __u32 size = skb->gso_size;
 
-        if (questions_judge(skb, p, sock, &s, size ? size : p->end - p->pos) != DROP)
+        if (!s)
+                return DROP; /* unread; who asks will ask again */
+        int verdict = questions_judge(skb, p, sock, &s->dns, size ? size : p->end - p->pos);
+        scratch_give(s);
+        if (verdict != DROP)
                 return PASS;
         if (size || !sock || sock->netns != oc_netns_cookie)
                 return DROP;
@@ -110,7 +115,7 @@ static __always_inline bool segment_is_news(struct packet *p, struct oc_sock *so
 static __always_inline int hello_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
                                        struct bpf_sock *sk)
 {
-        if (sock->talk == TALK_OPEN)
+        if (sock->talk != TALK_TLS)
                 bpf_sk_storage_delete(&oc_tls, sk);
         struct tls_stream *s = bpf_sk_storage_get(&oc_tls, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
         if (!s) {
@@ -144,7 +149,7 @@ static __always_inline int stream_judge(struct __sk_buff *skb, struct packet *p,
                 return PASS;
         if (sock->talk == TALK_TLS || first == TLS_HANDSHAKE || first == TLS_CCS)
                 return hello_judge(skb, p, sock, sk);
-        return PASS;
+        return request_judge(skb, p, sock, first, sock->watched == p->end - p->pos);
 }
 
 __noinline int segment_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)

@@ -9,7 +9,7 @@ What arrives is written to DIR/world.jsonl, one line each, so that a test can as
 whether something got through:
     {"kind": "dns", "name", "type", "protocol"}     {"kind": "tcp", "address", "port"}
     {"kind": "tls", "name", "address", "port"}      {"kind": "http", "name", "path", "address", "port"}
-    {"kind": "udp", "address", "port", "size"}
+    {"kind": "udp", "address", "port", "size"}       {"kind": "socks", "name", "address", "port"}
 """
 import datetime
 import hashlib
@@ -237,6 +237,9 @@ class AnyTcp(socketserver.BaseRequestHandler):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.where = self._destination()
         self.server.log.write("tcp", **self.where)
+        self._serve(sock)
+
+    def _serve(self, sock):
         first = sock.recv(1, socket.MSG_PEEK)
         if first == b"\x16":  # RFC 8446 5.1: handshake
             sock = self._tls(sock)
@@ -247,6 +250,8 @@ class AnyTcp(socketserver.BaseRequestHandler):
             sock.close()
         elif first.isalpha():
             self._http1(sock)
+        elif first in (b"\x04", b"\x05"):
+            self._socks(sock)
         else:
             while sock.recv(REQUEST_MAX):
                 pass
@@ -269,6 +274,22 @@ class AnyTcp(socketserver.BaseRequestHandler):
         context.sni_callback = named
         return context.wrap_socket(sock, server_side=True)
 
+    def _socks(self, sock):
+        """RFC 1928 without a login, and version 4A; then whatever the client says through it."""
+        if read_exactly(sock, 1) == b"\x05":
+            read_exactly(sock, read_exactly(sock, 1)[0])
+            sock.sendall(b"\x05\x00")
+            kind = read_exactly(sock, 4)[3]
+            size = {1: 4, 4: 16}.get(kind) or read_exactly(sock, 1)[0]
+            name, done = read_exactly(sock, size), b"\x05\x00\x00\x01" + bytes(6)
+            read_exactly(sock, 2)
+        else:
+            read_exactly(sock, 7)
+            name, done = [b"".join(iter(lambda: read_exactly(sock, 1), b"\0")) for _ in range(2)][1], b"\x00\x5a" + bytes(6)
+        self.server.log.write("socks", name=name.decode("latin-1"), **self.where)
+        sock.sendall(done)
+        self._serve(sock)
+
     def _http1(self, sock):
         buffered = b""
         while True:
@@ -284,6 +305,10 @@ class AnyTcp(socketserver.BaseRequestHandler):
             host = re.search(rb"(?mi)^host:\s*([^\r:]*)", head)
             name, path = host.group(1).decode("latin-1") if host else "", match.group(2).decode("latin-1")
             self.server.log.write("http", name=name, path=path, **self.where)
+            if match.group(1) == b"CONNECT":
+                sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                self._serve(sock)
+                return
             kind, chunks = page(name, path)
             sock.sendall(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\naccess-control-allow-origin: *\r\n"
                          "transfer-encoding: chunked\r\n\r\n".encode())
