@@ -6,6 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include "base/buf.h"
+#include "wire/answer.h"
 #include "wire/dns.h"
 #include "wire/tls.h"
 
@@ -143,6 +144,57 @@ static void test_dns_stream(void **state)
                 }
                 assert_int_equal(n, ELEMENTSOF(want));
                 assert_int_equal(s.at, 0);
+        }
+}
+
+#define ANSWER(n) "\0\1\x81\x80\0\1\0" n "\0\0\0\0\3www\7example\3org\0\0\1\0\1" /* "example.org" at 16 */
+#define FIXED    "\0\1\0\0\0\x3c"
+
+static const struct {
+        const char *what;
+        const char *data;
+        size_t size;
+        const char *names[4]; /* behind the question's */
+} answers[] = {
+#define A(what, bytes, ...)                                                                                          \
+        {                                                                                                            \
+                what, bytes, sizeof(bytes) - 1, {__VA_ARGS__}                                                        \
+        }
+        A("an address", ANSWER("\1") "\xc0\xc\0\1" FIXED "\0\4abcd", NULL),
+        A("an alias", ANSWER("\2") "\xc0\xc\0\5" FIXED "\0\x6\3web\xc0\x10" "\xc0\x2d\0\1" FIXED "\0\4abcd",
+          ".web.example.org"),
+        A("aliases", ANSWER("\2") "\xc0\xc\0\5" FIXED "\0\3\1a\0" "\1a\0\0\5" FIXED "\0\3\1b\0", ".a", ".b"),
+        A("a service", ANSWER("\1") "\xc0\xc\0\x41" FIXED "\0\7\0\0\3web\0", ".web"),
+        A("a service under its own name", ANSWER("\1") "\xc0\xc\0\x41" FIXED "\0\3\0\1\0", NULL),
+        A("a pointer to itself", ANSWER("\1") "\xc0\xc\0\5" FIXED "\0\2\xc0\x2d", NULL),
+        A("a loop", ANSWER("\1") "\xc0\xc\0\5" FIXED "\0\4\1a\xc0\x2d", NULL),
+        A("cut", ANSWER("\1") "\xc0\xc\0\5" FIXED "\0\4\3we", NULL),
+        A("no record", ANSWER("\1"), NULL),
+};
+
+static void test_answer(void **state)
+{
+        for (size_t i = 0; i < ELEMENTSOF(answers); i++) {
+                _cleanup_free_ char *copy = malloc(answers[i].size);
+                const struct wire_bytes p = {copy, (__u32)answers[i].size};
+                const char *const *want = answers[i].names;
+                struct wire_name n = {};
+                enum wire_result r;
+                struct answer a = {};
+
+                assert_non_null(copy);
+                memcpy(copy, answers[i].data, answers[i].size);
+                assert_int_equal(answer_begin(&p, 0, p.size, &a), 0);
+                assert_int_equal(answer_next(&p, &a, &n), WIRE_FOUND);
+                assert_name(&n, ".www.example.org");
+                while ((r = answer_next(&p, &a, &n)) != WIRE_NONE)
+                        if (r == WIRE_FOUND) {
+                                if (!*want)
+                                        fail_msg("%s: %.*s", answers[i].what, (int)n.size, n.text);
+                                assert_name(&n, *want++);
+                        }
+                if (*want)
+                        fail_msg("%s: no %s", answers[i].what, *want);
         }
 }
 
@@ -308,6 +360,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_dns),       cmocka_unit_test(test_dns_stream),
+                cmocka_unit_test(test_answer),
                 cmocka_unit_test(test_tls),       cmocka_unit_test(test_tls_cut),
                 cmocka_unit_test(test_tls_records), cmocka_unit_test(test_tls_other),
                 cmocka_unit_test(test_tls_second_entry),
