@@ -247,6 +247,20 @@ static uint64_t own_netns_cookie(void)
         return cookie;
 }
 
+static int open_packets(struct runtime *rt)
+{
+        int r;
+
+        r = refuse_new(&rt->refuse);
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot answer dropped DNS queries; they get no answer");
+        r = hellos_new(&rt->hellos);
+        if (r < 0)
+                return log_errno(LOG_ERR, r, "cannot read QUIC");
+        watch_set_packet_handler(rt->watch, packets_handle, rt);
+        return 0;
+}
+
 static int open_enforcement(struct runtime *rt, const struct daemon_options *d)
 {
         struct watch_options wo = watch_options_of(rt->config, d->no_lsm);
@@ -266,7 +280,7 @@ static int open_enforcement(struct runtime *rt, const struct daemon_options *d)
         r = sockdestroy_new(&rt->sockdestroy);
         if (r < 0)
                 log_errno(LOG_WARNING, r, "this kernel cannot end sockets; connections are reset by nftables");
-        return 0;
+        return open_packets(rt);
 }
 
 static int open_identify(struct runtime *rt)
@@ -418,6 +432,8 @@ static void runtime_done(struct runtime *rt)
                 remove_table(rt->nft, rt->config->table);
         nft_free(rt->nft);
         sockdestroy_free(rt->sockdestroy);
+        refuse_free(rt->refuse);
+        hellos_free(rt->hellos);
         store_free(rt->store);
         ruleset_free(rt->current);
         ruleset_free(rt->previous);

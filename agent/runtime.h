@@ -7,10 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
+#include "agent/classify/hellos.h"
 #include "agent/classify/identify.h"
 #include "agent/config.h"
 #include "agent/control/control.h"
 #include "agent/enforce/nft.h"
+#include "agent/enforce/refusal.h"
 #include "agent/enforce/sockdestroy.h"
 #include "agent/fact.h"
 #include "agent/lastrun.h"
@@ -61,6 +63,8 @@ struct runtime {
         struct nft *nft;
         struct sockdestroy *sockdestroy; /* NULL: this kernel cannot */
         struct identify *identify;
+        struct refuse *refuse; /* NULL: no raw sockets here */
+        struct hellos *hellos; /* NULL: libcrypto lacks something */
         struct report *report;
         struct control *control;
         uint64_t netns_cookie; /* of this network namespace, 0 unknown */
@@ -113,6 +117,9 @@ void facts_handle_running(struct runtime *rt, struct fact *f);
 
 /* ---- running.c ---- */
 void running_schedule(struct runtime *rt); /* judge what runs and is connected by the rule set in force, soon */
+
+/* ---- packets.c ---- */
+void packets_handle(const struct watch_packet *p, void *userdata); /* a watch_packet_handler */
 
 /* ---- health.c: coverage, heartbeat, tampering ---- */
 int health_start(struct runtime *rt);

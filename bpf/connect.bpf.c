@@ -7,7 +7,6 @@
 
 const volatile __u32 oc_mark_mask = 0x3ff00000;
 const volatile __u32 oc_mark_shift = 20;
-const volatile __u64 oc_netns_cookie; /* the agent's, where its nftables table is */
 
 struct attempt {
         struct oc_prefix_key to;
@@ -18,6 +17,7 @@ struct attempt {
         __u32 uid;
         __u16 port;
         __u16 tier;
+        __u8 protocol;
         bool sending; /* sendto() on an unconnected socket */
 };
 
@@ -38,6 +38,19 @@ static __always_inline struct oc_sock *sock_attribute(struct bpf_sock_addr *ctx,
         return s;
 }
 
+/* Port 853 is encrypted DNS and nothing else (RFC 7858, RFC 9250): channels of that category
+ * are known by their ports. Every other [ports] entry is but a hint. */
+static __always_inline const struct oc_match *port_match(const struct attempt *a)
+{
+        struct oc_name_key k;
+
+        oc_key_init(&k);
+        oc_key_byte(&k, a->protocol);
+        oc_key_byte(&k, a->port >> 8);
+        oc_key_byte(&k, a->port & 0xff);
+        return rules_find_key(&a->rules, &k, OC_KEY_PORT);
+}
+
 /* The stricter of what the process and what the address says; the process first. */
 static __always_inline void attempt_decide(struct attempt *a)
 {
@@ -50,6 +63,8 @@ static __always_inline void attempt_decide(struct attempt *a)
                 a->match = t->match;
                 a->verdict = rules_verdict(&a->rules, t->match.channel, a->uid).verdict;
         }
+        if (!m)
+                m = port_match(a);
         if (!m)
                 return;
         __u32 verdict = rules_verdict(&a->rules, m->channel, a->uid).verdict;
@@ -99,6 +114,7 @@ static __noinline int attempt_judge(struct bpf_sock_addr *ctx, struct attempt *a
         a->tgid = bpf_get_current_pid_tgid() >> 32;
         a->uid = (__u32)bpf_get_current_uid_gid();
         a->port = bpf_ntohs(ctx->user_port);
+        a->protocol = ctx->protocol;
         a->to.length = 128;
 
         struct oc_sock *sock = sock_attribute(ctx, a);

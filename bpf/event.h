@@ -17,6 +17,9 @@ enum event_type {
         EVENT_DNS, /* struct event_name: a query */
         EVENT_TLS, /* struct event_name: a server name */
         EVENT_CONNECT, /* struct event_connect */
+        EVENT_HTTP, /* struct event_name: the host of a request, in clear text */
+        EVENT_QUERY, /* struct event_packet: a dropped query, to be answered */
+        EVENT_DATAGRAM, /* struct event_packet: an Initial of QUIC, to be read */
         _EVENT_TYPE_MAX,
 };
 
@@ -79,11 +82,12 @@ struct event_flow {
         __u16 remote_port;
         __u8 family; /* AF_INET, AF_INET6 */
         __u8 protocol; /* IPPROTO_* */
-        __u16 reserved;
+        __u16 flags; /* OC_FLOW_* */
         __u64 cookie; /* of the socket, for SOCK_DESTROY; 0 unknown */
         __u64 netns; /* cookie of its network namespace */
 };
 EVENT_LAYOUT(event_flow, 56);
+#define OC_FLOW_CONNECTED 1 /* the socket has this peer only */
 
 struct event_connect {
         struct event_head head;
@@ -99,6 +103,18 @@ struct event_name {
         char path[OC_PATH_SIZE];
 };
 EVENT_LAYOUT(event_name, 304);
+
+/* A copy of the payload of a datagram, in oc_packets. For the agent's eyes only: it is in no
+ * record and in no log. */
+#define OC_PACKET_MAX 1500
+struct event_packet {
+        struct event_head head; /* without `sequence` */
+        struct event_flow flow;
+        char path[OC_PATH_SIZE];
+        __u32 size;
+        __u8 bytes[OC_PACKET_MAX];
+};
+EVENT_LAYOUT(event_packet, 1808);
 
 /* Why an event or a decision was lost; index of oc_drops. */
 enum drop_reason {
@@ -123,6 +139,7 @@ enum oc_key_kind {
         OC_KEY_PROGRAM, /* base name of an executable */
         OC_KEY_FLATPAK,
         OC_KEY_SNAP,
+        OC_KEY_PORT, /* protocol, port in two bytes */
 };
 
 /* Value of oc_names, oc_prefixes, oc_exes. */
@@ -163,10 +180,26 @@ struct oc_rules {
 /* Value of oc_active, mapped by user space: `slot` changes in one store. */
 struct oc_active {
         __u32 slot;
-        __u32 reserved;
+        __u32 inspect; /* bit n: the rule set in slot n wants QUIC to be read */
         struct oc_rules rules[2];
 };
 EVENT_LAYOUT(oc_active, 40);
+
+/* Key of oc_flows: datagrams of one socket to one peer. */
+struct oc_flow_key {
+        __u64 cookie; /* of the socket */
+        __u8 remote[16]; /* as in struct event_flow */
+        __u16 port;
+        __u16 reserved[3];
+};
+EVENT_LAYOUT(oc_flow_key, 32);
+
+struct oc_flow {
+        __u64 since_ns; /* start of the second that `copies` counts */
+        __u32 copies;
+        __u32 blocked;
+};
+EVENT_LAYOUT(oc_flow, 16);
 
 /* Value of oc_tasks: a process of a channel. */
 struct oc_task {

@@ -3,6 +3,8 @@
 /* All maps. Weak: every object defines them, the linker keeps one. */
 #include "bpf/event.h"
 #include "bpf/kernel.h"
+#include "wire/dns.h"
+#include "wire/tls.h"
 
 /* Sizes, not types: the linker of libbpf 1.1 does not see the types of an inner map. */
 struct oc_names_slot {
@@ -95,9 +97,19 @@ struct {
 } oc_exes SEC(".maps") __weak;
 
 enum sock_state {
-        SOCK_NEW, /* its first payload has not been judged */
+        SOCK_NEW, /* its payload is looked at */
         SOCK_JUDGED, /* passes */
-        SOCK_BLOCKED, /* every packet is dropped */
+        SOCK_BLOCKED, /* payload is dropped */
+};
+
+/* What a TCP stream is in the middle of. */
+enum sock_talk {
+        TALK_OPEN, /* the next payload may begin anything */
+        TALK_TLS, /* a hello; oc_tls has the rest */
+        TALK_HTTP, /* requests */
+        TALK_HTTP2, /* frames before the first request */
+        TALK_SOCKS, /* a greeting was sent */
+        TALK_QUIC, /* UDP: oc_flows may know flows of it */
 };
 
 /* What is known about a socket: who connects or sends (no process is known at the packet
@@ -109,7 +121,9 @@ struct oc_sock {
         char comm[OC_COMM_SIZE];
         __u64 told; /* the watched destination already reported */
         __u32 state; /* enum sock_state */
-        __u32 reserved;
+        __u32 talk; /* enum sock_talk */
+        __u32 expect; /* TCP: sequence number behind the payload that was looked at */
+        __u32 watched; /* TCP: bytes of payload that were looked at */
         struct oc_match judged; /* the name it spoke to, also when that is approved; channel 0: none */
         __u64 catalogue; /* the numbers in `judged` are of this catalogue */
 };
@@ -120,6 +134,22 @@ struct {
         __type(key, int);
         __type(value, struct oc_sock);
 } oc_socks SEC(".maps") __weak;
+
+/* A TLS hello that is not complete yet. */
+struct {
+        __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, int);
+        __type(value, struct tls_stream);
+} oc_tls SEC(".maps") __weak;
+
+/* Where a TCP connection to a resolver stands. */
+struct {
+        __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, int);
+        __type(value, struct dns_stream);
+} oc_dns SEC(".maps") __weak;
 
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -139,6 +169,19 @@ struct {
         __uint(type, BPF_MAP_TYPE_RINGBUF);
         __uint(max_entries, 1 << 20);
 } oc_events SEC(".maps") __weak;
+
+/* Payload that user space has to see; apart, so that it costs no event. */
+struct {
+        __uint(type, BPF_MAP_TYPE_RINGBUF);
+        __uint(max_entries, 1 << 18);
+} oc_packets SEC(".maps") __weak;
+
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 4096);
+        __type(key, struct oc_flow_key);
+        __type(value, struct oc_flow);
+} oc_flows SEC(".maps") __weak;
 
 struct {
         __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

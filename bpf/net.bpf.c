@@ -1,104 +1,177 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Names in packets that leave: DNS queries and the server name of a TLS hello. A packet of
- * a blocked name is dropped; the sender sees EPERM (UDP) or the agent ends the flow (TCP). */
-#include "bpf/packet.h"
-#include "bpf/rules.h"
-#include "wire/dns.h"
-#include "wire/tls.h"
+ * a blocked name is dropped; the sender sees EPERM (UDP) or the agent ends the flow (TCP).
+ *
+ * A TCP stream is followed from its first payload on, by sequence numbers. What a hello needs
+ * to be read lets its earlier segments pass: no server answers before it has the last. */
+#include "bpf/quic.h"
+#include "bpf/request.h"
 
-#define PASS     1
-#define DROP     0
 #define PORT_DNS 53
+#define SWALLOW  2 /* drop and tell nobody (BPF_RET_SET_CN), unless with IP_RECVERR */
+/* How much of a TCP stream is looked at for the start of a hello: it may stand behind the
+ * clear text of STARTTLS. A hello itself is read to its end, whatever its size. */
+#define WATCHED_MAX 16384
+/* Behind a hello only a second one is of interest, after a HelloRetryRequest. */
+#define WATCHED_HELLO 12288
+#define QUESTIONS_MAX 512 /* in one packet; nobody asks more at once */
 
-struct name_walk {
-        struct oc_rules rules;
-        struct wire_name *name;
-        struct oc_name_key key;
-        struct oc_match match; /* channel 0: none */
-};
-
-/* Byte i of the name from its end. At each dot the bytes so far are a suffix; the longest
- * comes last and wins, at the first byte of the name `exact` before `suffix`. */
-static long name_step(__u32 i, struct name_walk *w)
+/* Global, also the following: see packet_parse(). */
+__noinline int dns_next(struct __sk_buff *skb, struct packet *p, struct dns_stream *s)
 {
-        __u32 at = w->name->size - 1 - i;
+        return p && s ? dns_feed(s, skb, &p->pos, p->end) : WIRE_CUT;
+}
 
-        if (at >= WIRE_NAME_SIZE)
-                return 1;
-        __u8 c = w->name->text[at];
-        if (c == '.') {
-                const struct oc_match *m = rules_find_key(&w->rules, &w->key, OC_KEY_SUFFIX);
-                if (m)
-                        w->match = *m;
-                if (at == 0)
-                        m = rules_find_key(&w->rules, &w->key, OC_KEY_EXACT);
-                if (at == 0 && m)
-                        w->match = *m;
+__noinline int tls_next(struct __sk_buff *skb, const struct packet *p, struct tls_stream *s)
+{
+        return p && s ? tls_feed(s, skb, p->pos, p->end) : WIRE_CUT;
+}
+
+/* Of segments that the network card or the driver will part (UDP_SEGMENT), each is a message;
+ * `datagram` is their size, 0: the packet is a piece of a stream. */
+static __always_inline bool next_datagram(struct packet *p, struct dns_stream *s, __u32 end, __u32 datagram)
+{
+        if (!datagram || p->end >= end)
+                return false;
+        p->pos = p->start = p->end;
+        p->end = end - p->end > datagram ? p->end + datagram : end;
+        dns_begin(s, p->end - p->pos);
+        return true;
+}
+
+__noinline int questions_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock, struct dns_stream *s,
+                               __u32 datagram)
+{
+        if (!p || !s)
+                return PASS;
+        __u32 end = p->end, n = 0;
+        bool over;
+
+        if (datagram) {
+                p->end = p->pos;
+                next_datagram(p, s, end, datagram);
         }
-        oc_key_name_byte(&w->key, c);
-        return 0;
+        /* a callback of bpf_loop() would need a frame more than the stack has */
+        do {
+                int r = dns_next(skb, p, s);
+
+                if (r == WIRE_FOUND)
+                        over = name_judge(skb, p, sock, &s->name, EVENT_DNS) == DROP;
+                else
+                        over = r != WIRE_CUT || !next_datagram(p, s, end, datagram);
+                if (over && r == WIRE_CUT)
+                        return PASS;
+        } while (!over && ++n < QUESTIONS_MAX);
+        return DROP;
 }
 
-static __always_inline void name_report(struct __sk_buff *skb, const struct packet *p, const struct oc_sock *sock,
-                                        const struct name_walk *w, enum event_action action)
+/* The agent answers a dropped query in the resolver's place, where it can. Else, as for a
+ * packet that has other queries as well, sending fails. */
+static __always_inline int query_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
 {
-        enum event_type type = p->remote_port == PORT_DNS ? EVENT_DNS : EVENT_TLS;
-        struct event_name *e = event_reserve(type, sizeof(*e), &w->rules);
+        struct oc_scratch *s = scratch_take();
+        __u32 size = skb->gso_size;
 
-        if (!e)
-                return;
-        event_set_match(&e->head, &w->match, OC_TIER_NAME);
-        e->head.action = action;
-        packet_flow(skb, p, &e->flow);
-        e->flow.cookie = bpf_get_socket_cookie(skb);
-        if (sock) {
-                e->head.tgid = sock->tgid;
-                e->head.uid = sock->uid;
-                e->flow.netns = sock->netns;
-                __builtin_memcpy(e->head.comm, sock->comm, sizeof(e->head.comm));
-                event_set_path(e->path, sock->tgid);
-        } else {
-                e->head.uid = bpf_get_socket_uid(skb);
+        if (!s)
+                return DROP; /* unread; who asks will ask again */
+        int verdict = questions_judge(skb, p, sock, &s->dns, size ? size : p->end - p->pos);
+        scratch_give(s);
+        if (verdict != DROP)
+                return PASS;
+        if (size || !sock || sock->netns != oc_netns_cookie)
+                return DROP;
+        return packet_copy(skb, p, sock, EVENT_QUERY) == 0 ? SWALLOW : DROP;
+}
+
+static __always_inline int datagram_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+{
+        __u32 zero = 0;
+
+        if (p->remote_port == PORT_DNS)
+                return query_judge(skb, p, sock);
+        struct oc_active *a = bpf_map_lookup_elem(&oc_active, &zero);
+        if (!sock || !a || !(a->inspect >> (a->slot & 1) & 1))
+                return PASS;
+        return quic_judge(skb, p, sock) == DROP ? DROP : PASS;
+}
+
+/* Where payload that was not seen before begins; false: there is none, or nowhere. */
+static __always_inline bool segment_is_news(struct packet *p, struct oc_sock *sock)
+{
+        __u32 next = p->sequence + (p->end - p->pos), known = sock->expect - p->sequence;
+
+        if (sock->watched && (__s32)known > 0) {
+                if ((__s32)(next - sock->expect) <= 0)
+                        return false;
+                p->pos += known;
+        } else if (sock->watched && known != 0) {
+                sock->talk = TALK_OPEN; /* something left unseen */
         }
-        bpf_ringbuf_submit(e, 0);
+        sock->watched += next - p->sequence - (sock->watched && (__s32)known > 0 ? known : 0);
+        sock->expect = next;
+        return true;
 }
 
-static __noinline int name_judge(struct __sk_buff *skb, const struct packet *p, const struct oc_sock *sock,
-                                 struct wire_name *name)
+static __always_inline int hello_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
+                                       struct bpf_sock *sk)
 {
-        struct name_walk w = {.rules = rules_active(), .name = name};
-
-        oc_key_init(&w.key);
-        bpf_loop(WIRE_NAME_SIZE, name_step, &w, 0);
-        if (!w.match.channel)
+        if (sock->talk != TALK_TLS)
+                bpf_sk_storage_delete(&oc_tls, sk);
+        struct tls_stream *s = bpf_sk_storage_get(&oc_tls, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+        if (!s) {
+                drops_add(DROP_FLOW_MAP_FULL);
                 return PASS;
-        __u32 uid = sock ? sock->uid : bpf_get_socket_uid(skb);
-        struct oc_verdict v = rules_verdict(&w.rules, w.match.channel, uid);
-        if (v.verdict == OC_ALLOW)
+        }
+        int r = tls_next(skb, p, s);
+        sock->talk = r == WIRE_CUT ? TALK_TLS : TALK_OPEN;
+        if (r == WIRE_CUT)
                 return PASS;
-        name_report(skb, p, sock, &w, v.verdict == OC_BLOCK ? ACTION_DROPPED : ACTION_PASSED);
-        return v.verdict == OC_BLOCK ? DROP : PASS;
+        int verdict = r == WIRE_FOUND ? name_judge(skb, p, sock, &s->name, EVENT_TLS) : PASS;
+        if (r == WIRE_FOUND)
+                sock->watched += WATCHED_HELLO;
+        bpf_sk_storage_delete(&oc_tls, sk);
+        return verdict;
 }
 
-/* Global: see packet_parse(). */
-__noinline int payload_judge(struct __sk_buff *skb, const struct packet *p, const struct oc_sock *sock)
+static __always_inline int stream_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
+                                        struct bpf_sock *sk)
 {
-        struct wire_name name = {};
-        enum wire_result r;
+        __u8 first;
 
-        if (!p)
+        if (p->remote_port == PORT_DNS) {
+                struct dns_stream *s = bpf_sk_storage_get(&oc_dns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+                if (s)
+                        return questions_judge(skb, p, sock, s, 0);
+                drops_add(DROP_FLOW_MAP_FULL);
                 return PASS;
-        if (p->remote_port == PORT_DNS) /* RFC 1035 4.2.2: over TCP the length comes first */
-                r = dns_query_name(skb, p->pos + (p->protocol == IPPROTO_TCP ? 2 : 0), p->end, &name);
-        else
-                r = tls_server_name(skb, p->pos, p->end, &name);
-        if (r == WIRE_CUT && p->protocol == IPPROTO_TCP)
-                drops_add(DROP_PARSE_BOUND);
-        return r == WIRE_FOUND ? name_judge(skb, p, sock, &name) : PASS;
+        }
+        if (bpf_skb_load_bytes(skb, p->pos, &first, 1) < 0)
+                return PASS;
+        if (sock->talk == TALK_TLS || first == TLS_HANDSHAKE || first == TLS_CCS)
+                return hello_judge(skb, p, sock, sk);
+        return request_judge(skb, p, sock, first, sock->watched == p->end - p->pos);
 }
 
-/* A TCP flow is judged by its first payload, once; queries to port 53 one by one. A blocked
- * flow says nothing more: what it sends again is no new attempt. */
+__noinline int segment_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+{
+        struct bpf_sock *sk = skb->sk;
+
+        if (!p || !sock || !sk)
+                return PASS;
+        if (sock->state == SOCK_BLOCKED)
+                return DROP;
+        if (!segment_is_news(p, sock))
+                return PASS;
+        int verdict = stream_judge(skb, p, sock, sk);
+        if (verdict == DROP)
+                sock->state = SOCK_BLOCKED;
+        else if (sock->talk == TALK_OPEN && sock->watched > WATCHED_MAX && p->remote_port != PORT_DNS)
+                sock->state = SOCK_JUDGED;
+        return verdict == DROP ? DROP : PASS;
+}
+
+/* A blocked flow says nothing more: what it sends again is no new attempt. Packets without
+ * payload pass, so that the other side hears of its end. */
 SEC("cgroup_skb/egress")
 int oc_egress(struct __sk_buff *skb)
 {
@@ -108,23 +181,19 @@ int oc_egress(struct __sk_buff *skb)
         if (!sk)
                 return PASS;
         struct oc_sock *sock = bpf_sk_storage_get(&oc_socks, sk, NULL, 0);
-        if (sock && sock->state != SOCK_NEW)
-                return sock->state == SOCK_JUDGED ? PASS : DROP;
+        if (sock && sock->state == SOCK_JUDGED)
+                return PASS;
         if (packet_parse(skb, &p) < 0 || p.pos >= p.end)
                 return PASS;
-        bool dns = p.remote_port == PORT_DNS, tcp = p.protocol == IPPROTO_TCP;
-        if (!dns && !tcp)
-                return PASS;
-        int verdict = payload_judge(skb, &p, sock) == DROP ? DROP : PASS;
-        if (!tcp || (dns && verdict == PASS))
-                return verdict;
+        if (p.protocol == IPPROTO_UDP)
+                return datagram_judge(skb, &p, sock);
         if (!sock)
                 sock = bpf_sk_storage_get(&oc_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-        if (sock)
-                sock->state = verdict == PASS ? SOCK_JUDGED : SOCK_BLOCKED;
-        else
+        if (!sock) {
                 drops_add(DROP_FLOW_MAP_FULL);
-        return verdict;
+                return PASS;
+        }
+        return segment_judge(skb, &p, sock) == DROP ? DROP : PASS;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -13,11 +13,13 @@
 struct packet {
         __u32 pos; /* behind the headers parsed so far */
         __u32 end;
+        __u32 start; /* of the message that is looked at */
         __u16 local_port;
         __u16 remote_port;
         __u8 family;
         __u8 protocol; /* IPPROTO_* of the header at pos */
-        __u16 reserved;
+        __u16 incoming; /* 1: our side is the destination */
+        __u32 sequence; /* TCP: of the first byte of payload */
 };
 
 static __always_inline int hdr_ipv4(struct __sk_buff *skb, struct packet *p)
@@ -86,6 +88,10 @@ static __always_inline int hdr_tcp(struct __sk_buff *skb, struct packet *p)
                 return -1;
         p->local_port = h[0] << 8 | h[1];
         p->remote_port = h[2] << 8 | h[3];
+        p->sequence = (__u32)h[4] << 24 | h[5] << 16 | h[6] << 8 | h[7];
+        /* RFC 9293 3.4: a SYN takes the first number; RFC 7413: data may follow it at once */
+        if (h[13] & 2)
+                p->sequence++;
         p->pos += (h[12] >> 4) * 4;
         return 0;
 }
@@ -105,12 +111,20 @@ __noinline __weak int packet_parse(struct __sk_buff *skb, struct packet *p)
                 r = hdr_ipv6(skb, p);
         if (r < 0)
                 return r;
+        r = -1;
         if (p->protocol == IPPROTO_UDP)
-                return hdr_udp(skb, p);
-        return p->protocol == IPPROTO_TCP ? hdr_tcp(skb, p) : -1;
+                r = hdr_udp(skb, p);
+        else if (p->protocol == IPPROTO_TCP)
+                r = hdr_tcp(skb, p);
+        if (p->incoming) {
+                __u16 port = p->local_port;
+                p->local_port = p->remote_port;
+                p->remote_port = port;
+        }
+        return r;
 }
 
-/* Addresses and ports for an event; the source is the local side. */
+/* Addresses and ports for an event. */
 static __always_inline void packet_flow(struct __sk_buff *skb, const struct packet *p, struct event_flow *ret)
 {
         ret->family = p->family;
@@ -118,10 +132,10 @@ static __always_inline void packet_flow(struct __sk_buff *skb, const struct pack
         ret->local_port = p->local_port;
         ret->remote_port = p->remote_port;
         if (p->family == AF_INET) {
-                bpf_skb_load_bytes(skb, 12, ret->local, 4);
-                bpf_skb_load_bytes(skb, 16, ret->remote, 4);
+                bpf_skb_load_bytes(skb, p->incoming ? 16 : 12, ret->local, 4);
+                bpf_skb_load_bytes(skb, p->incoming ? 12 : 16, ret->remote, 4);
         } else {
-                bpf_skb_load_bytes(skb, 8, ret->local, 16);
-                bpf_skb_load_bytes(skb, 24, ret->remote, 16);
+                bpf_skb_load_bytes(skb, p->incoming ? 24 : 8, ret->local, 16);
+                bpf_skb_load_bytes(skb, p->incoming ? 8 : 24, ret->remote, 16);
         }
 }

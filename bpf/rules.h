@@ -3,6 +3,8 @@
 /* The rule set in force, and the making of events. */
 #include "bpf/maps.h"
 
+const volatile __u64 oc_netns_cookie __weak; /* the agent's network namespace, where its table is */
+
 /* Taken once by each program, so that one decision sees one rule set. */
 static __always_inline struct oc_rules rules_active(void)
 {

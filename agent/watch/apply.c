@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A rule set into the idle slot of the maps, then one store that switches to it. */
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include "agent/watch/internal.h"
 #include "bpf/onchannel.skel.h"
@@ -43,12 +45,28 @@ static void feed_add(struct feed *f, const void *key, const void *value)
                 feed_flush(f);
 }
 
-static bool key_of_entry(const struct rule_entry *e, struct oc_name_key *ret)
+/* See port_match() in bpf/connect.bpf.c. */
+static bool key_of_port(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret)
+{
+        unsigned port = (unsigned)strtoul(e->value, NULL, 10);
+
+        if (r->channels[e->channel].category != CATEGORY_ENCRYPTED_DNS)
+                return false;
+        oc_key_byte(ret, e->kind == ENTRY_PORT_TCP ? IPPROTO_TCP : IPPROTO_UDP);
+        oc_key_byte(ret, (uint8_t)(port >> 8));
+        oc_key_byte(ret, (uint8_t)port);
+        *ret = oc_key_of_kind(ret, OC_KEY_PORT);
+        return true;
+}
+
+static bool key_of_entry(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret)
 {
         size_t size = strlen(e->value);
         bool name = e->kind == ENTRY_SUFFIX || e->kind == ENTRY_EXACT;
 
         oc_key_init(ret);
+        if (e->kind == ENTRY_PORT_TCP || e->kind == ENTRY_PORT_UDP)
+                return key_of_port(r, e, ret);
         for (size_t i = 0; i < size; i++)
                 if (name)
                         oc_key_name_byte(ret, (uint8_t)e->value[size - 1 - i]);
@@ -106,7 +124,7 @@ static void add_names(struct feed *f, const struct ruleset *r)
                 struct oc_match m = {.entry = i, .channel = r->entries[i].channel};
                 struct oc_name_key k;
 
-                if (key_of_entry(&r->entries[i], &k))
+                if (key_of_entry(r, &r->entries[i], &k))
                         feed_add(f, &k, &m);
         }
 }
@@ -232,7 +250,7 @@ static size_t count_entries(const struct ruleset *r, bool prefixes)
         size_t n = 0;
 
         for (size_t i = 1; i < r->n_entries; i++)
-                n += prefixes ? r->entries[i].kind == ENTRY_PREFIX : key_of_entry(&r->entries[i], &k);
+                n += prefixes ? r->entries[i].kind == ENTRY_PREFIX : key_of_entry(r, &r->entries[i], &k);
         return n;
 }
 
@@ -288,6 +306,10 @@ int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
                 return q;
         if (catalogue != w->active->rules[old].catalogue)
                 watch_map_clear(bpf_map__fd(w->bpf->maps.oc_exes), sizeof(struct oc_exe));
+        if (r->quic == QUIC_INSPECT)
+                w->active->inspect |= 1u << slot;
+        else
+                w->active->inspect &= ~(1u << slot);
         w->active->rules[slot] = (struct oc_rules){.generation = generation, .catalogue = catalogue};
         __atomic_store_n(&w->active->slot, slot, __ATOMIC_RELEASE);
         watch_forget_tasks(w, catalogue);

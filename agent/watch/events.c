@@ -19,6 +19,9 @@ static bool layer_of(const struct event_head *h, size_t size, enum layer *ret)
                 [EVENT_DNS] = {sizeof(struct event_name), LAYER_DNS},
                 [EVENT_TLS] = {sizeof(struct event_name), LAYER_TLS},
                 [EVENT_CONNECT] = {sizeof(struct event_connect), LAYER_CONNECT},
+                [EVENT_HTTP] = {sizeof(struct event_name), LAYER_HTTP},
+                [EVENT_QUERY] = {sizeof(struct event_packet), LAYER_DNS},
+                [EVENT_DATAGRAM] = {sizeof(struct event_packet), LAYER_QUIC},
         };
 
         if (size < sizeof(*h) || h->type >= _EVENT_TYPE_MAX || types[h->type].size == 0 ||
@@ -52,10 +55,12 @@ static struct fact_flow flow_of(const struct event_flow *e)
         return f;
 }
 
-/* event_name and event_connect look the same behind their head. */
+/* These look the same behind their head. */
 _Static_assert(offsetof(struct event_name, path) == offsetof(struct event_connect, path) &&
-                       offsetof(struct event_name, flow) == offsetof(struct event_connect, flow),
-               "one reader serves both");
+                       offsetof(struct event_name, flow) == offsetof(struct event_connect, flow) &&
+                       offsetof(struct event_name, path) == offsetof(struct event_packet, path) &&
+                       offsetof(struct event_name, flow) == offsetof(struct event_packet, flow),
+               "one reader serves all");
 
 static void fact_of(const void *data, enum layer layer, struct fact *f)
 {
@@ -99,6 +104,30 @@ static void count_sequence(struct watch *w, const struct event_head *h)
                 s->first = h->sequence;
 }
 
+static bool is_packet(const struct event_head *h)
+{
+        return h->type == EVENT_QUERY || h->type == EVENT_DATAGRAM;
+}
+
+int watch_on_packet(void *userdata, void *data, size_t size)
+{
+        const struct event_packet *e = data;
+        struct watch *w = userdata;
+        struct watch_packet p;
+        enum layer layer;
+
+        if (layer_of(data, size, &layer) && is_packet(data) && e->size <= OC_PACKET_MAX) {
+                fact_of(data, layer, &p.fact);
+                p.is_connected = e->flow.flags & OC_FLOW_CONNECTED;
+                p.bytes = e->bytes;
+                p.size = e->size;
+                if (w->packet_handler)
+                        w->packet_handler(&p, w->packet_userdata);
+        }
+        w->received++;
+        return --w->budget > 0 ? 0 : -EAGAIN;
+}
+
 int watch_on_record(void *userdata, void *data, size_t size)
 {
         struct watch *w = userdata;
@@ -106,7 +135,7 @@ int watch_on_record(void *userdata, void *data, size_t size)
         struct fact f;
 
         w->received++;
-        if (layer_of(data, size, &layer)) {
+        if (layer_of(data, size, &layer) && !is_packet(data)) {
                 count_sequence(w, data);
                 fact_of(data, layer, &f);
                 w->handler(&f, w->userdata);
@@ -128,7 +157,8 @@ int watch_counters(struct watch *w, struct watch_counters *ret)
                         return -errno;
                 for (int i = 0; i < w->n_cpus; i++)
                         c.drops[reason] += by_cpu[i];
-                c.lost += c.drops[reason];
+                if (reason != DROP_PARSE_BOUND) /* no attempt, as far as anybody can tell */
+                        c.lost += c.drops[reason];
         }
         for (int i = 0; i < w->n_cpus; i++) {
                 const struct watch_sequence *s = &w->sequences[i];

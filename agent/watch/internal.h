@@ -31,6 +31,8 @@ struct watch {
         char *bpffs;
         watch_handler handler;
         void *userdata;
+        watch_packet_handler packet_handler;
+        void *packet_userdata;
         enum exec_path exec_path;
         bool defence; /* BPF LSM keeps others from the agent */
         char exec_reason[WATCH_TEXT_MAX]; /* why not LSM */
@@ -60,6 +62,7 @@ bool watch_rules_in_place(const struct watch *w);
 int watch_set_scope(const struct watch *w);
 /* events.c */
 int watch_on_record(void *userdata, void *data, size_t size);
+int watch_on_packet(void *userdata, void *data, size_t size);
 /* learn.c: forget processes of another catalogue. */
 void watch_forget_tasks(struct watch *w, uint64_t catalogue);
 int watch_map_clear(int fd, size_t key_size);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What user space found out, kept where the kernel decides. */
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 #include "agent/watch/internal.h"
 #include "bpf/onchannel.skel.h"
@@ -46,6 +47,15 @@ bool watch_find_process(const struct watch *w, uint32_t tgid, uint16_t *ret_chan
         *ret_channel = t.match.channel;
         *ret_entry = t.match.entry;
         return true;
+}
+
+int watch_block_flow(struct watch *w, const struct fact_flow *f)
+{
+        struct oc_flow_key key = {.cookie = f->cookie, .port = f->remote_port};
+        struct oc_flow blocked = {.blocked = 1};
+
+        memcpy(key.remote, f->remote, sizeof(key.remote));
+        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_flows), &key, &blocked, BPF_ANY) < 0 ? -errno : 0;
 }
 
 int watch_map_clear(int fd, size_t key_size)

@@ -52,13 +52,16 @@ static int open_ring(struct watch *w)
         if (!w->sequences)
                 return -ENOMEM;
         w->ring = ring_buffer__new(bpf_map__fd(w->bpf->maps.oc_events), watch_on_record, w, NULL);
-        return w->ring ? 0 : -errno;
+        if (!w->ring)
+                return -errno;
+        return ring_buffer__add(w->ring, bpf_map__fd(w->bpf->maps.oc_packets), watch_on_packet, w);
 }
 
 static void describe_sensors(struct watch *w)
 {
-        const char *rest = w->defence ? "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb defence=lsm"
-                                      : "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb defence=none";
+        const char *rest = w->defence
+                                   ? "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb quic=copy http=cgroup_skb defence=lsm"
+                                   : "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb quic=copy http=cgroup_skb defence=none";
 
         if (w->exec_path == EXEC_PATH_LSM)
                 snprintf(w->sensors, sizeof(w->sensors), "exec=lsm %s", rest);
@@ -137,6 +140,12 @@ int watch_dispatch(struct watch *w, int max)
         w->budget = max;
         int r = ring_buffer__consume(w->ring);
         return r < 0 && r != -EAGAIN ? r : (int)(w->received - before);
+}
+
+void watch_set_packet_handler(struct watch *w, watch_packet_handler handler, void *userdata)
+{
+        w->packet_handler = handler;
+        w->packet_userdata = userdata;
 }
 
 enum exec_path watch_exec_path(const struct watch *w)

@@ -1,18 +1,43 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
-/* The name that a DNS query asks for. */
+/* The names that DNS queries ask for, byte by byte: over TCP (RFC 1035 4.2.2) a stream of
+ * messages, each behind its size and in any number of segments; over UDP one message. */
 #include "wire/load.h"
 
+#define DNS_SIZE_BYTES    2
 #define DNS_HEADER_SIZE   12
 #define DNS_NAME_WIRE_MAX 255 /* RFC 1035 2.3.4, with lengths and root */
 #define DNS_LABEL_MAX     63
 #define DNS_DOT_IN_LABEL  '\xff' /* a dot that is no boundary must not look like one */
+#define DNS_CHUNK         32
+
+/* All zero in the beginning. */
+struct dns_stream {
+        __u32 at; /* bytes of the size and the header that are there */
+        __u32 left; /* bytes of the message that are still to come */
+        __u32 questions; /* the same */
+        __u32 read; /* questions so far */
+        __u32 behind; /* bytes of type and class that are still to come */
+        __u32 label; /* the same of the label */
+        struct wire_name name;
+};
 
 struct dns_walk {
-        struct wire_name *name;
-        __u32 left; /* bytes of the label */
-        __u32 size; /* of the name, once its root was seen */
+        wire_packet *packet;
+        struct dns_stream *stream;
+        __u32 pos;
+        __u32 end;
+        __u32 base; /* position of the chunk */
+        enum wire_result result;
+        __u8 chunk[DNS_CHUNK];
 };
+
+/* The next bytes are a message without its size before it. */
+static inline void dns_begin(struct dns_stream *s, __u32 size)
+{
+        s->at = DNS_SIZE_BYTES;
+        s->left = size;
+}
 
 /* RFC 1035 4.1.4: nothing stands before the first question that a pointer could point to. */
 static inline int dns_is_length(__u8 c)
@@ -20,50 +45,119 @@ static inline int dns_is_length(__u8 c)
         return c > 0 && c <= DNS_LABEL_MAX;
 }
 
-/* Turns a byte of the name on the wire, not its first, into text: a length becomes a dot. */
-static long dns_step(__u32 i, struct dns_walk *w)
+static inline void dns_header_byte(struct dns_stream *s, __u8 c)
 {
-        __u32 at = i + 1;
+        __u32 at = s->at++ - DNS_SIZE_BYTES;
 
-        if (at >= DNS_NAME_WIRE_MAX)
-                return 1;
-        __u8 c = (__u8)w->name->text[at];
-        if (w->left == 0) {
-                if (c == 0)
-                        w->size = at;
-                if (!dns_is_length(c))
-                        return 1;
-                w->left = c;
-                w->name->text[at] = '.';
+        /* RFC 1035 4.1.1: QR 0 is a query; QDCOUNT is the third 16-bit word */
+        if (at == 2)
+                s->read = c & 0x80 ? 1 : 0;
+        else if (at == 4)
+                s->questions = (__u32)c << 8;
+        else if (at == 5)
+                s->questions = s->read ? 0 : s->questions | c;
+        else if (at == DNS_HEADER_SIZE - 1)
+                s->read = s->name.size = s->label = s->behind = 0;
+}
+
+static inline void dns_name_add(struct dns_stream *s, __u8 c)
+{
+        __u32 at = s->name.size++;
+
+        wire_forget(at);
+        s->name.text[at % WIRE_NAME_SIZE] = c;
+}
+
+static inline long dns_name_byte(struct dns_walk *w, struct dns_stream *s, __u8 c)
+{
+        if (s->label) {
+                s->label--;
+                dns_name_add(s, c == '.' ? DNS_DOT_IN_LABEL : c);
+                return 0;
+        }
+        if (c == 0) {
+                s->questions--;
+                s->read++;
+                s->behind = 4;
+                w->result = s->name.size ? WIRE_FOUND : WIRE_CUT;
+                return s->name.size ? 1 : 0;
+        }
+        if (!dns_is_length(c) || s->name.size + c + 2 > DNS_NAME_WIRE_MAX) {
+                s->questions = 0;
+                w->result = s->read ? WIRE_NONE : WIRE_CUT;
+                return s->read ? 1 : 0;
+        }
+        s->label = c;
+        dns_name_add(s, '.');
+        return 0;
+}
+
+static inline long dns_byte(struct dns_walk *w, struct dns_stream *s, __u8 c)
+{
+        s->left--;
+        if (s->at < DNS_SIZE_BYTES + DNS_HEADER_SIZE) {
+                dns_header_byte(s, c);
+        } else if (s->behind) {
+                s->behind--;
+                s->name.size = 0;
         } else {
-                w->left--;
-                if (c == '.')
-                        w->name->text[at] = DNS_DOT_IN_LABEL;
+                return dns_name_byte(w, s, c);
         }
         return 0;
 }
 
-/* The first question's name of the DNS message in [pos, end). The root's is WIRE_NONE. */
-static inline enum wire_result dns_query_name(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
+/* One byte, or what is left of a message behind its questions. */
+static long dns_step(__u32 i, struct dns_walk *w)
 {
-        __u8 header[DNS_HEADER_SIZE];
-        struct dns_walk w = {.name = ret};
+        struct dns_stream *s = w->stream;
+        __u32 n = w->end - w->pos, at;
+        __u8 c;
 
-        if (end <= pos + DNS_HEADER_SIZE || wire_load(p, pos, header, sizeof(header)) < 0)
+        (void)i;
+        if (w->pos >= w->end)
+                return 1;
+        if (s->at == DNS_SIZE_BYTES + DNS_HEADER_SIZE && !s->questions) {
+                if (n > s->left)
+                        n = s->left;
+                w->pos += n;
+                s->left -= n;
+                if (s->left == 0)
+                        s->at = 0;
+                return 0;
+        }
+        at = w->pos - w->base;
+        if (at >= DNS_CHUNK) {
+                if (wire_load_some(w->packet, w->pos, w->chunk, n, DNS_CHUNK) < 0)
+                        return 1;
+                w->base = w->pos;
+                at = 0;
+        }
+        wire_forget(at);
+        c = w->chunk[at % DNS_CHUNK];
+        w->pos++;
+        if (s->at >= DNS_SIZE_BYTES) {
+                long over = dns_byte(w, s, c);
+                if (s->left == 0)
+                        s->at = 0;
+                return over;
+        }
+        s->left = s->at++ ? s->left << 8 | c : c;
+        if (s->at == DNS_SIZE_BYTES && s->left == 0)
+                s->at = 0;
+        return 0;
+}
+
+/* Goes on from *pos. WIRE_FOUND: the stream has a name, and there may be more. WIRE_NONE: a
+ * message asks for more than one name and not all can be read; no honest client does that.
+ * WIRE_CUT: all is read. */
+static inline enum wire_result dns_feed(struct dns_stream *s, wire_packet *p, __u32 *pos, __u32 end)
+{
+        struct dns_walk w = {.packet = p, .stream = s, .pos = *pos, .end = end, .result = WIRE_CUT};
+
+        w.base = w.pos - DNS_CHUNK;
+        if (end <= w.pos)
                 return WIRE_CUT;
-        /* RFC 1035 4.1.1: QR 0 is a query; QDCOUNT is the third 16-bit word */
-        if (header[2] & 0x80 || (header[4] == 0 && header[5] == 0))
-                return WIRE_NONE;
-        pos += DNS_HEADER_SIZE;
-        if (wire_load_some(p, pos, ret->text, end - pos, DNS_NAME_WIRE_MAX) < 0)
-                return WIRE_CUT;
-        w.left = (__u8)ret->text[0];
-        if (!dns_is_length(ret->text[0]))
-                return WIRE_NONE;
-        ret->text[0] = '.';
-        wire_loop(DNS_NAME_WIRE_MAX, dns_step, &w);
-        if (w.size >= end - pos)
-                return WIRE_CUT;
-        ret->size = w.size;
-        return w.size ? WIRE_FOUND : WIRE_NONE;
+        wire_loop(end - w.pos, dns_step, &w);
+        *pos = w.pos;
+        return w.result;
 }

@@ -46,7 +46,7 @@ struct wire_bytes {
 
 #define wire_loop(n, step, context)                                                                                  \
         do {                                                                                                         \
-                for (__u32 _i = 0; _i < (n) && !step(_i, context); _i++)                                             \
+                for (__u32 _i = 0, _n = (n); _i < _n && !step(_i, context); _i++)                                    \
                         ;                                                                                            \
         } while (0)
 

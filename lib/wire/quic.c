@@ -245,28 +245,24 @@ static enum quic_result hello_name(const struct quic_flow *f, size_t pos, size_t
 {
         const uint8_t *b = f->stream + pos;
         size_t size = 4 + ((size_t)b[1] << 16 | (size_t)b[2] << 8 | b[3]), there = f->whole - pos;
-        uint8_t *record = f->quic->plain; /* its frames have been read */
-        struct wire_bytes bytes = {record, 0};
-        struct wire_name name = {0};
+        struct tls_stream tls = {.record = TLS_NO_RECORDS};
+        struct wire_bytes bytes = {b, 0};
 
         if (b[0] != 1) /* RFC 8446 4: client_hello */
                 return QUIC_MALFORMED;
         if (size > QUIC_CRYPTO_MAX - pos)
                 return QUIC_TOO_LARGE;
         *ret_size = size;
-        /* the parser of TLS expects the record layer that QUIC goes without */
-        memcpy(record, (uint8_t[]){22, 3, 1, (uint8_t)(size >> 8), (uint8_t)size}, 5);
-        memcpy(record + 5, b, there);
-        bytes.size = (uint32_t)(5 + there);
-        switch (tls_server_name(&bytes, 0, bytes.size, &name)) {
+        bytes.size = (uint32_t)there;
+        switch (tls_feed(&tls, &bytes, 0, bytes.size)) {
         case WIRE_FOUND:
-                return name_copy(&name, ret_name);
+                return name_copy(&tls.name, ret_name);
         case WIRE_NONE:
                 return QUIC_NO_NAME;
         case WIRE_CUT:
                 break;
         }
-        return there < size ? QUIC_MORE : QUIC_TOO_LARGE;
+        return there < size ? QUIC_MORE : QUIC_NO_NAME;
 }
 
 /* After a HelloRetryRequest a second hello follows the first; the last name counts. */

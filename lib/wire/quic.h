@@ -30,7 +30,7 @@ enum quic_result {
         QUIC_NOT_QUIC, /* the datagram holds no Initial of a client that could be read */
         QUIC_UNKNOWN_VERSION, /* QUIC, but a version whose Initials have other keys */
         QUIC_MALFORMED, /* authentic, but no server should accept it; stays so */
-        QUIC_TOO_LARGE, /* over a limit above, or of the TLS parser; stays so */
+        QUIC_TOO_LARGE, /* over a limit above; stays so */
         _QUIC_RESULT_MAX,
 };
 

@@ -1,101 +1,210 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
-/* The server name in a TLS ClientHello that begins a TCP payload (RFC 8446 4.1.2, RFC 6066 3).
- * Reads the headers of the extensions only, wherever the name stands. */
+/* The server name in a TLS ClientHello (RFC 8446 4.1.2, RFC 6066 3), byte by byte: the hello
+ * may come in any number of records, segments and writes, and be of any size. */
 #include "wire/load.h"
 
-#define TLS_EXTENSIONS_MAX 64
-/* Record header 5, handshake header 4, version 2, random 32, length of the session id 1. */
-#define TLS_HELLO_FIXED 44
 #define TLS_SNI_MAX     254 /* a name of 253 and a trailing dot */
+#define TLS_NO_RECORDS  0xffffffffU /* `record` of a stream without a record layer: QUIC's */
+#define TLS_CCS         20
+#define TLS_HANDSHAKE   22
+#define TLS_RECORD_HEAD 5
+
+/* What the next bytes of the hello are; in the order in which they come. */
+enum tls_part {
+        TLS_MESSAGE, /* its type and size */
+        TLS_SESSION, /* version, random and the size of the session id */
+        TLS_CIPHERS,
+        TLS_COMPRESSION,
+        TLS_EXTENSIONS,
+        TLS_EXTENSION, /* type and size */
+        TLS_NAMES, /* size of the list */
+        TLS_ENTRY, /* type and size of a name */
+        TLS_NAME,
+};
+
+/* All zero in the beginning. */
+struct tls_stream {
+        __u32 head; /* bytes of the record's header that are there */
+        __u32 type; /* of the record, and above it half of its size */
+        __u32 record; /* its bytes that are still to come */
+        __u32 message; /* the same of the message, when its header is there */
+        __u32 part; /* enum tls_part */
+        __u32 want; /* bytes of the part's number that are still to come */
+        __u32 number;
+        __u32 skip; /* bytes before that */
+        __u32 left; /* bytes of the extensions, then of the list, then of the name */
+        struct wire_name name;
+};
 
 struct tls_walk {
         wire_packet *packet;
-        struct wire_name *name;
+        struct tls_stream *stream;
         __u32 pos;
-        __u32 end; /* of the extensions */
-        __u32 limit; /* of what this packet holds of the record */
+        __u32 end;
         enum wire_result result;
 };
 
-static inline __u32 tls_u16(const __u8 *b)
+static inline long tls_end(struct tls_walk *w, enum wire_result result)
 {
-        return (__u32)b[0] << 8 | b[1];
+        w->result = result;
+        return 1;
 }
 
-static inline enum wire_result tls_host_name(struct tls_walk *w, __u32 pos)
+/* `want` bytes of a number behind `skip` bytes. */
+static inline long tls_expect(struct tls_stream *s, enum tls_part part, __u32 skip, __u32 want)
 {
-        __u8 h[5]; /* list length 2, name type 1, name length 2 */
-
-        if (pos + sizeof(h) > w->limit || wire_load(w->packet, pos, h, sizeof(h)) < 0)
-                return WIRE_CUT;
-        __u32 size = tls_u16(h + 3);
-        if (h[2] != 0 || size == 0 || size > TLS_SNI_MAX)
-                return WIRE_NONE;
-        pos += sizeof(h);
-        if (pos + size > w->limit || wire_load_some(w->packet, pos, w->name->text + 1, size, TLS_SNI_MAX) < 0)
-                return WIRE_CUT;
-        w->name->text[0] = '.';
-        wire_forget(size);
-        w->name->size = size + (w->name->text[size % WIRE_NAME_SIZE] != '.');
-        return WIRE_FOUND;
-}
-
-static long tls_step(__u32 i, struct tls_walk *w)
-{
-        __u8 h[4]; /* type 2, length 2 */
-
-        (void)i;
-        if (w->pos + sizeof(h) > w->end) {
-                w->result = WIRE_NONE;
-                return 1;
-        }
-        if (w->pos + sizeof(h) > w->limit || wire_load(w->packet, w->pos, h, sizeof(h)) < 0)
-                return 1;
-        if (tls_u16(h) == 0) {
-                w->result = tls_host_name(w, w->pos + sizeof(h));
-                return 1;
-        }
-        w->pos += sizeof(h) + tls_u16(h + 2);
+        s->part = part;
+        s->skip = skip;
+        s->want = want;
+        s->number = 0;
         return 0;
 }
 
-/* Step over a vector whose length stands in `bytes` (1 or 2) bytes; 0 when it is cut. */
-static inline __u32 tls_skip(struct tls_walk *w, __u32 pos, __u32 bytes)
+static inline long tls_record_byte(struct tls_walk *w, struct tls_stream *s, __u8 c)
 {
-        __u8 h[2] = {};
+        __u32 at = s->head++;
 
-        if (pos + bytes > w->limit || wire_load(w->packet, pos, h, 2) < 0)
-                return 0;
-        return pos + bytes + (bytes == 1 ? h[0] : tls_u16(h));
+        if (at == 0) {
+                s->type = c;
+                /* RFC 8446 D.4: before a second hello comes a change_cipher_spec */
+                if (c != TLS_HANDSHAKE && (c != TLS_CCS || s->message))
+                        return tls_end(w, WIRE_NONE);
+        } else if (at == 1 && c != 3) {
+                return tls_end(w, WIRE_NONE);
+        } else if (at == 3) {
+                s->type |= (__u32)c << 8;
+        } else if (at == TLS_RECORD_HEAD - 1) {
+                s->record = (s->type & 0xff00) | c;
+                s->type &= 0xff;
+                s->head = s->record ? TLS_RECORD_HEAD : 0;
+        }
+        return 0;
 }
 
-/* WIRE_CUT: a hello that goes on in a later segment or record, or has more than
- * TLS_EXTENSIONS_MAX extensions before its name. */
-static inline enum wire_result tls_server_name(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
+/* The number that is complete now: a size, with a type before it or without. */
+static inline long tls_number(struct tls_walk *w, struct tls_stream *s)
 {
-        struct tls_walk w = {.packet = p, .name = ret, .result = WIRE_CUT};
-        __u8 h[6];
+        __u32 n = s->number, size = n & 0xffff;
 
-        if (end <= pos || wire_load(p, pos, h, 1) < 0 || h[0] != 22)
-                return WIRE_NONE;
-        if (end - pos < TLS_HELLO_FIXED || wire_load(p, pos, h, sizeof(h)) < 0)
+        switch ((enum tls_part)s->part) {
+        case TLS_MESSAGE:
+                s->message = n & 0xffffff;
+                if (n >> 24 != 1 || !s->message) /* client_hello */
+                        return tls_end(w, WIRE_NONE);
+                return tls_expect(s, TLS_SESSION, 2 + 32, 1);
+        case TLS_SESSION:
+                return tls_expect(s, TLS_CIPHERS, size, 2);
+        case TLS_CIPHERS:
+                return tls_expect(s, TLS_COMPRESSION, size, 1);
+        case TLS_COMPRESSION:
+                return tls_expect(s, TLS_EXTENSIONS, size, 2);
+        case TLS_EXTENSIONS:
+                s->left = size;
+                break;
+        case TLS_EXTENSION:
+                if (s->left < 4 + size)
+                        return tls_end(w, WIRE_NONE);
+                if (n >> 16 == 0) { /* server_name */
+                        s->left = size;
+                        return tls_expect(s, TLS_NAMES, 0, 2);
+                }
+                s->left -= 4 + size;
+                tls_expect(s, TLS_EXTENSION, size, 4);
+                return s->left < 4 ? tls_end(w, WIRE_NONE) : 0;
+        case TLS_NAMES:
+                if (s->left < 2 + 3)
+                        return tls_end(w, WIRE_NONE);
+                s->left -= 2;
+                return tls_expect(s, TLS_ENTRY, 0, 3);
+        case TLS_ENTRY:
+                if (s->left < 3 + size)
+                        return tls_end(w, WIRE_NONE);
+                if (n >> 16 == 0) { /* host_name */
+                        s->left = size;
+                        tls_expect(s, TLS_NAME, 0, 0);
+                        s->name.size = 0;
+                        return size == 0 || size > TLS_SNI_MAX ? tls_end(w, WIRE_NONE) : 0;
+                }
+                s->left -= 3 + size;
+                tls_expect(s, TLS_ENTRY, size, 3);
+                return s->left < 3 ? tls_end(w, WIRE_NONE) : 0;
+        case TLS_NAME:
+                break;
+        }
+        tls_expect(s, TLS_EXTENSION, 0, 4);
+        return s->left < 4 ? tls_end(w, WIRE_NONE) : 0;
+}
+
+static inline long tls_name_byte(struct tls_walk *w, struct tls_stream *s, __u8 c)
+{
+        __u32 at = ++s->name.size;
+
+        wire_forget(at);
+        s->name.text[at % WIRE_NAME_SIZE] = c;
+        if (--s->left)
+                return 0;
+        s->name.text[0] = '.';
+        if (c != '.')
+                s->name.size++;
+        return tls_end(w, WIRE_FOUND);
+}
+
+/* One byte, or all of what is stepped over. */
+static long tls_step(__u32 i, struct tls_walk *w)
+{
+        struct tls_stream *s = w->stream;
+        __u32 n = w->end - w->pos;
+        __u8 c;
+
+        (void)i;
+        if (w->pos >= w->end)
+                return 1;
+        if (s->record && (s->skip || s->type == TLS_CCS)) {
+                if (n > s->record)
+                        n = s->record;
+                if (s->type != TLS_CCS) {
+                        if (n > s->skip)
+                                n = s->skip;
+                        if (s->part != TLS_MESSAGE && n > s->message)
+                                return tls_end(w, WIRE_NONE);
+                        s->skip -= n;
+                        s->message -= n;
+                }
+                s->record -= n;
+                s->head = s->record ? s->head : 0;
+                w->pos += n;
+                return 0;
+        }
+        if (wire_load(w->packet, w->pos, &c, 1) < 0)
+                return 1;
+        w->pos++;
+        if (!s->record)
+                return tls_record_byte(w, s, c);
+        s->record--;
+        s->head = s->record ? s->head : 0;
+        if (s->part != TLS_MESSAGE && s->message-- == 0)
+                return tls_end(w, WIRE_NONE);
+        if (s->part == TLS_NAME)
+                return tls_name_byte(w, s, c);
+        if (s->part == TLS_MESSAGE && s->want == 0)
+                s->want = 4;
+        s->number = s->number << 8 | c;
+        if (s->want > 1) {
+                s->want--;
+                return 0;
+        }
+        return tls_number(w, s);
+}
+
+/* WIRE_CUT: the name is not there yet; go on with the bytes that follow these. Otherwise the
+ * stream is over, and for WIRE_FOUND has the name. */
+static inline enum wire_result tls_feed(struct tls_stream *s, wire_packet *p, __u32 pos, __u32 end)
+{
+        struct tls_walk w = {.packet = p, .stream = s, .pos = pos, .end = end, .result = WIRE_CUT};
+
+        if (end <= pos)
                 return WIRE_CUT;
-        if (h[1] != 3 || h[5] != 1)
-                return WIRE_NONE;
-        w.limit = pos + 5 + tls_u16(h + 3);
-        if (w.limit > end)
-                w.limit = end;
-        w.pos = tls_skip(&w, pos + TLS_HELLO_FIXED - 1, 1); /* session id */
-        if (w.pos)
-                w.pos = tls_skip(&w, w.pos, 2); /* cipher suites */
-        if (w.pos)
-                w.pos = tls_skip(&w, w.pos, 1); /* compression methods */
-        if (w.pos)
-                w.end = tls_skip(&w, w.pos, 2);
-        if (!w.pos || !w.end)
-                return WIRE_CUT;
-        w.pos += 2;
-        wire_loop(TLS_EXTENSIONS_MAX, tls_step, &w);
+        wire_loop(end - pos, tls_step, &w);
         return w.result;
 }

@@ -21,8 +21,9 @@ class Chromium:
         self.ids, self.buffer, self.answers = itertools.count(1), b"", {}
         # the browser reads from descriptor 3 and writes to 4
         script = f'exec 3<&{to_browser} 4>&{from_browser} {to_browser}<&- {from_browser}>&-; exec "$@"'
+        usual = [f for f in FLAGS if f.replace("disable", "enable") not in flags]
         self.process = employee.popen(
-            ["/bin/bash", "-c", script, "bash", "chromium", *FLAGS, f"--user-data-dir={employee.home}/chromium", *flags, "about:blank"],
+            ["/bin/bash", "-c", script, "bash", "chromium", *usual, f"--user-data-dir={employee.home}/chromium", *flags, "about:blank"],
             pass_fds=(to_browser, from_browser), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=open(employee.home / "chromium.err", "w", encoding="utf-8"))
         os.close(to_browser)

@@ -14,7 +14,10 @@ def send(query, server="{WORLD4}"):
     with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.settimeout(1)
         s.sendto(bytes.fromhex(query), (server, 53))
-        return s.recv(4096).hex()
+        answer = s.recv(4096)
+        if answer[3] & 15 == 5:
+            raise PermissionError(errno.EPERM, "refused")
+        return answer.hex()
 def send_tcp(query, server="{WORLD4}"):
     q = bytes.fromhex(query)
     with socket.create_connection((server, 53), timeout=3) as s:

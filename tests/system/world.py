@@ -9,7 +9,7 @@ What arrives is written to DIR/world.jsonl, one line each, so that a test can as
 whether something got through:
     {"kind": "dns", "name", "type", "protocol"}     {"kind": "tcp", "address", "port"}
     {"kind": "tls", "name", "address", "port"}      {"kind": "http", "name", "path", "address", "port"}
-    {"kind": "udp", "address", "port", "size"}
+    {"kind": "udp", "address", "port", "size"}       {"kind": "socks", "name", "address", "port"}
 """
 import datetime
 import hashlib
@@ -34,7 +34,7 @@ with warnings.catch_warnings():
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from dnslib import AAAA, A, DNSRecord, QTYPE, RCODE, RR
+from dnslib import AAAA, A, CNAME, DNSLabel, DNSRecord, EDNS0, QTYPE, RCODE, RR
 import h2.config
 import h2.connection
 import h2.events
@@ -51,6 +51,7 @@ EXCLUSIVE = {
     "one.one.one.one": ("1.1.1.1", "2606:4700:4700::1111"),
     "onchannel.test": ("192.168.77.1", "fd77::1"),
 }
+ALIAS = r"([a-z0-9-]+)\.alias\.example$"  # web-whatsapp-com.alias.example is another name for web.whatsapp.com
 SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; the same number for IPv6
 REQUEST_MAX = 65536
 
@@ -147,13 +148,20 @@ def answer(data, log, protocol):
     for question in query.questions:
         name, kind = str(question.qname), QTYPE[question.qtype]
         log.write("dns", name=name.rstrip(".").lower(), type=kind, protocol=protocol)
-        four, six = addresses(name)
+        alias = re.match(ALIAS, name.lower().rstrip("."))
+        owner = question.qname
+        if alias:
+            owner = DNSLabel(alias.group(1).replace("-", "."))
+            reply.add_answer(RR(question.qname, QTYPE.CNAME, rdata=CNAME(owner), ttl=60))
+        four, six = addresses(str(owner))
         if name.endswith(".invalid."):
             reply.header.rcode = RCODE.NXDOMAIN
         elif kind in ("A", "ANY"):
-            reply.add_answer(RR(question.qname, QTYPE.A, rdata=A(four), ttl=60))
+            reply.add_answer(RR(owner, QTYPE.A, rdata=A(four), ttl=60))
         elif kind == "AAAA":
-            reply.add_answer(RR(question.qname, QTYPE.AAAA, rdata=AAAA(six), ttl=60))
+            reply.add_answer(RR(owner, QTYPE.AAAA, rdata=AAAA(six), ttl=60))
+    if any(r.rtype == QTYPE.OPT for r in query.ar):
+        reply.add_ar(EDNS0(udp_len=1232))
     return reply.pack()
 
 
@@ -229,6 +237,9 @@ class AnyTcp(socketserver.BaseRequestHandler):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.where = self._destination()
         self.server.log.write("tcp", **self.where)
+        self._serve(sock)
+
+    def _serve(self, sock):
         first = sock.recv(1, socket.MSG_PEEK)
         if first == b"\x16":  # RFC 8446 5.1: handshake
             sock = self._tls(sock)
@@ -239,6 +250,8 @@ class AnyTcp(socketserver.BaseRequestHandler):
             sock.close()
         elif first.isalpha():
             self._http1(sock)
+        elif first in (b"\x04", b"\x05"):
+            self._socks(sock)
         else:
             while sock.recv(REQUEST_MAX):
                 pass
@@ -261,6 +274,22 @@ class AnyTcp(socketserver.BaseRequestHandler):
         context.sni_callback = named
         return context.wrap_socket(sock, server_side=True)
 
+    def _socks(self, sock):
+        """RFC 1928 without a login, and version 4A; then whatever the client says through it."""
+        if read_exactly(sock, 1) == b"\x05":
+            read_exactly(sock, read_exactly(sock, 1)[0])
+            sock.sendall(b"\x05\x00")
+            kind = read_exactly(sock, 4)[3]
+            size = {1: 4, 4: 16}.get(kind) or read_exactly(sock, 1)[0]
+            name, done = read_exactly(sock, size), b"\x05\x00\x00\x01" + bytes(6)
+            read_exactly(sock, 2)
+        else:
+            read_exactly(sock, 7)
+            name, done = [b"".join(iter(lambda: read_exactly(sock, 1), b"\0")) for _ in range(2)][1], b"\x00\x5a" + bytes(6)
+        self.server.log.write("socks", name=name.decode("latin-1"), **self.where)
+        sock.sendall(done)
+        self._serve(sock)
+
     def _http1(self, sock):
         buffered = b""
         while True:
@@ -276,6 +305,10 @@ class AnyTcp(socketserver.BaseRequestHandler):
             host = re.search(rb"(?mi)^host:\s*([^\r:]*)", head)
             name, path = host.group(1).decode("latin-1") if host else "", match.group(2).decode("latin-1")
             self.server.log.write("http", name=name, path=path, **self.where)
+            if match.group(1) == b"CONNECT":
+                sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                self._serve(sock)
+                return
             kind, chunks = page(name, path)
             sock.sendall(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\naccess-control-allow-origin: *\r\n"
                          "transfer-encoding: chunked\r\n\r\n".encode())

@@ -6,20 +6,40 @@
 #include <string.h>
 #include <cmocka.h>
 #include "base/buf.h"
+#include "wire/answer.h"
 #include "wire/dns.h"
 #include "wire/tls.h"
 
-/* Parses an exact-size copy, so that a sanitizer sees one byte too far. */
-static enum wire_result parse(enum wire_result (*f)(wire_packet *, __u32, __u32, struct wire_name *),
-                              const void *data, size_t size, struct wire_name *ret)
+/* Feeds exact-size copies of [0, cut) and [cut, size), so that a sanitizer sees one byte too far. */
+static enum wire_result parse_tls(const void *data, size_t size, size_t cut, struct tls_stream *s)
+{
+        enum wire_result r = WIRE_CUT;
+
+        memset(s, 0, sizeof(*s));
+        for (size_t at = 0; at < size && r == WIRE_CUT; at = cut) {
+                if (at == cut)
+                        cut = size;
+                _cleanup_free_ __u8 *copy = malloc(cut - at);
+                assert_non_null(copy);
+                memcpy(copy, (const __u8 *)data + at, cut - at);
+                const struct wire_bytes p = {copy, (__u32)(cut - at)};
+                r = tls_feed(s, &p, 0, p.size);
+        }
+        return r;
+}
+
+/* The same for one DNS message; the first result. */
+static enum wire_result parse_dns(const void *data, size_t size, struct dns_stream *s)
 {
         _cleanup_free_ __u8 *copy = malloc(size ? size : 1);
+        __u32 pos = 0;
 
         assert_non_null(copy);
         memcpy(copy, data, size);
-        memset(ret, 0, sizeof(*ret));
+        memset(s, 0, sizeof(*s));
+        dns_begin(s, (__u32)size);
         const struct wire_bytes p = {copy, (__u32)size};
-        return f(&p, 0, (__u32)size, ret);
+        return dns_feed(s, &p, &pos, p.size);
 }
 
 static void assert_name(const struct wire_name *n, const char *want)
@@ -48,10 +68,11 @@ static const struct {
         Q("plain", HEADER "\3web\7example\3org\0" TYPE, WIRE_FOUND, ".web.example.org"),
         Q("case is kept", HEADER "\3WeB\3oRg\0" TYPE, WIRE_FOUND, ".WeB.oRg"),
         Q("two questions", "\0\1\1\0\0\2\0\0\0\0\0\0\1a\0" TYPE "\1b\0" TYPE, WIRE_FOUND, ".a"),
+        Q("the second a pointer", "\0\1\1\0\0\2\0\0\0\0\0\0\0" TYPE "\1b\xc0\xc" TYPE, WIRE_NONE, NULL),
         Q("other opcode", "\0\1\x29\0\0\1\0\0\0\0\0\0\1a\0" TYPE, WIRE_FOUND, ".a"),
-        Q("an answer", "\0\1\x81\x80\0\1\0\0\0\0\0\0\1a\0" TYPE, WIRE_NONE, NULL),
-        Q("no question", "\0\1\1\0\0\0\0\0\0\0\0\0\1a\0" TYPE, WIRE_NONE, NULL),
-        Q("the root", HEADER "\0" TYPE, WIRE_NONE, NULL),
+        Q("an answer", "\0\1\x81\x80\0\1\0\0\0\0\0\0\1a\0" TYPE, WIRE_CUT, NULL),
+        Q("no question", "\0\1\1\0\0\0\0\0\0\0\0\0\1a\0" TYPE, WIRE_CUT, NULL),
+        Q("the root", HEADER "\0" TYPE, WIRE_CUT, NULL),
         Q("a dot inside a label",
           HEADER "\xf"
                  "web.example.org\0" TYPE,
@@ -59,8 +80,8 @@ static const struct {
           ".web\xff"
           "example\xff"
           "org"),
-        Q("a pointer", HEADER "\3web\xc0\x0c" TYPE, WIRE_NONE, NULL),
-        Q("a reserved length", HEADER "\x40" LABEL60 "aaaa\0" TYPE, WIRE_NONE, NULL),
+        Q("a pointer", HEADER "\3web\xc0\x0c" TYPE, WIRE_CUT, NULL),
+        Q("a reserved length", HEADER "\x40" LABEL60 "aaaa\0" TYPE, WIRE_CUT, NULL),
         Q("cut in a label", HEADER "\3web\7exa", WIRE_CUT, NULL),
         Q("cut before the root", HEADER "\3web\7example\3org", WIRE_CUT, NULL),
         Q("header only", HEADER, WIRE_CUT, NULL),
@@ -72,21 +93,108 @@ static const struct {
         Q("256 bytes",
           HEADER LABEL60 LABEL60 LABEL60 LABEL60 "\10"
                                                  "aaaaaaaa\1b\0" TYPE,
-          WIRE_NONE, NULL),
+          WIRE_CUT, NULL),
 };
 
 static void test_dns(void **state)
 {
         for (size_t i = 0; i < ELEMENTSOF(queries); i++) {
-                struct wire_name n;
-                enum wire_result r = parse(dns_query_name, queries[i].data, queries[i].size, &n);
+                struct dns_stream d;
+                enum wire_result r = parse_dns(queries[i].data, queries[i].size, &d);
 
                 if (r != queries[i].result)
                         fail_msg("%s: %d", queries[i].what, r);
                 if (queries[i].name && *queries[i].name)
-                        assert_name(&n, queries[i].name);
+                        assert_name(&d.name, queries[i].name);
                 else if (r == WIRE_FOUND)
-                        assert_int_equal(n.size, 254);
+                        assert_int_equal(d.name.size, 254);
+        }
+}
+
+/* Messages over TCP: an answer, two questions, an empty message, one of two bytes, a malformed
+ * one, and a plain query behind all that. */
+static const char stream[] = "\0\x15\0\1\x81\x80\0\1\0\0\0\0\0\0\1x\0" TYPE "ab"
+                             "\0\x1c\0\1\1\0\0\2\0\0\0\0\0\0\1a\0" TYPE "\3b.c\0" TYPE
+                             "\0\0"
+                             "\0\2zz"
+                             "\0\x13" HEADER "\1y\xc0\xc\0\1\0"
+                             "\0\x21" HEADER "\3web\7example\3org\0" TYPE;
+
+/* However the stream is cut, the same names come. */
+static void test_dns_stream(void **state)
+{
+        static const char *const want[] = {".a", ".b\xff" "c", ".web.example.org"};
+
+        for (size_t step = 1; step < sizeof(stream); step++) {
+                struct dns_stream s = {};
+                size_t n = 0;
+
+                for (size_t at = 0; at < sizeof(stream) - 1; at += step) {
+                        size_t size = sizeof(stream) - 1 - at < step ? sizeof(stream) - 1 - at : step;
+                        const struct wire_bytes p = {stream + at, (__u32)size};
+                        enum wire_result r;
+                        __u32 pos = 0;
+
+                        while ((r = dns_feed(&s, &p, &pos, p.size)) == WIRE_FOUND) {
+                                assert_in_range(n, 0, ELEMENTSOF(want) - 1);
+                                assert_name(&s.name, want[n++]);
+                        }
+                        assert_int_equal(r, WIRE_CUT);
+                        assert_int_equal(pos, size);
+                }
+                assert_int_equal(n, ELEMENTSOF(want));
+                assert_int_equal(s.at, 0);
+        }
+}
+
+#define ANSWER(n) "\0\1\x81\x80\0\1\0" n "\0\0\0\0\3www\7example\3org\0\0\1\0\1" /* "example.org" at 16 */
+#define FIXED    "\0\1\0\0\0\x3c"
+
+static const struct {
+        const char *what;
+        const char *data;
+        size_t size;
+        const char *names[4]; /* behind the question's */
+} answers[] = {
+#define A(what, bytes, ...)                                                                                          \
+        {                                                                                                            \
+                what, bytes, sizeof(bytes) - 1, {__VA_ARGS__}                                                        \
+        }
+        A("an address", ANSWER("\1") "\xc0\xc\0\1" FIXED "\0\4abcd", NULL),
+        A("an alias", ANSWER("\2") "\xc0\xc\0\5" FIXED "\0\x6\3web\xc0\x10" "\xc0\x2d\0\1" FIXED "\0\4abcd",
+          ".web.example.org"),
+        A("aliases", ANSWER("\2") "\xc0\xc\0\5" FIXED "\0\3\1a\0" "\1a\0\0\5" FIXED "\0\3\1b\0", ".a", ".b"),
+        A("a service", ANSWER("\1") "\xc0\xc\0\x41" FIXED "\0\7\0\0\3web\0", ".web"),
+        A("a service under its own name", ANSWER("\1") "\xc0\xc\0\x41" FIXED "\0\3\0\1\0", NULL),
+        A("a pointer to itself", ANSWER("\1") "\xc0\xc\0\5" FIXED "\0\2\xc0\x2d", NULL),
+        A("a loop", ANSWER("\1") "\xc0\xc\0\5" FIXED "\0\4\1a\xc0\x2d", NULL),
+        A("cut", ANSWER("\1") "\xc0\xc\0\5" FIXED "\0\4\3we", NULL),
+        A("no record", ANSWER("\1"), NULL),
+};
+
+static void test_answer(void **state)
+{
+        for (size_t i = 0; i < ELEMENTSOF(answers); i++) {
+                _cleanup_free_ char *copy = malloc(answers[i].size);
+                const struct wire_bytes p = {copy, (__u32)answers[i].size};
+                const char *const *want = answers[i].names;
+                struct wire_name n = {};
+                enum wire_result r;
+                struct answer a = {};
+
+                assert_non_null(copy);
+                memcpy(copy, answers[i].data, answers[i].size);
+                assert_int_equal(answer_begin(&p, 0, p.size, &a), 0);
+                assert_int_equal(answer_next(&p, &a, &n), WIRE_FOUND);
+                assert_name(&n, ".www.example.org");
+                while ((r = answer_next(&p, &a, &n)) != WIRE_NONE)
+                        if (r == WIRE_FOUND) {
+                                if (!*want)
+                                        fail_msg("%s: %.*s", answers[i].what, (int)n.size, n.text);
+                                assert_name(&n, *want++);
+                        }
+                if (*want)
+                        fail_msg("%s: no %s", answers[i].what, *want);
         }
 }
 
@@ -151,7 +259,7 @@ static const struct {
          WIRE_FOUND,
          ".web.example.org"},
         {{.name = "web.example.org", .before = 63, .before_size = 20}, WIRE_FOUND, ".web.example.org"},
-        {{.name = "web.example.org", .before = 64, .before_size = 2}, WIRE_CUT, NULL},
+        {{.name = "web.example.org", .before = 200, .before_size = 300}, WIRE_FOUND, ".web.example.org"},
         {{.session = 32, .before = 5, .before_size = 3}, WIRE_NONE, NULL},
         {{.name = "web.example.org", .name_type = 1}, WIRE_NONE, NULL},
         {{.name = ""}, WIRE_NONE, NULL},
@@ -161,14 +269,14 @@ static void test_tls(void **state)
 {
         for (size_t i = 0; i < ELEMENTSOF(hellos); i++) {
                 _cleanup_buf_ struct buf b = {};
-                struct wire_name n;
+                struct tls_stream t;
 
                 make_hello(&hellos[i].hello, &b);
-                enum wire_result r = parse(tls_server_name, b.data, b.size, &n);
+                enum wire_result r = parse_tls(b.data, b.size, b.size, &t);
                 if (r != hellos[i].result)
                         fail_msg("hello %zu: %d", i, r);
                 if (r == WIRE_FOUND)
-                        assert_name(&n, hellos[i].name);
+                        assert_name(&t.name, hellos[i].name);
         }
 }
 
@@ -178,29 +286,42 @@ static void test_tls_cut(void **state)
         const struct hello h = {
                 .name = "web.example.org", .before = 3, .before_size = 40, .after_size = 9, .session = 32};
         _cleanup_buf_ struct buf b = {};
-        struct wire_name n;
+        struct tls_stream t;
 
         make_hello(&h, &b);
         for (size_t size = 1; size <= b.size; size++) {
                 enum wire_result want = size < b.size - 4 - h.after_size ? WIRE_CUT : WIRE_FOUND;
-                assert_int_equal(parse(tls_server_name, b.data, size, &n), want);
+                assert_int_equal(parse_tls(b.data, size, size, &t), want);
+                if (size < b.size) {
+                        assert_int_equal(parse_tls(b.data, b.size, size, &t), WIRE_FOUND);
+                        assert_name(&t.name, ".web.example.org");
+                }
         }
 }
 
-/* A record that ends before the name does: the rest is in the next record. */
+/* The hello in records of every size, behind a change_cipher_spec, cut everywhere. */
 static void test_tls_records(void **state)
 {
         const struct hello h = {.name = "web.example.org", .before = 1, .before_size = 4, .session = 32};
         _cleanup_buf_ struct buf b = {};
-        struct wire_name n;
+        struct tls_stream t;
 
         make_hello(&h, &b);
-        size_t whole = b.size - 5;
-        buf_add(&b, "\x16\3\3", 3);
-        for (size_t size = 39; size <= whole; size++) {
-                b.data[3] = (__u8)(size >> 8);
-                b.data[4] = (__u8)size;
-                assert_int_equal(parse(tls_server_name, b.data, b.size, &n), size < whole ? WIRE_CUT : WIRE_FOUND);
+        for (size_t step = 1; step < b.size; step++) {
+                _cleanup_buf_ struct buf records = {};
+
+                buf_add(&records, "\x14\3\3\0\1\1\x16\3\3\0\0", 11);
+                for (size_t at = 5; at < b.size; at += step) {
+                        size_t size = b.size - at < step ? b.size - at : step;
+                        buf_add(&records, "\x16\3\3", 3);
+                        buf_add_be16(&records, (__u16)size);
+                        buf_add(&records, b.data + at, size);
+                }
+                assert_int_equal(buf_error(&records), 0);
+                for (size_t cut = 1; cut <= records.size; cut += 1 + step / 8) {
+                        assert_int_equal(parse_tls(records.data, records.size, cut, &t), WIRE_FOUND);
+                        assert_name(&t.name, ".web.example.org");
+                }
         }
 }
 
@@ -211,24 +332,38 @@ static void test_tls_other(void **state)
                 size_t size;
                 enum wire_result result;
         } t[] = {
-                {"", 0, WIRE_NONE},
                 {"GET / HTTP/1.1\r\nHost: web.example.org\r\n\r\n        ", 50, WIRE_NONE},
                 {"\x16", 1, WIRE_CUT},
                 {"\x17\3\3\0\5aaaaa", 10, WIRE_NONE},
                 {"\x16\2\1\0\x40\1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 50, WIRE_NONE},
                 {"\x16\3\3\0\x40\2aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 50, WIRE_NONE},
+                {"\x16\3\3\0\x40\1\0\0\0", 9, WIRE_NONE},
         };
-        struct wire_name n;
+        struct tls_stream s;
 
         for (size_t i = 0; i < ELEMENTSOF(t); i++)
-                assert_int_equal(parse(tls_server_name, t[i].data, t[i].size, &n), t[i].result);
+                assert_int_equal(parse_tls(t[i].data, t[i].size, t[i].size, &s), t[i].result);
+}
+
+/* A list of names whose first is of a kind that nobody has defined. */
+static void test_tls_second_entry(void **state)
+{
+        static const char hello[] = "\x16\3\1\0\x40\1\0\0\x3c\3\3rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr\0\0\2\x13\1\1\0\0\x11"
+                                    "\0\0\0\xd\0\xb\1\0\2zz\0\0\3a.b";
+        struct tls_stream s;
+
+        assert_int_equal(parse_tls(hello, sizeof(hello) - 1, 20, &s), WIRE_FOUND);
+        assert_name(&s.name, ".a.b");
 }
 
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_dns),         cmocka_unit_test(test_tls),       cmocka_unit_test(test_tls_cut),
+                cmocka_unit_test(test_dns),       cmocka_unit_test(test_dns_stream),
+                cmocka_unit_test(test_answer),
+                cmocka_unit_test(test_tls),       cmocka_unit_test(test_tls_cut),
                 cmocka_unit_test(test_tls_records), cmocka_unit_test(test_tls_other),
+                cmocka_unit_test(test_tls_second_entry),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "agent/classify/hellos.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct hello {
+        struct fact_flow flow;
+        uint64_t used;
+        struct quic_flow *quic; /* NULL: free */
+};
+
+struct hellos {
+        struct quic *quic;
+        uint64_t clock;
+        struct hello table[HELLOS_MAX];
+};
+
+DEFINE_CLEANUP(struct hellos, hellos_free)
+
+int hellos_new(struct hellos **ret)
+{
+        _cleanup_(hellos_freep) struct hellos *h = calloc(1, sizeof(*h));
+        int r;
+
+        if (!h)
+                return -ENOMEM;
+        r = quic_new(&h->quic);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(h);
+        return 0;
+}
+
+struct hellos *hellos_free(struct hellos *h)
+{
+        if (!h)
+                return NULL;
+        for (size_t i = 0; i < HELLOS_MAX; i++)
+                free(h->table[i].quic);
+        quic_free(h->quic);
+        free(h);
+        return NULL;
+}
+
+static bool is_same(const struct fact_flow *a, const struct fact_flow *b)
+{
+        return a->cookie == b->cookie && a->remote_port == b->remote_port && a->local_port == b->local_port &&
+               a->family == b->family && memcmp(a->remote, b->remote, sizeof(a->remote)) == 0;
+}
+
+/* The flow's place, or the one to put it. */
+static struct hello *find(struct hellos *h, const struct fact_flow *f)
+{
+        struct hello *oldest = &h->table[0];
+
+        for (size_t i = 0; i < HELLOS_MAX; i++) {
+                struct hello *x = &h->table[i];
+
+                if (x->quic && is_same(&x->flow, f))
+                        return x;
+                if (x->used < oldest->used)
+                        oldest = x;
+        }
+        return oldest;
+}
+
+int hellos_feed(struct hellos *h, const struct fact_flow *f, const uint8_t *data, size_t size,
+                char ret_name[static WIRE_NAME_SIZE])
+{
+        struct hello *x = find(h, f);
+
+        if (!x->quic)
+                x->quic = malloc(sizeof(*x->quic));
+        if (!x->quic)
+                return -ENOMEM;
+        if (x->used == 0 || !is_same(&x->flow, f)) {
+                x->flow = *f;
+                quic_flow_init(x->quic, h->quic);
+        }
+        x->used = ++h->clock;
+        return quic_flow_feed(x->quic, data, size, ret_name);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* The names of QUIC connections, from copies of their Initials: a bounded table of flows, of which the one
+ * that was silent longest makes room. Forgets a flow's bytes with the flow; writes them nowhere. */
+#include "agent/fact.h"
+#include "wire/quic.h"
+
+#define HELLOS_MAX 64
+
+struct hellos;
+int hellos_new(struct hellos **ret); /* -ENOMEM */
+struct hellos *hellos_free(struct hellos *h);
+/* Takes one datagram; an enum quic_result, or -ENOMEM, -EIO. Writes *ret_name for QUIC_FOUND only. */
+int hellos_feed(struct hellos *h, const struct fact_flow *f, const uint8_t *data, size_t size,
+                char ret_name[static WIRE_NAME_SIZE]);

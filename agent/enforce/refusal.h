@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* The answer to a DNS query that was dropped, or whose answer was, in its resolver's place. */
+#include <stddef.h>
+#include <stdint.h>
+#include "agent/fact.h"
+
+#define REFUSAL_TEXT_MAX 256 /* of the notice; longer is cut */
+#define REFUSAL_MAX      768
+
+/* REFUSED with the question and, when the query has an OPT record (RFC 6891 6.1.1), Extended DNS Error 17
+ * (RFC 8914 4.18, Filtered) with `text`. `query` may be the query or its answer. Returns the size,
+ * -EBADMSG: neither. Pure. */
+int refusal_build(const uint8_t *query, size_t size, const char *text, uint8_t ret[static REFUSAL_MAX]);
+
+/* Sends it, and whatever else stands in `data`, from the remote to the local side of a UDP flow in this
+ * network namespace. */
+struct refuse;
+int refuse_new(struct refuse **ret);
+struct refuse *refuse_free(struct refuse *r);
+int refuse_send(struct refuse *r, const struct fact_flow *f, const uint8_t *data, size_t size);

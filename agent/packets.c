@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Copies of datagrams from the kernel side: dropped queries get their answer, Initials of QUIC are read. */
+#include "agent/runtime.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+
+#include "agent/classify/classify.h"
+#include "base/log.h"
+
+#define NOTICE_DEFAULT "This channel is not approved."
+
+static void answer_query(struct runtime *rt, const struct watch_packet *p)
+{
+        const char *notice = rt->current && rt->current->notice ? rt->current->notice : NOTICE_DEFAULT;
+        uint8_t answer[REFUSAL_MAX];
+        int r;
+
+        r = rt->refuse ? refusal_build(p->bytes, p->size, notice, answer) : -EOPNOTSUPP;
+        if (r >= 0)
+                r = refuse_send(rt->refuse, &p->fact.flow, answer, (size_t)r);
+        if (r < 0)
+                log_errno(LOG_DEBUG, r, "cannot answer a dropped query, ignoring");
+}
+
+/* A socket with other peers lives on; its packets of this flow are dropped. */
+static void block_flow(struct runtime *rt, const struct watch_packet *p, struct fact *f)
+{
+        int r;
+
+        r = watch_block_flow(rt->watch, &f->flow);
+        if (r < 0) {
+                log_errno(LOG_ERR, r, "cannot block a QUIC connection");
+                return;
+        }
+        f->outcome = OUTCOME_DROPPED;
+        if (p->is_connected && rt->sockdestroy && sockdestroy_flow(rt->sockdestroy, &f->flow, f->tgid) >= 0)
+                f->outcome = OUTCOME_RESET;
+}
+
+static void name_flow(struct runtime *rt, const struct watch_packet *p, const char *name)
+{
+        const struct ruleset *rs = rt->current;
+        struct fact f = p->fact;
+        enum verdict verdict;
+        int r;
+
+        f.entry = rules_match_name(rs, name);
+        if (f.entry == 0)
+                return;
+        f.channel = rs->entries[f.entry].channel;
+        f.tier = TIER_NAME;
+        f.generation = rt->generation;
+        f.outcome = OUTCOME_PASSED;
+        verdict = rules_verdict(rs, f.channel, f.uid);
+        if (verdict == VERDICT_ALLOW)
+                return;
+        if (verdict == VERDICT_BLOCK)
+                block_flow(rt, p, &f);
+        rt->counters.facts++;
+        rt->counters.reset += f.outcome == OUTCOME_RESET;
+        classify_process(&f);
+        r = report_fact(rt->report, &f, rs);
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot record a violation");
+        status_dirty(rt);
+}
+
+static void read_datagram(struct runtime *rt, const struct watch_packet *p)
+{
+        char name[WIRE_NAME_SIZE];
+        int r;
+
+        if (!rt->hellos || !rt->current)
+                return;
+        r = hellos_feed(rt->hellos, &p->fact.flow, p->bytes, p->size, name);
+        if (r < 0) {
+                log_errno(LOG_WARNING, r, "cannot read a QUIC datagram, ignoring");
+                return;
+        }
+        switch ((enum quic_result)r) {
+        case QUIC_FOUND:
+                name_flow(rt, p, name);
+                break;
+        case QUIC_MALFORMED:
+        case QUIC_TOO_LARGE:
+                /* no honest client sends that, and nobody could say what it is: TCP is left */
+                (void)watch_block_flow(rt->watch, &p->fact.flow);
+                break;
+        case QUIC_MORE:
+        case QUIC_NO_NAME:
+        case QUIC_NOT_QUIC:
+        case QUIC_UNKNOWN_VERSION:
+        case _QUIC_RESULT_MAX:
+                break;
+        }
+}
+
+void packets_handle(const struct watch_packet *p, void *userdata)
+{
+        if (p->fact.layer == LAYER_DNS)
+                answer_query(userdata, p);
+        else if (p->fact.layer == LAYER_QUIC)
+                read_datagram(userdata, p);
+}

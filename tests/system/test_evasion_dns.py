@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rows 2 and 3: queries in every shape."""
+import time
+
+import pytest
+from dnslib import DNSQuestion, DNSRecord
+
+from harness import FAST_MS, assert_row
+from internet import WORLD4, WORLD6
+from test_dns import query
+
+STREAM = f"""
+def framed(*queries):
+    return b"".join(struct.pack("!H", len(q)) + q for q in map(bytes.fromhex, queries))
+def ask(data, write, answers, server="{WORLD4}", close=False):
+    with socket.create_connection((server, 53), timeout=5) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for i in range(0, len(data), write):
+            s.sendall(data[i:i + write])
+        f = s.makefile("rb")
+        for _ in range(answers):
+            size = f.read(2)
+            if not size:
+                raise ConnectionResetError(errno.ECONNRESET, "closed")
+            f.read(*struct.unpack("!H", size))
+    return answers
+"""
+INNOCENT, BLOCKED = query("www.example.org"), query("web.whatsapp.com")
+SHAPES = {  # queries, bytes a write
+    "plain": ([BLOCKED], 1 << 20),
+    "length-apart": ([BLOCKED], 2),
+    "byte-by-byte": ([BLOCKED], 1),
+    "pipelined": ([INNOCENT, BLOCKED], 1 << 20),
+    "pipelined-first": ([BLOCKED, INNOCENT], 1 << 20),
+    "pipelined-in-pieces": ([INNOCENT, INNOCENT, BLOCKED], 13),
+    "behind-500": ([INNOCENT] * 500 + [BLOCKED], 1 << 20),
+}
+
+
+def assert_row_of(station, employee, since, **expected):
+    row, = station.violations(employee)
+    assert_row(row, **{"channel": "whatsapp", "layer": "dns", "tier": "name", "port": 53, **expected})
+    assert not station.internet.seen("dns", since=since, name="web.whatsapp.com")
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("shape", SHAPES)
+def test_row_2(blocking, employee, shape):
+    queries, write = SHAPES[shape]
+    since = time.monotonic()
+    r = employee.python(STREAM + f"result = attempt(ask, framed(*{queries!r}), {write}, {len(queries)})")
+    assert r["error"] and r["error"] != "TimeoutError", r
+    assert_row_of(blocking, employee, since)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_row_2_when_approved(allowing, employee, shape):
+    queries, write = SHAPES[shape]
+    r = employee.python(STREAM + f"result = attempt(ask, framed(*{queries!r}), {write}, {len(queries)})")
+    assert r["error"] is None, r
+    assert allowing.violations(employee) == []
+
+
+def test_row_2_one_connection(blocking, employee):
+    """An innocent query, its answer, then the other over the same connection; over IPv6."""
+    since = time.monotonic()
+    code = STREAM + f"""
+with socket.create_connection(("{WORLD6}", 53), timeout=5) as s:
+    s.sendall(framed({INNOCENT!r}))
+    first = len(s.recv(4096))
+    s.sendall(framed({BLOCKED!r}))
+    result = [first, attempt(s.recv, 4096)]
+"""
+    first, r = employee.python(code)
+    assert first > 40 and r["error"] and r["ms"] < FAST_MS, r
+    assert_row_of(blocking, employee, since, remote=WORLD6)
+
+
+def questions(*names):
+    q = DNSRecord()
+    for name in names:
+        q.add_question(DNSQuestion(name))
+    return q.pack().hex()
+
+
+def uncompressed(*names):
+    """The same without pointers from one question into another."""
+    header = bytes.fromhex("00010100") + len(names).to_bytes(2, "big") + bytes(6)
+    body = b"".join(b"".join(bytes([len(x)]) + x.encode() for x in n.split(".")) + b"\0\0\1\0\1" for n in names)
+    return (header + body).hex()
+
+
+MANY = {
+    "blocked-second": uncompressed("www.example.org", "web.whatsapp.com"),
+    "blocked-first": uncompressed("web.whatsapp.com", "www.example.org"),
+    "blocked-last": uncompressed(*["www.example.org"] * 7, "web.whatsapp.com"),
+    "compressed": questions("www.whatsapp.com", "web.whatsapp.com"),
+}
+
+
+@pytest.mark.parametrize("raw", MANY.values(), ids=MANY)
+def test_row_3_several_questions(blocking, employee, raw):
+    since = time.monotonic()
+    r = employee.python(f"""
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.settimeout(1)
+    s.connect(("{WORLD4}", 53))
+    s.send(bytes.fromhex({INNOCENT!r}))
+    s.recv(4096)
+    def ask():
+        s.send(bytes.fromhex({raw!r}))
+        if s.recv(4096)[3] & 15 != 5:
+            raise AssertionError
+        raise PermissionError(errno.EPERM, "refused")
+    result = attempt(ask)
+""")
+    assert r["error"] == "EPERM" and r["ms"] < FAST_MS, r
+    assert_row_of(blocking, employee, since)
+
+
+def test_row_3_a_pointer_hides_nothing(blocking, employee):
+    """The second question's name ends in the first's: nobody honest asks so."""
+    since = time.monotonic()
+    raw = "000101000002000000000000" + "07" + b"example".hex() + "03" + b"com".hex() + "00" + "00010001" \
+        + "03" + b"web".hex() + "08" + b"whatsapp".hex() + "c014" + "00010001"
+    employee.python(f"""
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    result = attempt(s.sendto, bytes.fromhex({raw!r}), ("{WORLD4}", 53))
+""")
+    blocking.fence()
+    assert not blocking.internet.seen("dns", since=since, name="web.whatsapp.com")
+    assert not blocking.internet.seen("dns", since=since, name="example.com")
+
+
+GSO = f"""
+def ask(queries, segment):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(1)
+        s.connect(("{WORLD4}", 53))
+        s.setsockopt(socket.IPPROTO_UDP, 103, segment)  # UDP_SEGMENT
+        s.send(b"".join(map(bytes.fromhex, queries)))
+        return [s.recv(4096)[3] & 15 for _ in queries]
+"""
+
+
+@pytest.mark.parametrize("names", [["www.example.org", "web.whatsapp.com"], ["web.whatsapp.com", "www.example.org"],
+                                   ["www.example.org"] * 30 + ["web.whatsapp.com"]])
+def test_row_8_segmentation(blocking, employee, names):
+    """Several queries in one packet that only the driver parts."""
+    since = time.monotonic()
+    queries = [query(n) for n in names]
+    size = max(len(q) // 2 for q in queries)
+    queries = [q + "00" * (size - len(q) // 2) for q in queries]  # all of one size, but the last may be shorter
+    r = employee.python(GSO + f"result = attempt(ask, {queries!r}, {size})")
+    assert r["error"] or 5 in (r["value"] or []), r
+    assert_row_of(blocking, employee, since)
+
+
+def test_row_8_segmentation_of_others_passes(blocking, employee):
+    queries = [query("www.example.org")] * 4
+    r = employee.python(GSO + f"result = attempt(ask, {queries!r}, {len(queries[0]) // 2})")
+    assert r["error"] is None and r["value"] == [0] * 4, r
+    assert blocking.violations(employee) == []
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("server", [WORLD4, WORLD6])
+def test_answer_says_why(blocking, employee, needs, server):
+    """`dig` prints at once what the policy says (RFC 8914)."""
+    needs("dig")
+    start = time.monotonic()
+    r = employee.run(["dig", "+tries=1", "+time=2", f"@{server}", "WEB.whatsapp.com"])
+    ms = (time.monotonic() - start) * 1000
+    assert "status: REFUSED" in r.stdout, r.stdout + r.stderr
+    assert "EDE: 17 (Filtered): (This channel is not approved. Use Teams.)" in r.stdout
+    assert "WEB.whatsapp.com" in r.stdout and "mismatch" not in r.stdout and "WARNING" not in r.stdout, r.stdout
+    query_ms = int(r.stdout.partition("Query time: ")[2].split()[0])
+    assert query_ms < FAST_MS and ms < 5 * FAST_MS, (query_ms, ms)
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="dns", outcome="dropped", program="/usr/bin/dig")
+
+
+def test_answer_of_a_loopback_resolver(blocking, employee, needs):
+    needs("dig")
+    r = employee.run(["dig", "+tries=1", "+time=2", "@127.0.0.53", "web.whatsapp.com"])
+    assert "status: REFUSED" in r.stdout and "EDE: 17" in r.stdout, r.stdout
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="dns", remote="127.0.0.53")
+
+
+def test_answer_over_tcp_is_a_reset(blocking, employee, needs):
+    needs("dig")
+    start = time.monotonic()
+    r = employee.run(["dig", "+tcp", "+tries=1", "+time=2", f"@{WORLD4}", "web.whatsapp.com"])
+    assert "reset" in r.stdout + r.stderr and time.monotonic() - start < 5 * FAST_MS / 1000, r.stdout
+    assert len(blocking.violations(employee)) == 1
+
+
+def test_no_answer_when_the_agent_does_not_read(blocking, employee):
+    """What cannot be answered fails at once."""
+    import signal
+    blocking.agent.process.send_signal(signal.SIGSTOP)
+    try:
+        code = f"""
+q = bytes.fromhex({BLOCKED!r})
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.sendto(q, ("{WORLD4}", 53))
+    time.sleep(1.5)
+    result = attempt(s.sendto, q, ("{WORLD4}", 53))
+"""
+        r = employee.python(code)
+        assert r["error"] == "EPERM", r
+    finally:
+        blocking.agent.process.send_signal(signal.SIGCONT)
+    row, = blocking.violations(employee)
+    assert row["count"] == 2
+
+
+@pytest.mark.parametrize("names", [[INNOCENT, BLOCKED], [BLOCKED, INNOCENT]])
+def test_row_8_sendmmsg(blocking, employee, names):
+    """What glibc does for A and AAAA: two messages in one call."""
+    code = f"""
+import ctypes
+class iovec(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_char_p), ("len", ctypes.c_size_t)]
+class msghdr(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_void_p), ("namelen", ctypes.c_uint), ("iov", ctypes.POINTER(iovec)), ("iovlen", ctypes.c_size_t),
+                ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t), ("flags", ctypes.c_int)]
+class mmsghdr(ctypes.Structure):
+    _fields_ = [("hdr", msghdr), ("len", ctypes.c_uint)]
+queries = [bytes.fromhex(q) for q in {names!r}]
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.settimeout(1)
+    s.connect(("{WORLD4}", 53))
+    v = (mmsghdr * 2)()
+    io = [iovec(q, len(q)) for q in queries]
+    for i in range(2):
+        v[i].hdr.iov, v[i].hdr.iovlen = ctypes.pointer(io[i]), 1
+    sent = ctypes.CDLL(None).sendmmsg(s.fileno(), v, 2, 0)
+    codes = sorted(s.recv(4096)[3] & 15 for _ in range(2))
+    result = [sent, codes]
+"""
+    assert employee.python(code) == [2, [0, 5]]
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="dns")
+
+
+@pytest.mark.parametrize("kind, port", [("STREAM", 853), ("DGRAM", 853)])
+@pytest.mark.parametrize("address", ["9.9.9.9", "2620:fe::fe"])
+def test_row_15_dot_and_doq(blocking, employee, kind, port, address):
+    r = employee.python(f'result = attempt(connect, "{address}", {port}, socket.SOCK_{kind})')
+    assert r["error"] in ("ECONNREFUSED", "EPERM", "EACCES", "EHOSTUNREACH") and r["ms"] < FAST_MS, r
+    row, = blocking.violations(employee)
+    assert_row(row, channel="encrypted-dns", layer="connect", tier="address", port=853, **{"class": "bypass"})
+    assert row["entry"] in ("tcp 853", "udp 853")
+
+
+def test_row_15_unconnected_doq(blocking, employee):
+    r = employee.python("""
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    result = attempt(s.sendto, b"x" * 1200, ("9.9.9.9", 853))
+""")
+    assert r["error"] == "EPERM"
+    row, = blocking.violations(employee)
+    assert_row(row, channel="encrypted-dns", layer="connect", port=853)
+
+
+def test_row_15_dot_when_approved(station, employee):
+    station.agent.policy({"encrypted-dns": "allow"})
+    r = employee.python('result = attempt(connect, "9.9.9.9", 853)')
+    assert r["error"] is None
+    assert station.violations(employee) == []
+
+
+ALIAS = "web-whatsapp-com.alias.example"  # a name that the world answers with a CNAME to web.whatsapp.com
+
+
+@pytest.mark.vm
+def test_row_5_alias(blocking, employee):
+    """An innocent name that stands for a messenger's: its answer does not arrive, and the asker hears why."""
+    status, ms, text = employee.curl(f"https://{ALIAS}/")
+    assert status == 6 and ms < FAST_MS, (ms, text)
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="dns", tier="name", outcome="dropped", program="/usr/bin/curl")
+
+
+@pytest.mark.parametrize("server", [WORLD4, WORLD6])
+def test_row_5_alias_is_refused(blocking, employee, needs, server):
+    needs("dig")
+    r = employee.run(["dig", "+tries=1", "+time=2", f"@{server}", ALIAS])
+    assert "status: REFUSED" in r.stdout and "EDE: 17" in r.stdout and ALIAS in r.stdout, r.stdout
+    assert len(blocking.violations(employee)) == 1
+
+
+def test_row_5_alias_over_tcp(blocking, employee, needs):
+    needs("dig")
+    r = employee.run(["dig", "+tcp", "+tries=1", "+time=2", f"@{WORLD4}", ALIAS])
+    assert "CNAME" not in r.stdout and "timed out" not in r.stdout, r.stdout
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="dns")
+
+
+def test_row_5_alias_when_approved(allowing, employee):
+    assert employee.python(f'result = attempt(socket.getaddrinfo, "{ALIAS}", 443)')["error"] is None
+    assert allowing.violations(employee) == []
+
+
+def test_row_5_alias_of_another(blocking, employee):
+    """Also from a messenger-like name to an innocent one."""
+    for name in ("www-example-org.alias.example", "notwhatsapp-com.alias.example"):
+        assert employee.python(f'result = attempt(socket.getaddrinfo, "{name}", 443)')["error"] is None
+    assert blocking.violations(employee) == []
+
+
+def test_row_5_watched(station, employee):
+    station.agent.policy({"whatsapp": "watch"})
+    assert employee.python(f'result = attempt(socket.getaddrinfo, "{ALIAS}", 443)')["error"] is None
+    row, = station.violations(employee)
+    assert_row(row, channel="whatsapp", layer="dns", outcome="passed", verdict="watch")

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Row 10: QUIC. The client here makes real Initials (RFC 9001 5, RFC 9369) around a hello of OpenSSL's; the world echoes whatever
+comes, so that a test sees which of its datagrams still leave."""
+import time
+
+import pytest
+
+import world
+from chromium import Chromium
+from harness import FAST_MS, assert_row
+
+CLIENT = f"""
+from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+ADDRESS = ("{world.SHARED4}", 443)
+VERSIONS = {{  # number, type bits of an Initial, salt, labels
+    1: (1, 0, "38762cf7f55934b34d179ae6a4c80cadccbb7f0a", "quic key", "quic iv", "quic hp"),
+    2: (0x6b3343cf, 1, "0dede3def700a6db819381be6e269dcbf9bd2ed9", "quicv2 key", "quicv2 iv", "quicv2 hp")}}
+
+def mac(key, data):
+    h = hmac.HMAC(key, hashes.SHA256())
+    h.update(data)
+    return h.finalize()
+
+def expand(secret, label, size):
+    label = b"tls13 " + label.encode()
+    return mac(secret, struct.pack("!HB", size, len(label)) + label + b"\\0\\1")[:size]
+
+def hello(name):
+    outgoing = ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname=name).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return outgoing.read()[5:]  # without the record's header
+
+def varint(n):
+    return struct.pack("!H", 0x4000 | n)
+
+def crypto(data, at=0):
+    return b"\\6" + varint(at) + varint(len(data)) + data
+
+def initial(frames, number=0, version=1, dcid=b"8 random", size=1200):
+    number_bytes = struct.pack("!H", number)
+    version, kind, salt, *labels = VERSIONS[version]
+    key, iv, hp = (expand(expand(mac(bytes.fromhex(salt), dcid), "client in", 32), label, n) for label, n in zip(labels, (16, 12, 16)))
+    head = bytes([0xc1 | kind << 4]) + struct.pack("!I", version) + bytes([len(dcid)]) + dcid + b"\\0\\0"
+    frames += bytes(max(0, size - len(head) - 2 - 2 - 16 - len(frames)))
+    head += varint(2 + len(frames) + 16) + number_bytes
+    nonce = (int.from_bytes(iv, "big") ^ number).to_bytes(12, "big")
+    sealed = AESGCM(key).encrypt(nonce, frames, head)
+    mask = Cipher(algorithms.AES(hp), modes.ECB()).encryptor().update(sealed[2:18])
+    return bytes([head[0] ^ mask[0] & 15]) + head[1:-2] + bytes(a ^ b for a, b in zip(number_bytes, mask[1:])) + sealed
+
+def client(family=socket.AF_INET, address=ADDRESS):
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.settimeout(1)
+    s.connect(address)
+    return s
+
+def later(s, seconds=3):
+    # packets with short headers, one by one, until something goes wrong
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        s.send(b"\\x40" + bytes(30))
+        s.recv(2000)
+        time.sleep(0.002)
+"""
+
+SENDING = {
+    "v1": "s = client(); s.send(initial(crypto(hello(NAME))))",
+    "v2": "s = client(); s.send(initial(crypto(hello(NAME)), version=2))",
+    "two-initials": "s = client(); h = hello(NAME); s.send(initial(crypto(h[:90]))); s.send(initial(crypto(h[90:], 90), 1))",
+    "out-of-order": "s = client(); h = hello(NAME); s.send(initial(crypto(h[90:], 90), 1)); s.send(initial(crypto(h[:90])))",
+    "shuffled-frames": "s = client(); h = hello(NAME); s.send(initial(crypto(h[200:], 200) + b'\\1' + crypto(h[:70]) + crypto(h[70:200], 70)))",
+    "coalesced": "s = client(); h = hello(NAME); s.send(initial(crypto(h[:90]), size=0) + initial(crypto(h[90:], 90), 1))",
+    "segmentation": """
+s = client(); h = hello(NAME)
+s.setsockopt(socket.IPPROTO_UDP, 103, 1200)  # UDP_SEGMENT
+s.send(initial(crypto(h[:90])) + initial(crypto(h[90:], 90), 1))
+s.setsockopt(socket.IPPROTO_UDP, 103, 0)
+""",
+    "ipv6": f"s = client(socket.AF_INET6, ('{world.SHARED6}', 443)); s.send(initial(crypto(hello(NAME))))",
+    "ipv4-mapped": "s = client(socket.AF_INET6, ('::ffff:' + ADDRESS[0], 443)); s.send(initial(crypto(hello(NAME))))",
+    "odd-port": "s = client(address=(ADDRESS[0], 7777)); s.send(initial(crypto(hello(NAME))))",
+    "after-another": "s = client(); s.send(initial(crypto(hello('www.example.org')))); s.recv(2000); "
+                     "s.send(initial(crypto(hello(NAME)), dcid=b'another!'))",
+    "after-retry": "s = client(); h = hello(NAME); s.send(initial(crypto(h[:90]))); s.send(initial(crypto(h), 1, dcid=b'from the retry'))",
+}
+
+
+def send(employee, how, name):
+    return employee.python(CLIENT + f"NAME = {name!r}\n{SENDING[how]}\nresult = attempt(later, s)")
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("how", SENDING)
+def test_row_10(blocking, employee, how):
+    r = send(employee, how, "web.whatsapp.com")
+    assert r["error"] in ("EPERM", "ECONNABORTED", "EDESTADDRREQ", "ENOTCONN") and r["ms"] < FAST_MS, r
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="quic", tier="name", verdict="block", program="/usr/bin/python3",
+               entry="suffix whatsapp.com", port=7777 if how == "odd-port" else 443)
+    assert row["outcome"] in ("dropped", "reset")
+
+
+@pytest.mark.parametrize("how", SENDING)
+def test_row_10_others_pass(blocking, employee, how):
+    r = employee.python(CLIENT + f"NAME = 'www.example.org'\n{SENDING[how]}\nresult = attempt(later, s, 0.3)")
+    assert r["error"] is None, r
+    assert blocking.violations(employee) == []
+
+
+@pytest.mark.parametrize("how", ["v1", "two-initials"])
+def test_row_10_when_approved(allowing, employee, how):
+    r = employee.python(CLIENT + f"NAME = 'web.whatsapp.com'\n{SENDING[how]}\nresult = attempt(later, s, 0.3)")
+    assert r["error"] is None, r
+    assert allowing.violations(employee) == []
+
+
+def test_row_10_watched(station, employee):
+    station.agent.policy({"whatsapp": "watch"})
+    r = employee.python(CLIENT + f"NAME = 'web.whatsapp.com'\n{SENDING['v1']}\nresult = attempt(later, s, 0.3)")
+    assert r["error"] is None, r
+    row, = station.violations(employee)
+    assert_row(row, channel="whatsapp", layer="quic", outcome="passed", verdict="watch")
+
+
+def test_row_10_unconnected(blocking, employee):
+    """One socket, two peers: only the blocked one's packets are dropped."""
+    code = CLIENT + f"""
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.settimeout(1)
+    other = ("{world.SHARED4}", 4443)
+    def until_dropped():
+        while True:
+            s.sendto(b"\\x40" + bytes(30), ADDRESS)
+            s.recv(2000)
+    s.sendto(initial(crypto(hello("web.whatsapp.com"))), ADDRESS)
+    first = attempt(until_dropped)
+    s.sendto(b"\\x40" + bytes(30), other)
+    while s.recvfrom(2000)[1] != other:
+        pass
+    result = first
+"""
+    r = employee.python(code)
+    assert r["error"] == "EPERM" and r["ms"] < FAST_MS, r
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="quic", outcome="dropped")
+
+
+def test_row_10_blocked_as_such(station, employee):
+    """quic = block: no UDP to port 443, whatever its name."""
+    station.agent.policy({"teams": "allow", "slack": "allow"}, quic="block")
+    r = employee.python(CLIENT + 's = client()\nresult = attempt(lambda: (s.send(initial(crypto(hello("www.example.org")))), s.recv(2000)))')
+    assert r["error"] in ("ECONNREFUSED", "EHOSTUNREACH", "EACCES", "EPERM") and r["ms"] < FAST_MS, r
+    assert station.violations(employee) == []
+
+
+def test_row_10_allowed_as_such(station, employee):
+    station.agent.policy({"teams": "allow", "slack": "allow"}, quic="allow")
+    r = employee.python(CLIENT + f"NAME = 'web.whatsapp.com'\n{SENDING['v1']}\nresult = attempt(later, s, 0.3)")
+    assert r["error"] is None, r
+    assert station.violations(employee) == []
+
+
+def test_row_10_flood(blocking, employee):
+    """A flow with more Initials than any client sends is cut, not let through unread; other flows are not harmed."""
+    since = time.monotonic()
+    code = CLIENT + """
+s = client()
+junk = initial(crypto(b"x"), size=1200)
+def flood():
+    for _ in range(300):
+        s.send(junk)
+first = attempt(flood)
+other = client()
+other.send(initial(crypto(hello("www.example.org"))))
+result = [first, attempt(later, other, 0.2)]
+"""
+    first, other = employee.python(code)
+    assert first["error"] in ("EPERM", "ECONNABORTED") and other["error"] is None, (first, other)
+    assert len(blocking.internet.seen("udp", since=since, size=1200)) < 150
+
+
+def test_row_10_nobody_reads(blocking, employee):
+    """Without the agent QUIC is closed, so that browsers take TCP, where the kernel side names alone."""
+    import signal
+    blocking.agent.process.send_signal(signal.SIGSTOP)
+    try:
+        r = employee.python(CLIENT + """
+def probe():
+    while True:
+        client().send(initial(crypto(hello("www.example.org"))))
+        time.sleep(0.05)
+result = attempt(probe)
+""")
+        assert r["error"] == "EPERM", r
+        assert employee.curl("https://www.example.org/")[0] == 0
+    finally:
+        blocking.agent.process.send_signal(signal.SIGCONT)
+
+
+def test_row_10_chromium(blocking, employee, needs):
+    """Its hello has a post-quantum key share and comes in two Initials with frames in disorder."""
+    needs("chromium")
+    rules = f"--host-resolver-rules=MAP web.whatsapp.com {world.SHARED4}"
+    with Chromium(employee, rules, "--enable-quic", "--origin-to-force-quic-on=web.whatsapp.com:443") as browser:
+        error, ms = browser.navigate("https://web.whatsapp.com/")
+    assert error and ms < 50 * FAST_MS, (error, ms)
+    rows = blocking.violations(employee)
+    assert {r["channel"] for r in rows} == {"whatsapp"} and "quic" in {r["layer"] for r in rows}
