@@ -3,7 +3,7 @@
 /* Where a client asks a SOCKS proxy to connect: version 4 and 4A, version 5 (RFC 1928) with
  * no login or a password (RFC 1929). Version 5 begins with a greeting; the request comes in a
  * later payload, so the caller remembers SOCKS_GREETING of the flow. */
-#include "load.h"
+#include "authority.h"
 
 #define SOCKS4_SCAN_MAX 512 /* bytes of user id and name, each with its end */
 #define SOCKS_NAME_MAX  254
@@ -24,9 +24,9 @@ struct socks_walk {
         struct wire_name *name;
         __u32 pos;
         __u32 end;
-        __u32 size; /* of the name */
-        __u32 strings; /* ended */
-        __u32 want; /* 1: the user id alone, 2: a name behind it */
+        __u64 size; /* of the name */
+        __u64 strings; /* ended */
+        __u64 want; /* 1: the user id alone, 2: a name behind it */
 };
 
 /* `text` has size bytes behind its first. */
@@ -76,6 +76,7 @@ static inline enum socks_result socks4_request(wire_packet *p, __u32 pos, __u32 
                 return SOCKS_NONE;
         if (!h[4] && !h[5] && !h[6] && h[7])
                 w.want = 2;
+        w.size = w.strings = wire_zero(end);
         wire_loop(SOCKS4_SCAN_MAX, socks4_step, &w);
         if (w.strings < w.want)
                 return w.size > SOCKS_NAME_MAX ? SOCKS_NONE : SOCKS_CUT;
