@@ -128,6 +128,7 @@ json_t *status_new(struct runtime *rt)
                       counters_json(rt), "spool", spool_json(&s));
         if (!o)
                 return NULL;
+        json_object_set_new(o, "browsers", browsers_json(rt));
         json_object_set_new(o, "table_hash", *rt->table_hash ? json_string(rt->table_hash) : json_null());
         json_object_set(o, "incoming", incoming);
         json_object_set_new(o, "uplink_problem", uplink_problem_json(rt));

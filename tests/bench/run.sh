@@ -72,6 +72,9 @@ keys = $dir/keys
 catalogue = $dir/catalogue.ini
 bpffs = $base/bpf/$1
 cgroup = $cgroup
+[browser]
+manage = no
+root = $dir
 EOT
 }
 
