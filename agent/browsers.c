@@ -9,11 +9,35 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
-#define TAMPER_EVERY_US   60000000ull
-#define CHECKS_PER_SECOND 20
+#define TAMPER_EVERY_US 60000000ull
+#define SETTLE_US       100000
 #define WATCHED                                                                                                      \
         (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF |      \
          IN_ONLYDIR)
+
+static int on_settled(sd_event_source *s, uint64_t usec, void *userdata)
+{
+        browsers_apply(userdata);
+        return 0;
+}
+
+/* Editors write a file beside the other and rename it: look when they are done. */
+static void check_soon(struct runtime *rt)
+{
+        int enabled = SD_EVENT_OFF, r = 0;
+
+        if (rt->on_browsers_settled)
+                r = sd_event_source_get_enabled(rt->on_browsers_settled, &enabled);
+        else
+                r = sd_event_add_time_relative(rt->event, &rt->on_browsers_settled, CLOCK_MONOTONIC, SETTLE_US, 0,
+                                               on_settled, rt);
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot schedule a look at the browsers' policies");
+        if (r < 0 || enabled != SD_EVENT_OFF)
+                return;
+        sd_event_source_set_time_relative(rt->on_browsers_settled, SETTLE_US);
+        sd_event_source_set_enabled(rt->on_browsers_settled, SD_EVENT_ONESHOT);
+}
 
 static int on_folder(sd_event_source *s, const struct inotify_event *e, void *userdata)
 {
@@ -23,8 +47,7 @@ static int on_folder(sd_event_source *s, const struct inotify_event *e, void *us
                 for (size_t i = 0; i < browser_folders(); i++)
                         if (rt->on_browser[i] == s)
                                 rt->on_browser[i] = sd_event_source_disable_unref(s);
-        if (e->len == 0 || *e->name != '.') /* of a file that is being written */
-                browsers_apply(rt);
+        check_soon(rt);
         return 0;
 }
 
@@ -43,7 +66,6 @@ static void watch_folders(struct runtime *rt)
                 if (r < 0)
                         continue;
                 sd_event_source_set_priority(rt->on_browser[i], PRIORITY_CONTROL);
-                sd_event_source_set_ratelimit(rt->on_browser[i], 1000000, CHECKS_PER_SECOND);
         }
 }
 
@@ -117,6 +139,7 @@ void browsers_end(struct runtime *rt)
 {
         for (size_t i = 0; i < BROWSER_FOLDERS_MAX; i++)
                 rt->on_browser[i] = sd_event_source_disable_unref(rt->on_browser[i]);
+        rt->on_browsers_settled = sd_event_source_disable_unref(rt->on_browsers_settled);
         rt->browser = browser_free(rt->browser);
         if (rt->release)
                 browsers_remove(rt->config);

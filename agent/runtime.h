@@ -67,7 +67,7 @@ struct runtime {
         struct control *control;
         struct browser *browser; /* NULL: browsers are not managed */
         struct browser_state browsers;
-        sd_event_source *on_browser[BROWSER_FOLDERS_MAX];
+        sd_event_source *on_browser[BROWSER_FOLDERS_MAX], *on_browsers_settled;
         uint64_t browser_tamper_us;
         uint64_t netns_cookie; /* of this network namespace, 0 unknown */
 
