@@ -156,6 +156,19 @@ def test_catalogue_search_without_result(station):
     assert r.returncode == 1 and not r.stdout and "no such thing" in r.stderr
 
 
+def test_worked_example(station, tmp_path):
+    """What rules/README.md shows is what the program says."""
+    readme = (TREE / "rules/README.md").read_text()
+    text, = re.findall(r"```ini\n(.*?)```", readme, re.DOTALL)
+    file = tmp_path / "example-talk.ini"
+    file.write_text(text)
+    assert station.desk.cli("catalogue", "check", file).stdout == "1 channels, 0 errors, 0 warnings\n"
+    file.write_text(text.replace("[programs]\n", "[programs]\nname     = talk\n"))
+    r = station.desk.cli("catalogue", "check", file, check=False)
+    error, = re.findall(r"^error: .*", readme, re.MULTILINE)
+    assert error in r.stdout.splitlines() or r.stdout.startswith(error), r.stdout
+
+
 @pytest.fixture
 def two_catalogues(tmp_path):
     """Channels, and the same with one added, one gone, a name added, one gone and one moved."""
