@@ -10,7 +10,7 @@ import pytest
 
 from chromium import Chromium
 from firefox import Firefox
-from harness import SLOW, assert_row, policy_text
+from harness import SLOW, Station, assert_row
 from internet import wait_for
 
 CHROMIUM = "chromium/policies/managed"
@@ -40,6 +40,13 @@ class Etc:
 
     def remove(self, *names):
         self.laptop.run(["rm", "-f", *(f"/etc/{n}" for n in names)], check=True)
+
+
+@pytest.fixture(scope="module")
+def station(internet):
+    s = Station(internet, browsers=True)
+    yield s
+    s.close()
 
 
 @pytest.fixture
@@ -241,6 +248,23 @@ def test_exempt_person_leaves_the_channel_to_the_other_layers(etc, blocking):
     blocking.agent.policy({"whatsapp": "allow\ngroup = desk"}, "[group desk]\nuser = anna\n")
     wait_for(lambda: "whatsapp" not in etc.read(OURS), 10 * SLOW)
     assert "discord.com" in etc.json(OURS)["URLBlocklist"]
+
+
+def test_not_managed(etc, blocking):
+    """Switched off in agent.ini the agent takes away what it wrote."""
+    agent = blocking.agent
+    agent.kill(15)
+    agent.browsers = False
+    try:
+        agent.write_ini()
+        agent.start()
+        assert not [p for p in EVERY_PLACE if etc.read(p)]
+        assert agent.status()["browsers"]["managed"] is False and "not managed" in agent.cli("status").stdout
+    finally:
+        agent.kill(15)
+        agent.browsers = True
+        agent.write_ini()
+        agent.start()
 
 
 def test_monitor_mode_changes_no_browser(etc, blocking):
