@@ -264,6 +264,10 @@ static void test_files(void **state)
         apply(w, w->rules, 6, false);
         assert_int_equal(stat(path, &after), 0);
         assert_int_equal(before.st_ino, after.st_ino); /* nothing was written again */
+        assert_int_equal(chmod(path, 0600), 0); /* no browser could read it */
+        apply(w, w->rules, 6, false);
+        assert_int_equal(stat(path, &after), 0);
+        assert_int_equal(after.st_mode & 07777, 0644);
         assert_has(w, "opt/edge/policies/managed/" BROWSER_FILE, "chat.example");
         *strrchr(path, '/') = 0;
         assert_int_equal(stat(path, &before), 0);
@@ -317,6 +321,11 @@ static void test_theirs(void **state)
         assert_has(w, FIREFOX, "chat.example");
         apply(w, NULL, 0, false);
         assert_has(w, FIREFOX, theirs);
+        assert_has(w, FIREFOX ".administrator", NULL);
+        apply(w, w->rules, 6, false);
+        put(w, FIREFOX, "{\"policies\":{\"BlockAboutConfig\":true}}"); /* while the agent is away */
+        apply(w, NULL, 0, false);
+        assert_has(w, FIREFOX, "BlockAboutConfig");
         assert_has(w, FIREFOX ".administrator", NULL);
         assert_has(w, CHROMIUM "corp.json", corp);
         assert_has(w, CHROMIUM BROWSER_FILE, NULL);
