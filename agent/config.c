@@ -30,6 +30,7 @@ struct config *config_free(struct config *c)
         free(c->uplink_group);
         free(c->collector_url);
         free(c->collector_ca);
+        free(c->browser_root);
         free(c);
         return NULL;
 }
@@ -37,7 +38,7 @@ struct config *config_free(struct config *c)
 struct parser {
         const char *file;
         struct config *config;
-        bool has_mask, has_heartbeat, has_check;
+        bool has_mask, has_heartbeat, has_check, has_manage;
         unsigned url_line;
 };
 
@@ -63,6 +64,7 @@ static const struct config_string {
         {"agent", "table", VALUE_WORD, offsetof(struct config, table), "onchannel"},
         {"agent", "uplink_group", VALUE_WORD, offsetof(struct config, uplink_group), "onchannel"},
         {"collector", "url", VALUE_TEXT, offsetof(struct config, collector_url), NULL},
+        {"browser", "root", VALUE_PATH, offsetof(struct config, browser_root), "/"},
         {"collector", "ca", VALUE_PATH, offsetof(struct config, collector_ca), NULL},
 };
 
@@ -146,6 +148,17 @@ static int parse_seconds(struct parser *p, const char *name, const char *value, 
         return 0;
 }
 
+static int parse_manage(struct parser *p, const char *value, unsigned line, struct diag *reterr)
+{
+        if (p->has_manage)
+                return diag_set(reterr, -ENOTUNIQ, p->file, line, "manage given twice");
+        if (strcmp(value, "yes") && strcmp(value, "no"))
+                return refuse(p, line, reterr, "manage", "yes or no");
+        p->config->browser_manage = !strcmp(value, "yes");
+        p->has_manage = true;
+        return 0;
+}
+
 /* Takes `why`. */
 static int protect_add(struct config *c, const char *name, const struct prefix *prefix, char *why)
 {
@@ -194,7 +207,8 @@ static int parse_key(void *userdata, const char *section, const char *name, cons
         int r;
 
         if (!name) {
-                if (!strcmp(section, "agent") || !strcmp(section, "collector") || !strcmp(section, "protect"))
+                if (!strcmp(section, "agent") || !strcmp(section, "collector") || !strcmp(section, "protect") ||
+                    !strcmp(section, "browser"))
                         return 0;
                 return diag_set(reterr, -EBADMSG, p->file, line, "unknown section [%s]", section);
         }
@@ -205,6 +219,8 @@ static int parse_key(void *userdata, const char *section, const char *name, cons
                 return parse_mask(p, value, line, reterr);
         if (!strcmp(section, "agent") && (!strcmp(name, "heartbeat") || !strcmp(name, "check")))
                 return parse_seconds(p, name, value, line, reterr);
+        if (!strcmp(section, "browser") && !strcmp(name, "manage"))
+                return parse_manage(p, value, line, reterr);
         if (strcmp(section, "protect") || (strcmp(name, "name") && strcmp(name, "prefix")))
                 return diag_set(reterr, -EBADMSG, p->file, line, "unknown key '%s' in [%s]", name, section);
         r = parse_protect(p, name, value, line);
@@ -275,6 +291,8 @@ static int config_fill(struct config *c)
                 if (!*slot && config_strings[i].fallback && !(*slot = strdup(config_strings[i].fallback)))
                         return -ENOMEM;
         }
+        for (size_t n = strlen(c->browser_root); n > 0 && c->browser_root[n - 1] == '/'; n--)
+                c->browser_root[n - 1] = '\0';
         if (c->device)
                 return 0;
         if (gethostname(host, sizeof(host) - 1) < 0 || !is_word(host))
@@ -294,6 +312,7 @@ int config_parse(const char *text, size_t size, const char *file, struct config 
         c->mark_mask = 0x3ff00000;
         c->heartbeat = 300;
         c->check = 10;
+        c->browser_manage = true;
         r = ini_parse_text(text, size, file, parse_key, &p, reterr);
         if (r < 0)
                 return r;

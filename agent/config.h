@@ -2,6 +2,7 @@
 #pragma once
 /* agent.ini(5): what the machine's owner decides about the agent. Every default stands in
  * config_parse(). Owns its strings; parsing does no I/O but asking for the host name. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/diag.h"
@@ -32,6 +33,8 @@ struct config {
         uint32_t mark_mask;
         unsigned heartbeat; /* seconds */
         unsigned check; /* seconds between looks at what the agent has put in place */
+        bool browser_manage;
+        char *browser_root; /* without a slash at its end: "" is the machine's own */
         struct config_protect *protect; /* [protect] and the collector's host */
         size_t n_protect;
 };

@@ -375,6 +375,8 @@ static int start(struct runtime *rt, const struct daemon_options *o)
         if (r >= 0)
                 r = open_identify(rt);
         if (r >= 0)
+                r = browsers_start(rt);
+        if (r >= 0)
                 r = reload_start(rt);
         if (r < 0)
                 return r;
@@ -424,6 +426,7 @@ static void runtime_done(struct runtime *rt)
                 sd_event_source_disable_unref(rt->on_folder[g]);
         rt->control = NULL;
         identify_free(rt->identify);
+        browsers_end(rt);
         report_free(rt->report);
         if (rt->watch && rt->lastrun.stopped)
                 watch_disarm(rt->watch); /* told to end: a package may be upgraded, or the agent removed */
@@ -528,5 +531,7 @@ int daemon_release(const struct config *c)
         q = nft_new(&no, &n);
         q = q < 0 ? log_errno(LOG_ERR, q, "cannot talk to nftables") : remove_table(n, c->table);
         nft_free(n);
+        r = r < 0 ? r : q;
+        q = browsers_remove(c);
         return r < 0 ? r : q;
 }

@@ -116,6 +116,7 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
         struct coverage c = {.event = event, .mode = "none", .gap_ms = gap_ms, .detail = detail};
         const struct stored *p = rt->store ? rt->store->policy : NULL;
         struct watch_counters counters = {0};
+        char browsers[BROWSERS_TEXT_MAX];
         int r;
 
         if (p) {
@@ -125,6 +126,7 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
         if (watch_counters(rt->watch, &counters) >= 0)
                 c.lost = counters.lost;
         c.sensors = watch_sensors(rt->watch);
+        c.browsers = browsers_describe(rt, browsers);
         c.table_hash = *rt->table_hash ? rt->table_hash : NULL;
         c.self_test_passed = rt->self_test_passed;
         r = report_coverage(rt->report, &c);
@@ -136,6 +138,7 @@ static int on_applied(sd_event_source *s, void *userdata)
 {
         struct runtime *rt = userdata;
 
+        browsers_apply(rt);
         learn_table_hash(rt);
         rt->self_test_passed = *rt->table_hash != 0;
         health_check_sensors(rt);
@@ -170,6 +173,7 @@ static int on_heartbeat(sd_event_source *s, uint64_t usec, void *userdata)
         rt->self_test_passed = true;
         check_table(rt);
         health_check_sensors(rt);
+        browsers_apply(rt);
         health_coverage(rt, COVERAGE_HEARTBEAT, 0, NULL);
         status_dirty(rt);
         lastrun_stamp(&rt->lastrun);

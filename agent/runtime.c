@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <pwd.h>
+#include <sodium.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/text.h"
 
 struct users {
         struct rules_user *list;
@@ -72,6 +74,7 @@ int runtime_compile(const struct config *c, const struct stored *policy, const s
                 return r;
         in = (struct rules_input){
                 .catalogue = catalogue->catalogue,
+                .own = policy ? policy->own : NULL,
                 .policy = policy ? policy->policy : NULL,
                 .policy_file = policy ? policy->file : NULL,
                 .device = c->device,
@@ -122,11 +125,24 @@ static int go_back(struct runtime *rt, struct ruleset *next, uint32_t generation
         return r;
 }
 
-static void take_numbers(struct runtime *rt, const struct stored *catalogue)
+/* Numbers follow from the ids: of the catalogue, and of the channels that a policy brings along. */
+static void take_numbers(struct runtime *rt, const struct stored *policy, const struct stored *catalogue)
 {
-        if (strcmp(rt->lastrun.catalogue_hash, catalogue->hash)) {
+        uint8_t hash[crypto_hash_sha256_BYTES];
+        crypto_hash_sha256_state s;
+        char text[STORE_HASH_TEXT];
+
+        strcpy(text, catalogue->hash);
+        if (policy && policy->own) {
+                crypto_hash_sha256_init(&s);
+                crypto_hash_sha256_update(&s, (const uint8_t *)catalogue->hash, sizeof(catalogue->hash));
+                crypto_hash_sha256_update(&s, (const uint8_t *)policy->hash, sizeof(policy->hash));
+                crypto_hash_sha256_final(&s, hash);
+                hex_encode(hash, sizeof(hash), text);
+        }
+        if (strcmp(rt->lastrun.catalogue_hash, text)) {
                 rt->same_numbers_since = rt->generation;
-                strcpy(rt->lastrun.catalogue_hash, catalogue->hash);
+                strcpy(rt->lastrun.catalogue_hash, text);
         }
         rt->lastrun.generation = rt->generation;
         rt->lastrun.same_numbers_since = rt->same_numbers_since;
@@ -154,7 +170,7 @@ int runtime_apply(struct runtime *rt, const struct stored *policy, const struct 
         r = identify_set_rules(rt->identify, rt->current);
         if (r < 0)
                 log_errno(LOG_WARNING, r, "cannot look at the installed programs: copies of them go unrecognised");
-        take_numbers(rt, catalogue);
+        take_numbers(rt, policy, catalogue);
         lastrun_stamp(&rt->lastrun);
         r = lastrun_write(rt->config->state, &rt->lastrun);
         if (r < 0)
@@ -168,7 +184,7 @@ const struct ruleset *runtime_ruleset(const struct runtime *rt, uint32_t generat
                 return rt->current;
         if (rt->previous && generation == rt->previous_generation)
                 return rt->previous;
-        /* numbers depend on the catalogue alone: another policy means the same by them */
+        /* numbers follow from ids: a policy without channels of its own means the same by them */
         if (generation >= rt->same_numbers_since && generation <= rt->last_generation)
                 return rt->current;
         return NULL;

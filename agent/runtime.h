@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
+#include "agent/browser/browser.h"
 #include "agent/classify/hellos.h"
 #include "agent/classify/identify.h"
 #include "agent/config.h"
@@ -52,6 +53,7 @@ struct runtime_counters { /* since the agent started */
         uint64_t reset;
         uint64_t stale; /* facts of a rule set that is gone */
         uint64_t restored; /* somebody interfered */
+        uint64_t browsers_restored; /* somebody else changed a browser's policy */
 };
 
 struct runtime {
@@ -67,6 +69,10 @@ struct runtime {
         struct hellos *hellos; /* NULL: libcrypto lacks something */
         struct report *report;
         struct control *control;
+        struct browser *browser; /* NULL: browsers are not managed */
+        struct browser_state browsers;
+        sd_event_source *on_browser[BROWSER_FOLDERS_MAX], *on_browsers_settled;
+        uint64_t browser_tamper_us;
         uint64_t netns_cookie; /* of this network namespace, 0 unknown */
 
         struct ruleset *current, *previous;
@@ -130,6 +136,15 @@ void health_applied(struct runtime *rt, const char *detail); /* coverage and sta
 
 /* ---- guard.c: the agent's own files, pins, clock ---- */
 int guard_start(struct runtime *rt);
+
+/* ---- browsers.c: the browsers' managed folders ---- */
+#define BROWSERS_TEXT_MAX 640
+int browsers_start(struct runtime *rt);
+void browsers_apply(struct runtime *rt); /* what differs from the rule set in force is written again */
+void browsers_end(struct runtime *rt);
+int browsers_remove(const struct config *c); /* take ours away */
+const char *browsers_describe(const struct runtime *rt, char buf[static BROWSERS_TEXT_MAX]); /* one line */
+json_t *browsers_json(const struct runtime *rt);
 
 /* ---- status.c ---- */
 json_t *status_new(struct runtime *rt);

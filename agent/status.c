@@ -52,6 +52,8 @@ static json_t *policy_json(const struct runtime *rt)
                               p->organisation ? p->organisation : "", "mode", policy_mode_to_string(p->mode),
                               "expires", time_json(p->expires), "expired", p->expires <= time(NULL), "signer",
                               s->signer, "hash", s->hash);
+        if (o && p)
+                json_object_set_new(o, "own_channels", json_integer(s->own ? (json_int_t)s->own->n_channels : 0));
         if (o && *rt->refused[STORE_POLICY].hash)
                 json_object_set_new(o, "refused", refused_json(&rt->refused[STORE_POLICY]));
         return o;
@@ -126,6 +128,7 @@ json_t *status_new(struct runtime *rt)
                       counters_json(rt), "spool", spool_json(&s));
         if (!o)
                 return NULL;
+        json_object_set_new(o, "browsers", browsers_json(rt));
         json_object_set_new(o, "table_hash", *rt->table_hash ? json_string(rt->table_hash) : json_null());
         json_object_set(o, "incoming", incoming);
         json_object_set_new(o, "uplink_problem", uplink_problem_json(rt));

@@ -34,6 +34,7 @@ struct stored *stored_free(struct stored *s)
                 return NULL;
         policy_free(s->policy);
         catalogue_free(s->catalogue);
+        catalogue_free(s->own);
         free(s->file);
         free(s->text);
         free(s->minisig);
@@ -242,6 +243,8 @@ static int stored_verify(struct store *s, enum store_role role, struct stored *c
         if (role == STORE_CATALOGUE)
                 return parse_catalogue(c, signature.comment, reterr);
         r = policy_parse(c->text, c->size, c->file, &c->policy, reterr);
+        if (r >= 0)
+                r = catalogue_parse_own(c->text, c->size, c->file, &c->own, reterr);
         if (r < 0)
                 return r;
         return policy_comment_check(c->policy, signature.comment, c->file, reterr);

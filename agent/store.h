@@ -27,6 +27,7 @@ struct stored {
         uint64_t serial;
         struct policy *policy; /* one of the two is set */
         struct catalogue *catalogue;
+        struct catalogue *own; /* the channels that a policy brings along, or NULL */
 };
 
 struct stored *stored_free(struct stored *s); /* returns NULL */

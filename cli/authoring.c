@@ -4,40 +4,46 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "cli/catalogue.h"
 
 void draft_done(struct draft *d)
 {
         policy_free(d->policy);
+        catalogue_free(d->own);
+        free(d->text);
         *d = (struct draft){0};
+}
+
+int draft_parse(const struct cli *c, struct draft *d)
+{
+        struct diag diag = {0};
+        int r;
+
+        r = policy_parse(d->text, d->size, d->file, &d->policy, &diag);
+        if (r >= 0)
+                r = catalogue_parse_own(d->text, d->size, d->file, &d->own, &diag);
+        return r < 0 ? cli_fail_diag(c, &diag, r) : STATUS_OK;
 }
 
 int draft_read(const struct cli *c, const char *path, struct draft *ret)
 {
-        _cleanup_free_ char *text = NULL;
-        struct diag d = {0};
-        size_t size;
-        int r;
+        int r = read_input(c, path, POLICY_MAX_BYTES, &ret->text, &ret->size);
 
-        r = read_input(c, path, POLICY_MAX_BYTES, &text, &size);
-        if (r != STATUS_OK)
-                return r;
         ret->file = path;
-        r = policy_parse(text, size, path, &ret->policy, &d);
-        return r < 0 ? cli_fail_diag(c, &d, r) : STATUS_OK;
+        return r == STATUS_OK ? draft_parse(c, ret) : r;
 }
 
-int catalogue_read(const struct cli *c, const char *path, struct catalogue **ret)
+int draft_check_own(const struct cli *c, const struct draft *d)
 {
-        _cleanup_free_ char *text = NULL;
-        struct diag d = {0};
-        size_t size;
-        int r;
+        json_auto_t *list = c->json ? json_array() : NULL;
+        unsigned warnings;
+        int r, errors = 0;
 
-        r = read_input(c, path, CATALOGUE_MAX_BYTES, &text, &size);
-        if (r != STATUS_OK)
-                return r;
-        r = catalogue_parse_built(text, size, path, ret, &d);
-        return r < 0 ? cli_fail_diag(c, &d, r) : STATUS_OK;
+        r = d->own ? check_catalogue(c, d->own, list, &errors, &warnings) : STATUS_OK;
+        if (r == STATUS_OK && errors > 0 && c->json)
+                print_json(json_pack("{s:b,s:s,s:O}", "ok", 0, "error", "the policy's own channels are refused",
+                                     "findings", list));
+        return r == STATUS_OK && errors > 0 ? STATUS_FAILED : r;
 }
 
 int time_read(const struct cli *c, const char *text, time_t *ret)
@@ -54,6 +60,7 @@ int draft_compile(const struct cli *c, const struct draft *d, const struct catal
 {
         const struct rules_user user = {a->user, AUDIENCE_UID};
         const struct rules_input in = {.catalogue = catalogue,
+                                       .own = d->own,
                                        .policy = d->policy,
                                        .policy_file = d->file,
                                        .device = a->device,

@@ -8,13 +8,21 @@
 
 struct draft { /* a policy that nobody need have signed yet */
         struct policy *policy;
+        struct catalogue *own; /* the organisation's own channels in it, or NULL */
         const char *file;
+        char *text;
+        size_t size;
 };
 void draft_done(struct draft *d);
 #define _cleanup_draft_ _cleanup_(draft_done)
 
 /* Both say what is wrong: STATUS_*. */
 int draft_read(const struct cli *c, const char *path, struct draft *ret);
+/* The same from d->text, which stays. */
+int draft_parse(const struct cli *c, struct draft *d);
+/* What would hit the innocent if the agent knew the own channels is an error. */
+int draft_check_own(const struct cli *c, const struct draft *d);
+/* A built file, or a folder of channel files. */
 int catalogue_read(const struct cli *c, const char *path, struct catalogue **ret);
 /* "--at TIME", or now when text is NULL. */
 int time_read(const struct cli *c, const char *text, time_t *ret);
@@ -33,4 +41,5 @@ int draft_compile(const struct cli *c, const struct draft *d, const struct catal
 int command_policy_new(struct cli *c, int argc, char **argv);
 int command_policy_diff(struct cli *c, int argc, char **argv);
 int command_policy_test(struct cli *c, int argc, char **argv);
+int command_policy_sign(struct cli *c, int argc, char **argv);
 int command_policy_keys(struct cli *c, int argc, char **argv);

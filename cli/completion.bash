@@ -10,7 +10,7 @@ _onchannel()
                 words='status why notices my-data catalogue policy key enrol evidence --help --version'
         elif [ "$COMP_CWORD" -eq 2 ]; then
                 case $command in
-                catalogue) words='check build show' ;;
+                catalogue) words='check build show search diff' ;;
                 policy) words='new check diff test keys sign install' ;;
                 key) words='new' ;;
                 evidence) words='verify' ;;
@@ -26,7 +26,10 @@ _onchannel()
                 policy:check) words+=' --catalogue --strict' ;;
                 policy:diff) words+=' --catalogue --device --user --at' ;;
                 policy:test) words+=' --catalogue --at' ;;
-                policy:sign) words+=' --key' ;;
+                policy:sign) words+=' --key --channels --output --catalogue' ;;
+                catalogue:show) words+=' --summary' ;;
+                catalogue:search) words+=' --catalogue' ;;
+                catalogue:diff) words+=' --policy --device --user' ;;
                 policy:install) words+=' --incoming' ;;
                 key:new) words+=' --password --force' ;;
                 enrol:*) words+=' --token --ca --config' ;;

@@ -17,7 +17,7 @@ static const struct {
         {"why", command_why, "SUBJECT", "which rule decides about a name, address or program"},
         {"notices", command_notices, "[--follow]", "what you were told lately"},
         {"my-data", command_my_data, "", "what is recorded about you on this machine"},
-        {"catalogue", command_catalogue, "check|build|show …", "channel files and built catalogues"},
+        {"catalogue", command_catalogue, "check|build|show|diff …", "channel files and built catalogues"},
         {"policy", command_policy, "new|check|diff|test|sign …", "the signed policy"},
         {"key", command_key, "new NAME", "key pairs to sign with"},
         {"enrol", command_enrol, "URL --token T --ca FILE", "make this device known to a collector"},

@@ -74,7 +74,7 @@ static int compile_member(const struct comparison *k, const struct draft *d, con
         const struct audience a = {.device = "member", .now = k->who.now};
         struct policy p = *d->policy;
         _cleanup_free_ struct policy_group *groups = calloc(p.n_groups + 1, sizeof(*groups));
-        const struct draft only = {.policy = &p, .file = d->file};
+        const struct draft only = {.policy = &p, .own = d->own, .file = d->file};
 
         if (!groups)
                 return cli_fail(k->cli, STATUS_FAILED, "out of memory");

@@ -3,11 +3,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "base/io.h"
 #include "base/text.h"
 #include "cli/authoring.h"
 #include "rules/review.h"
-#include "trust/trust.h"
 
 static const char usage[] =
         "Usage: onchannel policy new FILE [--organisation NAME] [--force]\n"
@@ -15,7 +13,7 @@ static const char usage[] =
         "       onchannel policy diff OLD NEW --catalogue FILE [--device NAME] [--user NAME] [--at TIME]\n"
         "       onchannel policy test FILE EXPECTATIONS --catalogue FILE [--at TIME]\n"
         "       onchannel policy keys\n"
-        "       onchannel policy sign FILE --key SECRET\n"
+        "       onchannel policy sign FILE --key SECRET [--channels DIR -o FILE [--catalogue FILE]]\n"
         "       onchannel policy install FILE [--incoming DIR]\n"
         "new      writes a commented policy to start from\n"
         "check    reads a policy; with a built catalogue also whether it knows the channels; warns of what\n"
@@ -24,7 +22,8 @@ static const char usage[] =
         "diff     tells in words what a new policy changes, and for whom\n"
         "test     compares a policy with a table of expectations\n"
         "keys     describes every key\n"
-        "sign     writes FILE.minisig, as 'minisign -S' would\n"
+        "sign     writes FILE.minisig, as 'minisign -S' would; with --channels first puts the organisation's\n"
+        "         own channel files into a copy of the policy, checked as those of the catalogue are\n"
         "install  hands FILE and FILE.minisig to the agent on this machine, and waits for its answer\n";
 
 static void on_warning(const struct diag *d, void *list)
@@ -42,9 +41,10 @@ static int print_check(const struct cli *c, const struct draft *d, json_t *warni
 
         time_format(p->expires, expires);
         if (c->json)
-                return print_json(json_pack("{s:b,s:I,s:s,s:s,s:s,s:b,s:O}", "ok", !failed, "serial",
+                return print_json(json_pack("{s:b,s:I,s:s,s:s,s:s,s:I,s:b,s:O}", "ok", !failed, "serial",
                                             (json_int_t)p->serial, "organisation", p->organisation, "mode",
-                                            policy_mode_to_string(p->mode), "expires", expires, "catalogue_checked",
+                                            policy_mode_to_string(p->mode), "expires", expires, "own_channels",
+                                            (json_int_t)(d->own ? d->own->n_channels : 0), "catalogue_checked",
                                             with_catalogue, "warnings", warnings));
         json_array_foreach(warnings, i, w) print_line("warning: %s:%d: %s", json_text(w, "file"),
                                                       (int)json_number(w, "line"), json_text(w, "text"));
@@ -70,6 +70,8 @@ static int command_check(struct cli *c, int argc, char **argv)
         if (r < 0 || argc != 1)
                 return cli_usage(c, r);
         r = draft_read(c, argv[0], &d);
+        if (r == STATUS_OK)
+                r = draft_check_own(c, &d);
         if (r == STATUS_OK && catalogue_file)
                 r = catalogue_read(c, catalogue_file, &catalogue);
         if (r == STATUS_OK && catalogue)
@@ -88,48 +90,12 @@ static int command_check(struct cli *c, int argc, char **argv)
         return failed ? STATUS_FAILED : r;
 }
 
-static int command_sign(struct cli *c, int argc, char **argv)
-{
-        const char *key = NULL;
-        const struct cli_option options[] = {{"key", 0, &key, NULL}, {0}};
-        _cleanup_(trust_secret_done) struct trust_secret secret = {0};
-        _cleanup_free_ char *text = NULL, *comment = NULL, *minisig = NULL, *path = NULL;
-        _cleanup_policy_ struct policy *p = NULL;
-        struct diag d = {0};
-        size_t size;
-        int r;
-
-        r = cli_options(c, options, &argc, &argv);
-        if (r < 0 || argc != 1 || !key)
-                return cli_usage(c, r);
-        r = read_input(c, argv[0], POLICY_MAX_BYTES, &text, &size);
-        if (r == STATUS_OK && policy_parse(text, size, argv[0], &p, &d) < 0)
-                r = cli_fail_diag(c, &d, -EBADMSG);
-        if (r == STATUS_OK)
-                r = read_secret(c, key, &secret);
-        if (r != STATUS_OK)
-                return r;
-        path = format_new("%s.minisig", argv[0]);
-        r = path ? policy_comment_new(p, &comment) : -ENOMEM;
-        if (r >= 0)
-                r = trust_sign(&secret, text, size, comment, &minisig);
-        if (r < 0)
-                return cli_fail(c, STATUS_FAILED, "cannot sign '%s': %s", argv[0], strerror(-r));
-        r = write_output(c, path, minisig, strlen(minisig), 0644);
-        if (r != STATUS_OK)
-                return r;
-        if (c->json)
-                return print_json(json_pack("{s:b,s:s,s:s}", "ok", 1, "signature", path, "comment", comment));
-        printf("%s: %s\n", path, comment);
-        return STATUS_OK;
-}
-
 int command_policy(struct cli *c, int argc, char **argv)
 {
         static const struct cli_verb verbs[] = {
                 {"new", command_policy_new},         {"check", command_check},
                 {"diff", command_policy_diff},       {"test", command_policy_test},
-                {"keys", command_policy_keys},       {"sign", command_sign},
+                {"keys", command_policy_keys},       {"sign", command_policy_sign},
                 {"install", command_policy_install}, {0},
         };
 

@@ -53,6 +53,24 @@ static void print_counters(const struct cli *c, const json_t *o)
                 print_field(c, "restored", COLOUR_BAD, "the nftables table, %" PRId64 " times", restored);
 }
 
+static void print_browsers(const struct cli *c, const json_t *o)
+{
+        int64_t restored = (int64_t)json_number(o, "restored"), left_out = (int64_t)json_number(o, "left_out");
+
+        if (!json_is_true(json_object_get(o, "managed")))
+                print_field(c, "browsers", COLOUR_NONE, "not managed");
+        else
+                print_field(c, "browsers", COLOUR_NONE, "%" PRId64 " policy files, %" PRId64 " addresses blocked",
+                            (int64_t)json_number(o, "files"), (int64_t)json_number(o, "patterns"));
+        if (left_out)
+                print_field(c, "", COLOUR_DIM, "%" PRId64 " more than a browser takes: blocked by name only",
+                            left_out);
+        if (restored)
+                print_field(c, "restored", COLOUR_BAD, "a browser's policy, %" PRId64 " times", restored);
+        if (*json_text(o, "problem"))
+                print_field(c, "  problem", COLOUR_BAD, "%s", json_text(o, "problem"));
+}
+
 static void print_status(const struct cli *c, const json_t *s)
 {
         const json_t *catalogue = json_object_get(s, "catalogue"), *spool = json_object_get(s, "spool");
@@ -69,6 +87,7 @@ static void print_status(const struct cli *c, const json_t *s)
         print_refused(c, catalogue);
         print_field(c, "sensors", COLOUR_NONE, "%s", json_text(s, "sensors"));
         print_field(c, "self-test", passed ? COLOUR_GOOD : COLOUR_BAD, passed ? "passed" : "failed");
+        print_browsers(c, json_object_get(s, "browsers"));
         print_counters(c, json_object_get(s, "counters"));
         print_field(c, "spool", COLOUR_NONE,
                     "%" PRId64 " records not yet at the collector, %" PRId64 " written so far",

@@ -55,6 +55,7 @@ allowed() {
         bpf) echo 'wire' ;;
         agent/watch) echo 'rules catalogue policy record agent/fact.h bpf wire' ;;
         agent/classify) echo 'rules catalogue policy record agent/fact.h' ;;
+        agent/browser) echo 'rules catalogue policy agent/browser' ;;
         agent/enforce) echo 'rules catalogue policy record agent/fact.h' ;;
         agent/report) echo 'rules catalogue policy record spool agent/fact.h' ;;
         agent/control) echo 'rules catalogue policy record agent/fact.h agent/report' ;;

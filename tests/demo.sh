@@ -14,6 +14,9 @@ if [ "${1-}" = --sandbox ]; then
 fi
 
 state=${ONCHANNEL_STATE:-/var/lib/onchannel-dev}
+# The browsers of this machine stay as they are; those of the sandbox have an /etc of their own.
+browser_root=$state/browsers
+[ -z "${ONCHANNEL_CGROUP-}" ] || browser_root=/
 uplink_user=nobody
 cli=$build/cli/onchannel
 collector=$build/collector/onchannel-collector
@@ -141,6 +144,8 @@ bpffs        = $state/bpf/onchannel
 cgroup       = ${ONCHANNEL_CGROUP-}
 heartbeat    = 60
 uplink_group = $(id -gn $uplink_user)
+[browser]
+root = $browser_root
 [collector]
 url = https://localhost:8443
 ca  = $state/server-ca.pem

@@ -323,6 +323,11 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
 
 int report_tamper(struct report *r, const char *what, enum outcome outcome)
 {
+        return report_tamper_at(r, LAYER_AGENT, what, outcome);
+}
+
+int report_tamper_at(struct report *r, enum layer layer, const char *what, enum outcome outcome)
+{
         uint64_t now = utc_now_ms();
         char id[UUID_TEXT_MAX];
         int k;
@@ -332,7 +337,7 @@ int report_tamper(struct report *r, const char *what, enum outcome outcome)
                             &(struct violation){.id = id,
                                                 .class = violation_class_to_string(CLASS_TAMPER),
                                                 .verdict = verdict_to_string(VERDICT_BLOCK),
-                                                .layer = LAYER_AGENT,
+                                                .layer = layer,
                                                 .tier = TIER_NONE,
                                                 .outcome = outcome,
                                                 .detail = what,

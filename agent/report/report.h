@@ -58,7 +58,8 @@ void report_set_notice_handler(struct report *r, void (*handler)(const struct re
  * class exemption-use. -ESTALE when rs is NULL or
  * does not know the channel: counted as `unresolved` in the next coverage record. */
 int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs);
-int report_tamper(struct report *r, const char *what, enum outcome outcome);
+int report_tamper(struct report *r, const char *what, enum outcome outcome); /* LAYER_AGENT */
+int report_tamper_at(struct report *r, enum layer layer, const char *what, enum outcome outcome);
 int report_coverage(struct report *r, struct coverage *c); /* fills queue, clock; seals at once */
 /* Device key and spool as they should be? Puts back what it can. 0 yes, 1 mended; *ret_lost records
  * could not be saved (`bytes`: every segment is read again). Negative: cannot be mended now. */

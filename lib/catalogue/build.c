@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/ini.h"
+#include "base/io.h"
 #include "base/text.h"
 #include "catalogue/internal.h"
 
@@ -14,6 +15,7 @@
 #define FILE_NAME_SIZE (CHANNEL_ID_MAX + sizeof(CHANNEL_FILE_SUFFIX))
 #define FILE_MARK      "[file]"
 #define NAME_MARK      "name = "
+#define OWN_PREFIX     "policy/"
 
 static bool version_is_valid(const char *s)
 {
@@ -27,11 +29,29 @@ static int compare_files(const void *a, const void *b)
                       (*(const struct catalogue_source *const *)b)->file);
 }
 
+/* Each channel file whole behind its head, in the order of names whatever the locale. */
+static int add_files(struct buf *b, const struct catalogue_source *sources, size_t n)
+{
+        _cleanup_free_ const struct catalogue_source **order = calloc(n ? n : 1, sizeof(*order));
+
+        if (!order)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                order[i] = &sources[i];
+        qsort(order, n, sizeof(*order), compare_files);
+        for (size_t i = 0; i < n; i++) {
+                buf_addf(b, FILE_MARK "\n" NAME_MARK "%s\n", order[i]->file);
+                buf_add(b, order[i]->text, order[i]->size);
+                if (order[i]->size == 0 || order[i]->text[order[i]->size - 1] != '\n')
+                        buf_add_string(b, "\n");
+        }
+        return buf_error(b);
+}
+
 int catalogue_build(const struct catalogue_source *sources, size_t n_sources, const char *version, uint64_t serial,
                     char **ret, size_t *ret_size, struct diag *reterr)
 {
         _cleanup_catalogue_ struct catalogue *c = NULL;
-        _cleanup_free_ const struct catalogue_source **order = NULL;
         _cleanup_buf_ struct buf b = {};
 
         if (!version_is_valid(version) || serial == 0)
@@ -40,23 +60,11 @@ int catalogue_build(const struct catalogue_source *sources, size_t n_sources, co
         int r = catalogue_parse_files(sources, n_sources, &c, reterr);
         if (r < 0)
                 return r;
-        order = calloc(n_sources ? n_sources : 1, sizeof(*order));
-        if (!order)
-                return -ENOMEM;
-        for (size_t i = 0; i < n_sources; i++)
-                order[i] = &sources[i];
-        qsort(order, n_sources, sizeof(*order), compare_files);
-
         buf_addf(&b, "[catalogue]\nformat = %d\nversion = %s\nserial = %" PRIu64 "\n", CATALOGUE_FORMAT, version,
                  serial);
-        for (size_t i = 0; i < n_sources; i++) {
-                buf_addf(&b, FILE_MARK "\n" NAME_MARK "%s\n", order[i]->file);
-                buf_add(&b, order[i]->text, order[i]->size);
-                if (order[i]->size == 0 || order[i]->text[order[i]->size - 1] != '\n')
-                        buf_add_string(&b, "\n");
-        }
-        if (buf_error(&b) < 0)
-                return buf_error(&b);
+        r = add_files(&b, sources, n_sources);
+        if (r < 0)
+                return r;
         if (b.size > CATALOGUE_MAX_BYTES)
                 return diag_set(reterr, -E2BIG, NULL, 0, "the catalogue is larger than %u bytes",
                                 CATALOGUE_MAX_BYTES);
@@ -230,5 +238,56 @@ int catalogue_parse_built(const char *text, size_t size, const char *file, struc
                 return -ENOMEM;
         }
         *ret = c;
+        return 0;
+}
+
+int catalogue_parse_own(const char *text, size_t size, const char *file, struct catalogue **ret, struct diag *reterr)
+{
+        _cleanup_(split_done) struct split s = {.file = file};
+        _cleanup_catalogue_ struct catalogue *c = NULL;
+
+        int r = split_text(&s, text, text + size, reterr);
+        if (r < 0)
+                return r;
+        if (s.n_sources == 0) {
+                *ret = NULL;
+                return 0;
+        }
+        r = catalogue_parse_files(s.sources, s.n_sources, &c, reterr);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < c->n_channels; i++) {
+                char *name = format_new(OWN_PREFIX "%s", c->channels[i].file);
+                if (!name)
+                        return -ENOMEM;
+                free(c->channels[i].file);
+                c->channels[i].file = name;
+        }
+        *ret = TAKE_PTR(c);
+        return 0;
+}
+
+int catalogue_embed(const char *policy, size_t policy_size, const struct catalogue_source *sources, size_t n_sources,
+                    char **ret, size_t *ret_size, struct diag *reterr)
+{
+        _cleanup_catalogue_ struct catalogue *c = NULL;
+        _cleanup_buf_ struct buf b = {};
+        const char *pos = policy;
+        struct line l;
+
+        while (next_line(&pos, policy + policy_size, &l))
+                if (line_is(&l, FILE_MARK))
+                        return diag_set(reterr, -EEXIST, NULL, 0, "the policy holds channel files already");
+        int r = catalogue_parse_files(sources, n_sources, &c, reterr);
+        if (r < 0)
+                return r;
+        buf_add(&b, policy, policy_size);
+        if (policy_size > 0 && policy[policy_size - 1] != '\n')
+                buf_add_string(&b, "\n");
+        r = add_files(&b, sources, n_sources);
+        if (r < 0)
+                return r;
+        *ret_size = b.size;
+        *ret = buf_take(&b);
         return 0;
 }

@@ -86,3 +86,32 @@ const struct channel *catalogue_find(const struct catalogue *c, const char *id)
 {
         return c->n_channels ? bsearch(id, c->channels, c->n_channels, sizeof(*c->channels), compare_id) : NULL;
 }
+
+int catalogue_join(const struct catalogue *shipped, const struct catalogue *own, struct catalogue *ret,
+                   struct diag *reterr)
+{
+        size_t n = shipped->n_channels + own->n_channels;
+        struct catalogue all = {.version = shipped->version, .serial = shipped->serial};
+
+        if (n > CATALOGUE_CHANNELS_MAX)
+                return diag_set(reterr, -E2BIG, NULL, 0, "more than %d channels", CATALOGUE_CHANNELS_MAX);
+        for (size_t i = 0; i < own->n_channels; i++)
+                if (catalogue_find(shipped, own->channels[i].id))
+                        return diag_set(reterr, -ENOTUNIQ, own->channels[i].file, own->channels[i].line,
+                                        "the catalogue has a channel '%s': an own channel needs an id of its own",
+                                        own->channels[i].id);
+        _cleanup_free_ struct channel *channels = calloc(n ? n : 1, sizeof(*channels));
+        if (!channels)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                channels[i] = i < shipped->n_channels ? shipped->channels[i] : own->channels[i - shipped->n_channels];
+        all.channels = channels;
+        all.n_channels = n;
+        int r = catalogue_check_unique(&all, reterr); /* the later one is at fault: not sorted yet */
+        if (r < 0)
+                return r;
+        qsort(channels, n, sizeof(*channels), channel_compare);
+        *ret = all;
+        TAKE_PTR(channels);
+        return 0;
+}

@@ -111,4 +111,16 @@ int catalogue_build(const struct catalogue_source *sources, size_t n_sources, co
 int catalogue_parse_built(const char *text, size_t size, const char *file, struct catalogue **ret,
                           struct diag *reterr);
 
+/* The channel files embedded in a policy: whatever comes before the first "[file]" line is not
+ * looked at. *ret is NULL when there are none. Their `file` becomes "policy/NAME.ini". */
+int catalogue_parse_own(const char *text, size_t size, const char *file, struct catalogue **ret, struct diag *reterr);
+/* A policy's text with channel files appended; free(). Refuses what catalogue_parse_files() would,
+ * and a policy that holds channel files already (-EEXIST). */
+int catalogue_embed(const char *policy, size_t policy_size, const struct catalogue_source *sources, size_t n_sources,
+                    char **ret, size_t *ret_size, struct diag *reterr);
+/* Both as one. *ret borrows their channels: free() its `channels` alone, before theirs.
+ * -ENOTUNIQ when `own` says again what `shipped` says: no channel can be redefined. */
+int catalogue_join(const struct catalogue *shipped, const struct catalogue *own, struct catalogue *ret,
+                   struct diag *reterr);
+
 const struct channel *catalogue_find(const struct catalogue *c, const char *id);

@@ -5,11 +5,13 @@
 #include <inttypes.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "catalogue/guard.h"
 
 #define DAY_SECONDS 86400
 
 struct checker {
+        const struct catalogue *catalogue;
         const struct channel *channel;
         time_t now;
         catalogue_finding_handler handler;
@@ -91,10 +93,40 @@ static void check_pattern(struct checker *k, const struct entry *e)
                 }
 }
 
+/* The longest pattern decides: one that a pattern at least as long covers never does. */
+static void check_shadowed_pattern(struct checker *k, const struct entry *e)
+{
+        for (size_t i = 0; i < k->catalogue->n_channels; i++) {
+                const struct channel *c = &k->catalogue->channels[i];
+
+                for (size_t n = 0; n < c->n_entries; n++) {
+                        const struct entry *other = &c->entries[n];
+                        bool covers = other != e && other->kind == e->kind &&
+                                      (c == k->channel || strlen(other->value) >= strlen(e->value)) &&
+                                      fnmatch(other->value, e->value,
+                                              e->kind == ENTRY_PROGRAM_PATH ? FNM_PATHNAME : 0) == 0;
+                        if (covers) {
+                                REPORT(k, false, e->line, "'%s' decides nothing: %s '%s' (%s:%u) covers it", e->value,
+                                       entry_kind_to_string(other->kind), other->value, c->file, other->line);
+                                return;
+                        }
+                }
+        }
+}
+
+/* Browsers match a host with all names below it. */
 static void check_url(struct checker *k, const struct entry *e)
 {
-        if (!strchr(e->value, '/') && is_listed(guard_names, e->value))
-                REPORT(k, true, e->line, "'%s' serves more than %s: a path is needed", e->value, k->channel->name);
+        const char *path = strchr(e->value, '/');
+        char host[DOMAIN_NAME_MAX + 1];
+
+        snprintf(host, sizeof(host), "%.*s", (int)strcspn(e->value, "/"), e->value);
+        for (const char *const *g = guard_names; (!path || !path[1]) && *g; g++)
+                if (is_at_or_below(*g, host)) {
+                        REPORT(k, true, e->line, "'%s' would hit '%s', which serves more than %s: a path is needed",
+                               e->value, *g, k->channel->name);
+                        return;
+                }
 }
 
 static void check_entry(struct checker *k, const struct entry *e)
@@ -115,6 +147,7 @@ static void check_entry(struct checker *k, const struct entry *e)
         case ENTRY_PROGRAM_PATH:
         case ENTRY_PROGRAM_ARGV:
                 check_pattern(k, e);
+                check_shadowed_pattern(k, e);
                 return;
         case ENTRY_WEB_URL:
                 check_url(k, e);
@@ -199,7 +232,7 @@ static int check_channel(struct checker *k)
 
 int catalogue_check(const struct catalogue *c, time_t now, catalogue_finding_handler handler, void *userdata)
 {
-        struct checker k = {.now = now, .handler = handler, .userdata = userdata};
+        struct checker k = {.catalogue = c, .now = now, .handler = handler, .userdata = userdata};
 
         while (guard_prefixes[k.n_guards])
                 k.n_guards++;

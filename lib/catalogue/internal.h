@@ -19,5 +19,8 @@ int entry_parse(enum entry_kind kind, const char *value, struct entry *ret, cons
 /* One channel file. */
 int channel_parse(const struct catalogue_source *source, struct channel *ret, struct diag *reterr);
 
+/* By id, for qsort(). */
+int channel_compare(const void *a, const void *b);
+
 /* -ENOTUNIQ when two entries of a catalogue say the same. */
 int catalogue_check_unique(const struct catalogue *c, struct diag *reterr);

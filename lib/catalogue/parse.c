@@ -213,7 +213,7 @@ int channel_parse(const struct catalogue_source *source, struct channel *ret, st
         return 0;
 }
 
-static int compare_channels(const void *a, const void *b)
+int channel_compare(const void *a, const void *b)
 {
         return strcmp(((const struct channel *)a)->id, ((const struct channel *)b)->id);
 }
@@ -242,7 +242,7 @@ int catalogue_parse_files(const struct catalogue_source *sources, size_t n_sourc
                         return r;
                 c->n_channels++;
         }
-        qsort(c->channels, c->n_channels, sizeof(*c->channels), compare_channels);
+        qsort(c->channels, c->n_channels, sizeof(*c->channels), channel_compare);
         int r = catalogue_check_unique(c, reterr);
         if (r < 0)
                 return r;

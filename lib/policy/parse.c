@@ -334,6 +334,20 @@ static int policy_check(struct parser *t)
         return 0;
 }
 
+/* What comes before the first line POLICY_FILES_MARK. */
+static size_t head_size(const char *text, size_t size)
+{
+        const size_t n = strlen(POLICY_FILES_MARK);
+        const char *end = text + size;
+
+        for (const char *line = text; line && line < end;
+             line = memchr(line, '\n', (size_t)(end - line)), line += !!line)
+                if ((size_t)(end - line) >= n && memcmp(line, POLICY_FILES_MARK, n) == 0 &&
+                    ((size_t)(end - line) == n || line[n] == '\n'))
+                        return (size_t)(line - text);
+        return size;
+}
+
 int policy_parse(const char *text, size_t size, const char *file, struct policy **ret, struct diag *reterr)
 {
         _cleanup_policy_ struct policy *p = NULL;
@@ -346,7 +360,7 @@ int policy_parse(const char *text, size_t size, const char *file, struct policy 
         if (!p)
                 return -ENOMEM;
         t.policy = p;
-        r = ini_parse_text(text, size, file, take, &t, reterr);
+        r = ini_parse_text(text, head_size(text, size), file, take, &t, reterr);
         if (r < 0)
                 return r;
         r = policy_check(&t);

@@ -78,7 +78,11 @@ static inline void policy_freep(struct policy **p)
 }
 #define _cleanup_policy_ _cleanup_(policy_freep)
 
-/* Parse a policy whose signature trust_verify() has accepted. Channels keep the order of the
+/* The line from which on a policy holds the organisation's own channel files, as a built catalogue
+ * does (catalogue_parse_own()): all of it is under the one signature. */
+#define POLICY_FILES_MARK "[file]"
+
+/* Parse a policy whose signature trust_verify() has accepted, up to POLICY_FILES_MARK. Channels keep the order of the
  * file; whether they exist is checked by the compiler. A group with neither device nor user is refused.
  * On failure *ret is untouched and *reterr says where.
  * -EBADMSG malformed or unknown key, -E2BIG over POLICY_MAX_BYTES, -ENOTUNIQ given twice,

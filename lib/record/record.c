@@ -293,12 +293,12 @@ static json_t *coverage_extra(const struct record_context *c, const struct cover
                               const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t boottime_ms)
 {
         json_t *coverage =
-                json_pack("{s:s, s:s, s:b, s:s*, s:s*, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o*}", "event",
+                json_pack("{s:s, s:s, s:b, s:s*, s:s*, s:s*, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o*}", "event",
                           coverage_event_to_string(v->event), "mode", v->mode, "policy_expired", v->policy_expired,
-                          "sensors", v->sensors, "table_hash", v->table_hash, "lost", number(v->lost), "refused",
-                          number(v->refused), "unresolved", number(v->unresolved), "queue", number(v->queue),
-                          "clock_synchronised", v->clock_synchronised, "self_test_passed", v->self_test_passed,
-                          "gap_ms", number(v->gap_ms), "detail", text(v->detail));
+                          "sensors", v->sensors, "browsers", v->browsers, "table_hash", v->table_hash, "lost",
+                          number(v->lost), "refused", number(v->refused), "unresolved", number(v->unresolved),
+                          "queue", number(v->queue), "clock_synchronised", v->clock_synchronised, "self_test_passed",
+                          v->self_test_passed, "gap_ms", number(v->gap_ms), "detail", text(v->detail));
 
         return json_pack("{s:{s:s, s:o, s:o, s:s*, s:s*, s:s*, s:o}}", "onchannel", "kind", "coverage", "prev",
                          prev_new(prev), "boottime_ms", number(boottime_ms), "policy_hash", c->policy_hash,

@@ -104,6 +104,7 @@ struct coverage {
         const char *mode; /* "enforce", "monitor", "none" */
         bool policy_expired;
         const char *sensors; /* one line: "exec=signal dns=cgroup_skb connect=cgroup tls=cgroup_skb" */
+        const char *browsers; /* "files=6 patterns=210", "off", or NULL */
         const char *table_hash; /* SHA-256 of the live nftables table's dump, hex, or NULL */
         uint64_t lost; /* ring-buffer records lost since start */
         uint64_t refused; /* records that the full spool refused since the last coverage record */

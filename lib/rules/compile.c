@@ -75,7 +75,7 @@ static int copy_policy(struct ruleset *r, const struct policy *p)
         return q;
 }
 
-int rules_compile(const struct rules_input *in, struct ruleset **ret, struct diag *reterr)
+static int compile(const struct rules_input *in, struct ruleset **ret, struct diag *reterr)
 {
         if (in->catalogue->n_channels > CATALOGUE_CHANNELS_MAX)
                 return diag_set(reterr, -E2BIG, NULL, 0, "more than %d channels", CATALOGUE_CHANNELS_MAX);
@@ -98,4 +98,20 @@ int rules_compile(const struct rules_input *in, struct ruleset **ret, struct dia
                 return q;
         *ret = TAKE_PTR(r);
         return 0;
+}
+
+int rules_compile(const struct rules_input *in, struct ruleset **ret, struct diag *reterr)
+{
+        struct rules_input whole = *in;
+        struct catalogue joined;
+
+        if (!in->own)
+                return compile(in, ret, reterr);
+        int r = catalogue_join(in->catalogue, in->own, &joined, reterr);
+        if (r < 0)
+                return r;
+        whole.catalogue = &joined;
+        r = compile(&whole, ret, reterr);
+        free(joined.channels);
+        return r;
 }

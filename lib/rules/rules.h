@@ -92,6 +92,7 @@ struct rules_protected {
 
 struct rules_input {
         const struct catalogue *catalogue;
+        const struct catalogue *own; /* the channels that the policy brings along, NULL none */
         const struct policy *policy; /* NULL: none yet, everything is watched */
         const char *policy_file; /* for diagnostics */
         const char *device;
@@ -104,7 +105,7 @@ struct rules_input {
 
 /* -ENOENT the policy names an unknown channel, -EPERM it would block something protected
  * (*reterr names both), -E2BIG too many channels. A login name absent from `users` is no
- * error: that account does not exist on this machine. */
+ * error: that account does not exist on this machine. -ENOTUNIQ an own channel redefines another. */
 int rules_compile(const struct rules_input *in, struct ruleset **ret, struct diag *reterr);
 
 /* What the policy says for this user alone, or NULL. */

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # run.sh BUILD [NAME]: the benchmarks in BUILD; each prints lines of `name value unit`.
 #   nft      the nftables half of a reload: 200 channels, 10,000 prefixes
+#   rules    the whole catalogue compiled with the sample policy
 #   agent    exec, connect, DNS, throughput with the agent against without; start; resident memory
 #   reload   the whole reload of 200 channels, 10,000 prefixes
 #   collector  durable records a second into a real collector
@@ -72,6 +73,9 @@ keys = $dir/keys
 catalogue = $dir/catalogue.ini
 bpffs = $base/bpf/$1
 cgroup = $cgroup
+[browser]
+manage = no
+root = $dir
 EOT
 }
 
@@ -99,6 +103,10 @@ in_cgroup() {
 bench_nft() {
         "$build/tests/bench/bench-nft"
 }
+bench_rules() {
+        "$build/cli/onchannel" catalogue build -o "$base/catalogue.ini" --version bench --serial 1 "$here/../../rules/channels" >/dev/null
+        "$build/tests/bench/bench-rules" "$base/catalogue.ini" "$here/../../rules/policies/sample.ini"
+}
 bench_agent() {
         make_world
         make_agent agent "$here/../../rules/channels"
@@ -118,7 +126,7 @@ bench_collector() {
 }
 
 case $name in
-"") bench_nft; bench_agent; bench_reload; bench_collector ;;
-nft | agent | reload | collector) "bench_$name" ;;
-*) echo "run.sh: no benchmark '$name': nft, agent, reload, collector" >&2; exit 2 ;;
+"") bench_nft; bench_rules; bench_agent; bench_reload; bench_collector ;;
+nft | rules | agent | reload | collector) "bench_$name" ;;
+*) echo "run.sh: no benchmark '$name': nft, rules, agent, reload, collector" >&2; exit 2 ;;
 esac

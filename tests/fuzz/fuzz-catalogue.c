@@ -10,11 +10,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         const struct catalogue_source source = {"fuzz.ini", (const char *)data, size};
-        _cleanup_catalogue_ struct catalogue *built = NULL, *before = NULL, *after = NULL;
+        _cleanup_catalogue_ struct catalogue *built = NULL, *before = NULL, *after = NULL, *own = NULL;
         _cleanup_free_ char *text = NULL;
         size_t text_size;
         struct diag d;
         catalogue_parse_built((const char *)data, size, "built.ini", &built, &d);
+        catalogue_parse_own((const char *)data, size, "policy.ini", &own, &d);
         if (catalogue_parse_files(&source, 1, &before, &d) < 0)
                 return 0;
         if (catalogue_build(&source, 1, "1.0", 1, &text, &text_size, &d) < 0 ||

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A headless Chromium of an employee's, driven over its debugging pipe (DevTools protocol)."""
+import base64
 import itertools
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import time
 
 from harness import SLOW
+from internet import wait_for
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--ignore-certificate-errors",
@@ -28,6 +30,10 @@ class Chromium:
             stderr=open(employee.home / "chromium.err", "w", encoding="utf-8"))
         os.close(to_browser)
         os.close(from_browser)
+        self.attach()
+
+    def attach(self):
+        """To the open page; again after the browser has put an error page in its place."""
         target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
         self.session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
 
@@ -58,6 +64,15 @@ class Chromium:
         start = time.monotonic()
         error = self.page("Page.navigate", url=url).get("errorText")
         return error, (time.monotonic() - start) * 1000
+
+    def screenshot(self):
+        def shot():
+            self.attach()
+            try:
+                return base64.b64decode(self.page("Page.captureScreenshot")["data"])
+            except AssertionError:  # the page that it had been attached to is going away
+                return None
+        return wait_for(shot, 10 * SLOW)
 
     def fetch(self, url):
         """(result, milliseconds by the page's own clock) of a request by a script of the open page."""

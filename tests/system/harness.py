@@ -165,8 +165,10 @@ class Collector:
 class Agent:
     """onchanneld and its uplink on the laptop."""
 
-    def __init__(self, internet, programs, desk, collector=None):
+    def __init__(self, internet, programs, desk, collector=None, browsers=False):
+        """browsers: manage their policies; else a browser shows what the layers below do alone."""
         self.internet, self.programs, self.desk, self.collector = internet, programs, desk, collector
+        self.browsers = browsers
         base = pathlib.Path(internet.base)
         self.state, self.runtime, self.ini = base / "state", base / "runtime", base / "agent.ini"
         self.log, self.uplink_log = base / "agent.log", base / "uplink.log"
@@ -184,6 +186,7 @@ class Agent:
                  "catalogue": self.desk.catalogue, "bpffs": f"{self.internet.base}/bpf/onchannel",
                  "cgroup": self.internet.laptop.cgroup, "heartbeat": 3600, "uplink_group": "onchannel", **more}
         text = "[agent]\n" + "".join(f"{k} = {v}\n" for k, v in agent.items())
+        text += f"[browser]\nmanage = {'yes' if self.browsers else 'no'}\n"
         if self.collector:
             text += f"[collector]\nurl = https://{net.COLLECTOR}:8443\nca = {self.collector.ca}\n"
         self.ini.write_text(text)
@@ -341,12 +344,12 @@ class Download:
 class Station:
     """A laptop with an enrolled agent, and its collector."""
 
-    def __init__(self, internet, channels=TREE / "rules/channels"):
+    def __init__(self, internet, channels=TREE / "rules/channels", browsers=False):
         base = pathlib.Path(internet.base)
         self.internet, self.programs = internet, Programs(base / "bin")
         self.desk = Desk(self.programs, base / "desk", channels)
         self.collector = Collector(internet, self.programs)
-        self.agent = Agent(internet, self.programs, self.desk, self.collector)
+        self.agent = Agent(internet, self.programs, self.desk, self.collector, browsers)
         self.people = (Employee(internet, name) for name in itertools.islice(net.PEOPLE, 2, None))
         self.agent.start()
         self.agent.enrol()

@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 
 import pytest
 
 import internet as net
 from harness import TREE, policy_text
+from internet import wait_for
 
 sys.path.insert(0, str(TREE / "tests/support"))
 from device import Device  # noqa: E402
@@ -113,9 +115,173 @@ def test_catalogue_check(station, tmp_path):
     assert r.returncode == 1 and "bad.ini:11:" in r.stderr
 
 
-def test_catalogue_build_is_reproducible(station):
-    a, b = (station.desk.build_catalogue(TREE / "rules/channels", f"{n}.ini").read_bytes() for n in "ab")
-    assert a == b and b"[file]\nname = whatsapp.ini" in a
+def test_catalogue_build_is_reproducible(station, tmp_path):
+    """Byte for byte, in whatever order the folder lists its files and whatever the locale."""
+    names = sorted(p.name for p in (TREE / "rules/channels").glob("*.ini"))
+    built = []
+    for i, (order, locale) in enumerate(((names, "C"), (names[::-1], "C.UTF-8"), (names[1::2] + names[::2], "tr_TR.UTF-8"))):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        for name in order:
+            shutil.copy(TREE / "rules/channels" / name, folder)
+        args = ["catalogue", "build", "-o", tmp_path / f"{i}.ini", "--version", "1", "--serial", "1", folder]
+        subprocess.run([station.programs.cli, *args], env={"LC_ALL": locale, "TZ": "Asia/Tokyo"}, check=True, capture_output=True)
+        built.append((tmp_path / f"{i}.ini").read_bytes())
+    assert built[0] == built[1] == built[2] and b"[file]\nname = whatsapp.ini" in built[0]
+
+
+def test_catalogue_show_summary(station):
+    cli = station.desk.cli
+    rows = [line.split() for line in cli("catalogue", "show", TREE / "rules/channels", "--summary").stdout.splitlines()]
+    assert rows[0] == ["category", "channels", "program", "name", "address", "web", "port"]
+    assert rows[-1][0] == "total" and int(rows[-1][1]) == len(list((TREE / "rules/channels").glob("*.ini")))
+    assert [sum(int(r[i]) for r in rows[1:-1]) for i in range(1, 7)] == [int(x) for x in rows[-1][1:]]
+    summary = json.loads(cli("catalogue", "show", station.desk.catalogue, "--summary", "--json").stdout)
+    assert summary["total"]["name"] == int(rows[-1][3]) and summary["version"] == "test"
+
+
+@pytest.mark.parametrize("text,channel,value", [
+    ("web.WhatsApp.com", "whatsapp", "whatsapp.com"), ("149.154.167.50", "telegram", "149.154.160.0/20"),
+    ("signal-desktop", "signal", "signal-desktop"), ("Discord", "discord", "discord.com")])
+def test_catalogue_search(station, text, channel, value):
+    found = json.loads(station.desk.cli("catalogue", "search", text, "--catalogue", TREE / "rules/channels", "--json").stdout)["found"]
+    row, = [f for f in found if f["channel"] == channel]
+    assert value in [e["value"] for e in row["entries"]]
+    shown = station.desk.cli("catalogue", "search", text, "--catalogue", station.desk.catalogue).stdout
+    assert f"({channel}, " in shown and value in shown
+
+
+def test_catalogue_search_without_result(station):
+    r = station.desk.cli("catalogue", "search", "no such thing", "--catalogue", TREE / "rules/channels", check=False)
+    assert r.returncode == 1 and not r.stdout and "no such thing" in r.stderr
+
+
+def test_worked_example(station, tmp_path):
+    """What rules/README.md shows is what the program says."""
+    readme = (TREE / "rules/README.md").read_text()
+    text, = re.findall(r"```ini\n(.*?)```", readme, re.DOTALL)
+    file = tmp_path / "example-talk.ini"
+    file.write_text(text)
+    assert station.desk.cli("catalogue", "check", file).stdout == "1 channels, 0 errors, 0 warnings\n"
+    file.write_text(text.replace("[programs]\n", "[programs]\nname     = talk\n"))
+    r = station.desk.cli("catalogue", "check", file, check=False)
+    error, = re.findall(r"^error: .*", readme, re.MULTILINE)
+    assert error in r.stdout.splitlines() or r.stdout.startswith(error), r.stdout
+
+
+@pytest.fixture
+def two_catalogues(tmp_path):
+    """Channels, and the same with one added, one gone, a name added, one gone and one moved."""
+    def channel(folder, name, *suffixes):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"{name}.ini").write_text(
+            f"[channel]\nid = {name}\nname = {name.title()}\ncategory = messenger\nhomepage = https://x.example\n"
+            "source = https://x.example\nchecked = 2026-11-21\n\n[names]\n" + "".join(f"suffix = {s}\n" for s in suffixes))
+    channel("a", "kept", "kept.example", "old.example", "moved.example")
+    channel("a", "gone", "gone.example")
+    channel("a", "approved", "approved.example")
+    channel("b", "kept", "kept.example", "new.example")
+    channel("b", "come", "come.example")
+    channel("b", "approved", "approved.example", "moved.example")
+    return tmp_path / "a", tmp_path / "b"
+
+
+def test_catalogue_diff(station, two_catalogues, tmp_path):
+    cli = station.desk.cli
+    text = cli("catalogue", "diff", *two_catalogues).stdout
+    assert [line.split(" (")[0].split() for line in text.splitlines()[:6]] == [
+        ["-", "channel", "gone"], ["+", "channel", "come"], ["-", "gone", "suffix", "gone.example"],
+        ["-", "kept", "suffix", "old.example"], [">", "approved", "suffix", "moved.example"], ["+", "come", "suffix", "come.example"]]
+    policy = tmp_path / "policy.ini"
+    policy.write_text(policy_text({"approved": "allow", "kept": "allow\ngroup = desk"}, "[group desk]\nuser = anna\n"))
+    verdicts = json.loads(cli("catalogue", "diff", *two_catalogues, "--policy", policy, "--json").stdout)["verdicts"]
+    assert {(v["subject"], v["user"], v["before"], v["after"]) for v in verdicts} == {
+        ("gone", None, "block", "allow"), ("come", None, "allow", "block"), ("old.example", None, "block", "allow"),
+        ("new.example", None, "allow", "block"), ("moved.example", None, "block", "allow")}
+    anna = json.loads(cli("catalogue", "diff", *two_catalogues, "--policy", policy, "--user", "anna", "--json").stdout)["verdicts"]
+    assert {v["subject"] for v in anna} == {"gone", "come"}
+    shown = cli("catalogue", "diff", *two_catalogues, "--policy", policy).stdout
+    assert re.search(r"= suffix +moved\.example +block -> allow +for everyone", shown)
+    assert cli("catalogue", "diff", two_catalogues[0], two_catalogues[0]).stdout == "0 channels and 0 entries differ\n"
+
+
+# ---- an organisation's own channels ----
+
+OWN = """[channel]
+id = bank-chat
+name = Bank Chat
+category = workplace
+homepage = https://chat.bank.example
+source = https://chat.bank.example
+checked = 2026-11-21
+
+[names]
+suffix = chat.bank.example
+"""
+
+
+def test_own_channels(blocking, employee, tmp_path):
+    """They are signed with the policy, blocked or approved as any channel, and gone with the next policy without them."""
+    agent, desk = blocking.agent, blocking.desk
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "bank-chat.ini").write_text(OWN)
+    plain, bundle = tmp_path / "plain.ini", tmp_path / "policy.ini"
+
+    def install(verdict):
+        agent.serial += 1
+        plain.write_text(policy_text({"bank-chat": verdict}, serial=agent.serial))
+        desk.cli("policy", "sign", plain, "--key", "policy.key", "--channels", own, "-o", bundle, "--catalogue", desk.catalogue)
+        agent.cli("policy", "install", bundle, check=True)
+        wait_for(lambda: agent.status()["policy"]["serial"] == agent.serial, 10)
+    install("block")
+    assert agent.status()["policy"]["own_channels"] == 1
+    assert employee.curl("https://x.chat.bank.example/")[0] == 6
+    assert employee.curl("https://www.bank.example/")[0] == 0
+    row, = blocking.violations(employee)
+    assert row["channel"] == "bank-chat" and row["channel_name"] == "Bank Chat"
+    why = agent.json("why", "chat.bank.example")
+    assert (why["file"], why["line"]) == ("policy/bank-chat.ini", 10)
+    install("allow")
+    assert employee.curl("https://x.chat.bank.example/")[0] == 0
+    agent.kill(15)
+    agent.start()
+    assert agent.json("why", "chat.bank.example")["verdict"] == "allow"
+    agent.policy()
+    assert agent.json("why", "chat.bank.example")["channel"] is None
+
+
+@pytest.mark.parametrize("old,new,reason", [
+    ("chat.bank.example\n", "facebook.com\n", "serves more than"),
+    ("chat.bank.example\n", "whatsapp.com\n", "channel 'whatsapp' too|'whatsapp' too|in channel"),
+    ("bank-chat", "whatsapp", "the catalogue has a channel 'whatsapp'"),
+    ("suffix", "prefx", "unknown key 'prefx'")])
+def test_own_channels_are_checked(station, tmp_path, old, new, reason):
+    """As those of the catalogue are, and none may redefine one of them."""
+    own = tmp_path / "own"
+    own.mkdir()
+    text = OWN.replace(old, new)
+    (own / f"{re.search('id = (.*)', text)[1]}.ini").write_text(text)
+    plain, bundle = tmp_path / "plain.ini", tmp_path / "policy.ini"
+    plain.write_text(policy_text())
+    r = station.desk.cli("policy", "sign", plain, "--key", "policy.key", "--channels", own, "-o", bundle, "--catalogue",
+                         station.desk.catalogue, check=False)
+    assert r.returncode == 1 and re.search(reason, r.stdout + r.stderr), r.stdout + r.stderr
+    assert not bundle.exists() and not bundle.with_name("policy.ini.minisig").exists()
+
+
+def test_agent_refuses_what_redefines(blocking, tmp_path):
+    """Also when nobody compared it with the catalogue before signing."""
+    agent, before = blocking.agent, blocking.agent.status()["policy"]["serial"]
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "whatsapp.ini").write_text(OWN.replace("bank-chat", "whatsapp"))
+    plain, bundle = tmp_path / "plain.ini", tmp_path / "policy.ini"
+    plain.write_text(policy_text(serial=before + 1))
+    blocking.desk.cli("policy", "sign", plain, "--key", "policy.key", "--channels", own, "-o", bundle)
+    r = agent.cli("policy", "install", bundle)
+    assert r.returncode == 1 and "the catalogue has a channel 'whatsapp'" in r.stderr
+    assert agent.status()["policy"]["serial"] == before
 
 
 # ---- what is missing on a machine ----

@@ -8,7 +8,7 @@ server to which the namespace redirects every other port of every address.
 What arrives is written to DIR/world.jsonl, one line each, so that a test can ask from outside
 whether something got through:
     {"kind": "dns", "name", "type", "protocol"}     {"kind": "tcp", "address", "port"}
-    {"kind": "tls", "name", "address", "port"}      {"kind": "http", "name", "path", "address", "port"}
+    {"kind": "tls", "name", "ech", "address", "port"}      {"kind": "http", "name", "path", "address", "port"}
     {"kind": "udp", "address", "port", "size"}       {"kind": "socks", "name", "address", "port"}
 """
 import datetime
@@ -203,6 +203,23 @@ class AnyUdp(socketserver.BaseRequestHandler):
         sock.sendto(data, self.client_address)
 
 
+def has_ech(hello):
+    """Whether a ClientHello, as far as it is here, has the extension encrypted_client_hello (RFC 9849: 0xfe0d)."""
+    try:
+        at = 5 + 4 + 2 + 32  # record, handshake, version, random
+        at += 1 + hello[at]  # session
+        at += 2 + int.from_bytes(hello[at:at + 2], "big")  # ciphers
+        at += 1 + hello[at] + 2  # compression, size of the extensions
+        while at < len(hello):
+            kind, size = struct.unpack_from("!HH", hello, at)
+            if kind == 0xfe0d:
+                return True
+            at += 4 + size
+    except (IndexError, struct.error):
+        pass
+    return False
+
+
 PROBE = """<!doctype html><title>ready</title><script>
 async function probe(url) {
   const start = performance.now();
@@ -265,9 +282,11 @@ class AnyTcp(socketserver.BaseRequestHandler):
         return {"address": str(ipaddress.ip_address(address)), "port": port}
 
     def _tls(self, sock):
+        ech = has_ech(sock.recv(REQUEST_MAX, socket.MSG_PEEK))
+
         def named(tls, name, _):
             self.name = name or ""
-            self.server.log.write("tls", name=self.name, **self.where)
+            self.server.log.write("tls", name=self.name, ech=ech, **self.where)
             tls.context = self.server.authority.context((name or self.where["address"]).lower())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(["h2", "http/1.1"])

@@ -90,6 +90,9 @@ static void test_refused(void **state)
                 {"[protect]\nname = a b\n", -EBADMSG, 2, "no domain name"},
                 {"[protect]\nprefix = 192.0.2.1/24\n", -EBADMSG, 2, "no address prefix"},
                 {"[protect]\nhost = a\n", -EBADMSG, 2, "unknown key"},
+                {"[browser]\nmanage = maybe\n", -EBADMSG, 2, "yes or no"},
+                {"[browser]\nmanage = no\nmanage = no\n", -ENOTUNIQ, 3, "given twice"},
+                {"[browser]\nroot = x\n", -EBADMSG, 2, "not an absolute path"},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(table); i++) {

@@ -318,6 +318,31 @@ static void test_no_keys(void **state)
         refuse_incoming(s, STORE_POLICY, -ENOKEY, "policy.pub");
 }
 
+#define OWN(id)                                                                                                      \
+        "[file]\nname = chat.ini\n[channel]\nid = " id "\nname = Chat\ncategory = workplace\n"                       \
+        "homepage = https://chat.example\nchecked = 2026-11-21\nsource = https://chat.example\n"                     \
+        "[names]\nsuffix = chat.example\n"
+
+/* Own channels are under the policy's signature and come back after a restart. */
+static void test_own_channels(void **state)
+{
+        struct world *w = *state;
+        struct stored *p = NULL;
+        struct store *s;
+
+        s = open_store(w);
+        put_policy(w, "state/incoming/policy.ini", 3, OWN("talk"));
+        refuse_incoming(s, STORE_POLICY, -EBADMSG, "id 'talk' must be the file's base name");
+        put_policy(w, "state/incoming/policy.ini", 3, OWN("chat"));
+        accept_incoming(s, STORE_POLICY);
+        assert_string_equal(s->policy->own->channels[0].id, "chat");
+        store_free(s);
+        s = open_store(w);
+        assert_int_equal(store_load_policy(s, &p, NULL), 0);
+        assert_string_equal(p->own->channels[0].file, "policy/chat.ini");
+        store_free(s);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -329,6 +354,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_lost_policy, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_catalogue, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_keys, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_own_channels, setup, teardown),
         };
 
         if (sodium_init() < 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
+#include <locale.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -339,6 +340,11 @@ static void test_check(void **state)
                 {"[programs]\nflatpak = im.riot.Riot\n", "2026-11-21", 0, false, 0, ""},
                 {"[web]\nurl = facebook.com\n", "2026-11-21", 1, true, 9, "a path is needed"},
                 {"[web]\nurl = facebook.com/messages\n", "2026-11-21", 0, false, 0, ""},
+                {"[web]\nurl = facebook.com/\n", "2026-11-21", 1, true, 9, "a path is needed"},
+                {"[web]\nurl = edge.skype.com\n", "2026-11-21", 1, true, 9, "'config.edge.skype.com'"},
+                {"[programs]\npath = /opt/viber/*\npath = /opt/viber/Viber\n", "2026-11-21", 1, false, 10,
+                 "covers it"},
+                {"[programs]\npath = /opt/viber/*\npath = /opt/viber/lib/Viber\n", "2026-11-21", 0, false, 0, ""},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -359,6 +365,94 @@ static void test_check(void **state)
         }
 }
 
+/* The longest pattern decides: in another channel only one at least as long hides one. */
+static void test_check_across(void **state)
+{
+        static const struct {
+                const char *a, *b;
+                unsigned n;
+        } cases[] = {
+                {"path = /opt/viber/*\n", "path = /opt/viber/Viber\n", 0},
+                {"path = /opt/[abcdefghijklmnopqrstuv]iber/x\n", "path = /opt/viber/x\n", 1},
+                {"path = /opt/[abcdefghijklmnopqrstuv]iber/x\n", "argv = /opt/viber/x\n", 0},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_catalogue_ struct catalogue *c = NULL;
+                char a[512], b[512];
+                const struct catalogue_source two[] = {{"a.ini", a, 0}, {"b.ini", b, 0}};
+                struct catalogue_source sources[2];
+                struct findings f = {};
+                struct diag d = {};
+                time_t now;
+
+                snprintf(a, sizeof(a), HEAD("a") "[programs]\n%s", cases[i].a);
+                snprintf(b, sizeof(b), HEAD("b") "[programs]\n%s", cases[i].b);
+                for (unsigned k = 0; k < 2; k++)
+                        sources[k] = (struct catalogue_source){two[k].file, two[k].text, strlen(two[k].text)};
+                assert_int_equal(catalogue_parse_files(sources, 2, &c, &d), 0);
+                assert_int_equal(date_parse("2026-11-21", &now), 0);
+                assert_int_equal(catalogue_check(c, now, remember, &f), 0);
+                assert_int_equal(f.n, cases[i].n);
+                if (f.n > 0)
+                        assert_string_equal(f.last.where.file, "b.ini");
+        }
+}
+
+/* Same bytes whatever the order of the files and the locale of whoever builds. */
+static void test_reproducible(void **state)
+{
+        const struct catalogue_source turned[] = {three[2], three[0], three[1]};
+        _cleanup_free_ char *first = NULL, *second = NULL;
+        size_t size, other;
+        struct diag d = {};
+
+        assert_int_equal(catalogue_build(three, 3, "1", 1, &first, &size, &d), 0);
+        for (size_t i = 0; i < 2; i++) {
+                setlocale(LC_ALL, i ? "C.UTF-8" : "en_US.UTF-8");
+                assert_int_equal(catalogue_build(turned, 3, "1", 1, &second, &other, &d), 0);
+                setlocale(LC_ALL, "C");
+                assert_int_equal(other, size);
+                assert_memory_equal(first, second, size);
+                free(TAKE_PTR(second));
+        }
+}
+
+#define OWN_POLICY "[policy]\nformat = 1\n"
+
+static void test_own(void **state)
+{
+        _cleanup_free_ char *text = NULL;
+        _cleanup_catalogue_ struct catalogue *own = NULL, *shipped = NULL, *other = NULL;
+        struct catalogue joined;
+        struct diag d = {};
+        size_t size;
+
+        assert_int_equal(catalogue_parse_own(OWN_POLICY, strlen(OWN_POLICY), "p.ini", &own, &d), 0);
+        assert_null(own);
+        assert_int_equal(catalogue_embed(OWN_POLICY, strlen(OWN_POLICY), three, 3, &text, &size, &d), 0);
+        assert_memory_equal(text, OWN_POLICY "[file]\nname = a-z.ini\n", strlen(OWN_POLICY) + 20);
+        assert_int_equal(catalogue_embed(text, size, three, 3, NULL, NULL, &d), -EEXIST);
+        assert_int_equal(catalogue_parse_own(text, size, "p.ini", &own, &d), 0);
+        assert_int_equal(own->n_channels, 3);
+        assert_string_equal(own->channels[1].file, "policy/a-z.ini");
+        assert_int_equal(own->channels[1].entries[0].line, HEAD_LINES + 3);
+
+        assert_int_equal(parse("m.ini", HEAD("m") "[names]\nsuffix = m.example\n", &shipped, &d), 0);
+        assert_int_equal(catalogue_join(shipped, own, &joined, &d), 0);
+        assert_int_equal(joined.n_channels, 4);
+        assert_string_equal(catalogue_find(&joined, "m")->entries[0].value, "m.example");
+        assert_string_equal(catalogue_find(&joined, "b")->file, "policy/b.ini");
+        free(joined.channels);
+
+        assert_int_equal(parse("b.ini", HEAD("b") "[names]\nsuffix = m.example\n", &other, &d), 0);
+        assert_int_equal(catalogue_join(other, own, &joined, &d), -ENOTUNIQ);
+        assert_string_equal(d.file, "policy/b.ini");
+        other = catalogue_free(other);
+        assert_int_equal(parse("x.ini", HEAD("x") "[names]\nexact = z.example\n", &other, &d), 0);
+        assert_int_equal(catalogue_join(other, own, &joined, &d), -ENOTUNIQ);
+}
+
 static void test_names(void **state)
 {
         enum category c;
@@ -376,10 +470,12 @@ static void test_names(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_parse),     cmocka_unit_test(test_bad_entries),
-                cmocka_unit_test(test_bad_heads), cmocka_unit_test(test_across_channels),
-                cmocka_unit_test(test_build),     cmocka_unit_test(test_bad_built),
-                cmocka_unit_test(test_check),     cmocka_unit_test(test_names),
+                cmocka_unit_test(test_parse),        cmocka_unit_test(test_bad_entries),
+                cmocka_unit_test(test_bad_heads),    cmocka_unit_test(test_across_channels),
+                cmocka_unit_test(test_build),        cmocka_unit_test(test_bad_built),
+                cmocka_unit_test(test_check),        cmocka_unit_test(test_check_across),
+                cmocka_unit_test(test_reproducible), cmocka_unit_test(test_own),
+                cmocka_unit_test(test_names),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

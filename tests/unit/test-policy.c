@@ -415,14 +415,42 @@ static void test_key_defaults(void **state)
         }
 }
 
+/* Channel files behind a line "[file]" are the catalogue parser's business. */
+static void test_own_channels(void **state)
+{
+        static const struct {
+                const char *rest;
+                int r;
+        } cases[] = {
+                {"[file]\nname = a.ini\n[channel]\nid = a\n", 0},
+                {"[file]", 0},
+                {"[file] \n", -EBADMSG},
+                {" [file]\n", -EBADMSG},
+                {"[files]\n", -EBADMSG},
+                {"[channel]\nid = a\n", -EBADMSG},
+        };
+
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                _cleanup_policy_ struct policy *p = NULL;
+                struct diag d = {0};
+                char text[2048];
+
+                snprintf(text, sizeof(text), "%s%s", sample, cases[i].rest);
+                int r = policy_parse(text, strlen(text), "p.ini", &p, &d);
+                if (r != cases[i].r)
+                        fail_msg("'%s': %d %s", cases[i].rest, r, d.text);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_sample),  cmocka_unit_test(test_defaults),
-                cmocka_unit_test(test_hostile), cmocka_unit_test(test_required_keys),
-                cmocka_unit_test(test_limits),  cmocka_unit_test(test_hidden_verdict),
-                cmocka_unit_test(test_comment), cmocka_unit_test(test_names),
-                cmocka_unit_test(test_keys),    cmocka_unit_test(test_key_defaults),
+                cmocka_unit_test(test_sample),       cmocka_unit_test(test_defaults),
+                cmocka_unit_test(test_hostile),      cmocka_unit_test(test_required_keys),
+                cmocka_unit_test(test_limits),       cmocka_unit_test(test_hidden_verdict),
+                cmocka_unit_test(test_comment),      cmocka_unit_test(test_names),
+                cmocka_unit_test(test_keys),         cmocka_unit_test(test_key_defaults),
+                cmocka_unit_test(test_own_channels),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -392,6 +392,44 @@ static void test_refused(void **state)
         assert_string_equal(violation_class_to_string(CLASS_EXEMPTION_USE), "exemption-use");
 }
 
+/* Channels that the policy brings along stand beside the catalogue's; none can be redefined. */
+static void test_own_channels(void **state)
+{
+        static const char first[] = HEAD("bank-chat", "workplace") "[names]\nsuffix = chat.bank.example\n",
+                          again[] = HEAD("chat", "messenger") "[names]\nsuffix = chat.bank.example\n",
+                          steals[] = HEAD("bank-chat", "workplace") "[names]\nexact = chat.example\n";
+        static const struct {
+                const char *file, *text;
+                int r;
+        } cases[] = {
+                {"bank-chat.ini", first, 0}, {"chat.ini", again, -ENOTUNIQ}, {"bank-chat.ini", steals, -ENOTUNIQ}};
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                const struct catalogue_source source = {cases[i].file, cases[i].text, strlen(cases[i].text)};
+                struct rules_input in = input_of(
+                        POLICY("enforce", "[channel bank-chat]\nverdict = allow\n[channel work]\nverdict = allow\n"),
+                        NOW);
+                _cleanup_catalogue_ struct catalogue *own = NULL;
+                _cleanup_ruleset_ struct ruleset *r = NULL;
+                struct diag d = {};
+
+                assert_int_equal(catalogue_parse_files(&source, 1, &own, &d), 0);
+                in.own = own;
+                assert_int_equal(rules_compile(&in, &r, &d), cases[i].r);
+                if (cases[i].r < 0) {
+                        assert_string_equal(d.file, cases[i].file);
+                        continue;
+                }
+                own = catalogue_free(own);
+                assert_int_equal(r->n_channels, 5);
+                const struct rule_channel *c =
+                        &r->channels[r->entries[rules_match_name(r, "a.chat.bank.example")].channel];
+                assert_string_equal(c->id, "bank-chat");
+                assert_int_equal(c->verdict, VERDICT_ALLOW);
+                assert_string_equal(r->channels[r->entries[rules_match_name(r, "chat.example")].channel].id, "chat");
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -399,7 +437,7 @@ int main(void)
                 cmocka_unit_test(test_decisions),     cmocka_unit_test(test_exemptions),
                 cmocka_unit_test(test_match_name),    cmocka_unit_test(test_match_address),
                 cmocka_unit_test(test_match_program), cmocka_unit_test(test_protected),
-                cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_refused),       cmocka_unit_test(test_own_channels),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }
