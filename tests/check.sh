@@ -54,7 +54,7 @@ allowed() {
         lib/spool) echo 'record' ;;
         bpf) echo 'wire' ;;
         agent/watch) echo 'rules catalogue policy record agent/fact.h bpf wire' ;;
-        agent/classify) echo 'rules catalogue policy record agent/fact.h' ;;
+        agent/classify) echo 'wire rules catalogue policy record agent/fact.h' ;;
         agent/browser) echo 'rules catalogue policy agent/browser' ;;
         agent/enforce) echo 'rules catalogue policy record agent/fact.h' ;;
         agent/report) echo 'rules catalogue policy record spool agent/fact.h' ;;

@@ -59,9 +59,10 @@ static int open_ring(struct watch *w)
 
 static void describe_sensors(struct watch *w)
 {
-        const char *rest = w->defence
-                                   ? "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb quic=copy http=cgroup_skb defence=lsm"
-                                   : "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb quic=copy http=cgroup_skb defence=none";
+        const char *rest = w->defence ? "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb quic=copy "
+                                        "http=cgroup_skb defence=lsm"
+                                      : "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb quic=copy "
+                                        "http=cgroup_skb defence=none";
 
         if (w->exec_path == EXEC_PATH_LSM)
                 snprintf(w->sensors, sizeof(w->sensors), "exec=lsm %s", rest);

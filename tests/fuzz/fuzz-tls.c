@@ -15,7 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 q = tls_feed(&bytes, &p, i, i + 1);
         if (q != r || bytes.name.size != whole.name.size || memcmp(bytes.name.text, whole.name.text, whole.name.size))
                 abort(); /* depends on where it is cut */
-        if (r == WIRE_FOUND && (whole.name.size < 1 || whole.name.size > TLS_SNI_MAX + 1 || whole.name.text[0] != '.'))
+        if (r == WIRE_FOUND &&
+            (whole.name.size < 1 || whole.name.size > TLS_SNI_MAX + 1 || whole.name.text[0] != '.'))
                 abort();
         return 0;
 }

@@ -114,8 +114,7 @@ static void test_dns(void **state)
 /* Messages over TCP: an answer, two questions, an empty message, one of two bytes, a malformed
  * one, and a plain query behind all that. */
 static const char stream[] = "\0\x15\0\1\x81\x80\0\1\0\0\0\0\0\0\1x\0" TYPE "ab"
-                             "\0\x1c\0\1\1\0\0\2\0\0\0\0\0\0\1a\0" TYPE "\3b.c\0" TYPE
-                             "\0\0"
+                             "\0\x1c\0\1\1\0\0\2\0\0\0\0\0\0\1a\0" TYPE "\3b.c\0" TYPE "\0\0"
                              "\0\2zz"
                              "\0\x13" HEADER "\1y\xc0\xc\0\1\0"
                              "\0\x21" HEADER "\3web\7example\3org\0" TYPE;
@@ -123,7 +122,10 @@ static const char stream[] = "\0\x15\0\1\x81\x80\0\1\0\0\0\0\0\0\1x\0" TYPE "ab"
 /* However the stream is cut, the same names come. */
 static void test_dns_stream(void **state)
 {
-        static const char *const want[] = {".a", ".b\xff" "c", ".web.example.org"};
+        static const char *const want[] = {".a",
+                                           ".b\xff"
+                                           "c",
+                                           ".web.example.org"};
 
         for (size_t step = 1; step < sizeof(stream); step++) {
                 struct dns_stream s = {};
@@ -148,7 +150,7 @@ static void test_dns_stream(void **state)
 }
 
 #define ANSWER(n) "\0\1\x81\x80\0\1\0" n "\0\0\0\0\3www\7example\3org\0\0\1\0\1" /* "example.org" at 16 */
-#define FIXED    "\0\1\0\0\0\x3c"
+#define FIXED     "\0\1\0\0\0\x3c"
 
 static const struct {
         const char *what;
@@ -158,12 +160,20 @@ static const struct {
 } answers[] = {
 #define A(what, bytes, ...)                                                                                          \
         {                                                                                                            \
-                what, bytes, sizeof(bytes) - 1, {__VA_ARGS__}                                                        \
+                what, bytes, sizeof(bytes) - 1,                                                                      \
+                {                                                                                                    \
+                        __VA_ARGS__                                                                                  \
+                }                                                                                                    \
         }
         A("an address", ANSWER("\1") "\xc0\xc\0\1" FIXED "\0\4abcd", NULL),
-        A("an alias", ANSWER("\2") "\xc0\xc\0\5" FIXED "\0\x6\3web\xc0\x10" "\xc0\x2d\0\1" FIXED "\0\4abcd",
+        A("an alias",
+          ANSWER("\2") "\xc0\xc\0\5" FIXED "\0\x6\3web\xc0\x10"
+                       "\xc0\x2d\0\1" FIXED "\0\4abcd",
           ".web.example.org"),
-        A("aliases", ANSWER("\2") "\xc0\xc\0\5" FIXED "\0\3\1a\0" "\1a\0\0\5" FIXED "\0\3\1b\0", ".a", ".b"),
+        A("aliases",
+          ANSWER("\2") "\xc0\xc\0\5" FIXED "\0\3\1a\0"
+                       "\1a\0\0\5" FIXED "\0\3\1b\0",
+          ".a", ".b"),
         A("a service", ANSWER("\1") "\xc0\xc\0\x41" FIXED "\0\7\0\0\3web\0", ".web"),
         A("a service under its own name", ANSWER("\1") "\xc0\xc\0\x41" FIXED "\0\3\0\1\0", NULL),
         A("a pointer to itself", ANSWER("\1") "\xc0\xc\0\5" FIXED "\0\2\xc0\x2d", NULL),
@@ -348,8 +358,9 @@ static void test_tls_other(void **state)
 /* A list of names whose first is of a kind that nobody has defined. */
 static void test_tls_second_entry(void **state)
 {
-        static const char hello[] = "\x16\3\1\0\x40\1\0\0\x3c\3\3rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr\0\0\2\x13\1\1\0\0\x11"
-                                    "\0\0\0\xd\0\xb\1\0\2zz\0\0\3a.b";
+        static const char hello[] =
+                "\x16\3\1\0\x40\1\0\0\x3c\3\3rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr\0\0\2\x13\1\1\0\0\x11"
+                "\0\0\0\xd\0\xb\1\0\2zz\0\0\3a.b";
         struct tls_stream s;
 
         assert_int_equal(parse_tls(hello, sizeof(hello) - 1, 20, &s), WIRE_FOUND);
@@ -360,10 +371,9 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_dns),       cmocka_unit_test(test_dns_stream),
-                cmocka_unit_test(test_answer),
-                cmocka_unit_test(test_tls),       cmocka_unit_test(test_tls_cut),
-                cmocka_unit_test(test_tls_records), cmocka_unit_test(test_tls_other),
-                cmocka_unit_test(test_tls_second_entry),
+                cmocka_unit_test(test_answer),    cmocka_unit_test(test_tls),
+                cmocka_unit_test(test_tls_cut),   cmocka_unit_test(test_tls_records),
+                cmocka_unit_test(test_tls_other), cmocka_unit_test(test_tls_second_entry),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
