@@ -104,13 +104,13 @@ static int make_folders(const struct visit *v)
         }
 }
 
-/* Upwards, as long as nothing is left in them; never /etc or the root. */
+/* Upwards, as long as nothing is left in them; never what the system itself has. */
 static void remove_folders(const struct visit *v)
 {
         _cleanup_free_ char *path = strdup(v->browser->folders[v->place]);
-        size_t keep = strlen(v->browser->root) + strlen("/etc");
+        size_t root = strlen(v->browser->root);
 
-        while (path && strlen(path) > keep && rmdir(path) == 0)
+        while (path && strcmp(path + root, "/etc") && strcmp(path + root, "/etc/opt") && rmdir(path) == 0)
                 *strrchr(path, '/') = '\0';
 }
 
