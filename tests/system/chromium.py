@@ -15,6 +15,8 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--ignore-certificate-errors",
          "--remote-debugging-pipe"]
 
+LOADED = """new Promise((done) => document.readyState === "complete" ? done() : addEventListener("load", () => done()))"""
+
 
 class Chromium:
     def __init__(self, employee, *flags):
@@ -63,7 +65,10 @@ class Chromium:
         """(error text or None, milliseconds) of opening a page."""
         start = time.monotonic()
         error = self.page("Page.navigate", url=url).get("errorText")
-        return error, (time.monotonic() - start) * 1000
+        ms = (time.monotonic() - start) * 1000
+        if not error:  # it is answered when the page is committed, before it was read
+            self.page("Runtime.evaluate", expression=LOADED, awaitPromise=True)
+        return error, ms
 
     def screenshot(self):
         def shot():

@@ -10,10 +10,6 @@ from harness import FAST_MS, assert_row
 
 PROBE = "https://innocent.shop.example/probe"
 
-# a navigation is answered when it is committed, before the page has been read
-LOADED_TITLE = """new Promise((done) => document.readyState === "complete" ? done(document.title)
-                                : addEventListener("load", () => done(document.title)))"""
-
 
 @pytest.fixture
 def browser(employee, needs):
@@ -68,7 +64,7 @@ def test_approved_passes_unrecorded(allowing, employee, browser):
     b = browser()
     assert b.fetch("https://discord.com/")[0] == "ok"
     assert b.navigate("https://web.whatsapp.com/")[0] is None
-    title = b.page("Runtime.evaluate", expression=LOADED_TITLE, awaitPromise=True, returnByValue=True)
+    title = b.page("Runtime.evaluate", expression="document.title", returnByValue=True)
     assert title["result"]["value"] == "web.whatsapp.com"
     assert allowing.violations(employee) == []
 

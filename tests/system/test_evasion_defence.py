@@ -264,7 +264,8 @@ def test_23_ring_buffer_full(blocking, needs):
                 answers.append(json.loads(p.communicate(timeout=120 * SLOW)[0]))
     finally:
         blocking.agent.process.send_signal(signal.SIGCONT)
-    assert [sum(a) for a in zip(*answers)] == [total, 0]
+    # "passed" is what was taken for the agent to answer: sending succeeds, but nothing gets out
+    assert sum(map(sum, answers)) == total
     assert not blocking.internet.seen("dns", since=since, name="web.whatsapp.com")
 
     def seen():
