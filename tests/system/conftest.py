@@ -1,17 +1,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fixtures. The expensive ones (a laptop with agent and collector) are made once a module; tests
 keep apart by working as different people."""
+import os
 import pathlib
+import platform
 import shutil
 
 import pytest
 
 import harness
+import table
 from internet import Internet, Missing
+
+RESULTS = pytest.StashKey[table.Results]()
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "vm: also runs in tests/vm on stock kernels")
+    config.addinivalue_line("markers", "lsm: needs BPF LSM, or a machine whose clock may be set: runs in tests/vm only")
+    config.addinivalue_line("markers", "evasion(row, what, path): proves a row of the evasion table, see table.py")
+    config.stash[RESULTS] = table.Results()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("lsm") and not os.environ.get("ONCHANNEL_LSM"):
+            item.add_marker(pytest.mark.skip(reason="no BPF LSM in this kernel: tests/vm"))
 
 
 def pytest_sessionstart(session):
@@ -22,13 +36,27 @@ def pytest_sessionstart(session):
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A failed test shows what the programs said."""
+    """A failed test shows what the programs said. A row of the evasion table is not skipped for want of
+    anything that can be had here."""
     report = (yield).get_result()
+    marks, is_lsm = table.of_item(item), item.get_closest_marker("lsm")
+    if report.skipped and marks and not is_lsm and "ONCHANNEL_VM" not in os.environ:
+        report.outcome, report.longrepr = "failed", f"a row of the evasion table was skipped: {report.longrepr[-1]}"
+    if marks and (report.when == "call" or not report.passed):
+        item.config.stash[RESULTS].add(marks, "lsm" if report.skipped and is_lsm else report.outcome)
     if report.failed:
         bases = {getattr(getattr(value, "internet", value), "base", None) for value in item.funcargs.values()}
         for base in bases - {None}:
             for log in pathlib.Path(base).glob("*.log"):
                 report.sections.append((log.name, log.read_text(errors="replace")[-4000:]))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    lines = list(config.stash[RESULTS].lines())
+    if lines:
+        terminalreporter.section(f"evasion table, Linux {platform.release()}, {'with' if os.environ.get('ONCHANNEL_LSM') else 'without'} BPF LSM")
+        for line in lines:
+            terminalreporter.write_line(line, red="FAILED" in line)
 
 
 @pytest.fixture

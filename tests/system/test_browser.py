@@ -94,6 +94,7 @@ BLOCKED = ["https://web.whatsapp.com/", "https://www.facebook.com/messages/t/1",
 FINE = ["https://www.facebook.com/", "https://www.facebook.com/events", "https://www.example.org/", "https://teams.microsoft.com/"]
 
 
+@pytest.mark.evasion(18, "Chromium tab", "browser")
 def test_chromium_page(etc, blocking, chromium):
     """Blocked by the organisation, at once and without a packet; a path alone; all else as ever."""
     b = chromium()
@@ -107,6 +108,7 @@ def test_chromium_page(etc, blocking, chromium):
     assert not [r for r in blocking.internet.seen("tls", since=start) if r["name"] in ("web.whatsapp.com", "discord.com")]
 
 
+@pytest.mark.evasion(18, "Firefox tab", "browser")
 def test_firefox_page(etc, blocking, firefox):
     b = firefox()
     start = time.monotonic()
@@ -130,6 +132,7 @@ def doh_chromium(employee):
     employee.run(["sh", "-c", 'mkdir -p chromium && cat >"chromium/Local State"'], input=json.dumps(state), check=True)
 
 
+@pytest.mark.evasion(15, "Chromium's own DoH", "browser egress")
 def test_chromium_doh(etc, blocking, employee, chromium):
     doh_chromium(employee)
     start = time.monotonic()
@@ -138,6 +141,7 @@ def test_chromium_doh(etc, blocking, employee, chromium):
     assert blocking.internet.seen("dns", since=start, name="www.example.org")
 
 
+@pytest.mark.evasion(15, "Chromium's own DoH", "browser egress")
 def test_chromium_doh_where_it_is_approved(blocking, employee, chromium):
     """The other way round: what the test before would see without the policy. (With any policy at all
     Chromium takes the machine for a managed one and leaves secure DNS off.)"""
@@ -152,6 +156,8 @@ def test_chromium_doh_where_it_is_approved(blocking, employee, chromium):
 TRR = {"network.trr.mode": 3, "network.trr.uri": f"https://{DOH}/dns-query", "network.dns.echconfig.enabled": True}
 
 
+@pytest.mark.evasion(15, "Firefox's own DoH", "browser egress")
+@pytest.mark.evasion(12, "switched on in Firefox", "browser egress")
 def test_firefox_doh_and_ech(etc, blocking, firefox):
     start = time.monotonic()
     b = firefox(**TRR)
@@ -162,6 +168,7 @@ def test_firefox_doh_and_ech(etc, blocking, firefox):
     assert b.pref("network.dns.http3_echconfig.enabled") == (False, True)
 
 
+@pytest.mark.evasion(15, "Firefox's own DoH", "browser egress")
 def test_firefox_doh_where_it_is_approved(blocking, firefox):
     blocking.agent.policy({"encrypted-dns": "allow"})
     e = Etc(blocking.internet)
@@ -173,6 +180,7 @@ def test_firefox_doh_where_it_is_approved(blocking, firefox):
     assert b.pref("network.trr.mode") == (3, False)
 
 
+@pytest.mark.evasion(12, "switched on in Chromium", "browser egress")
 def test_chromium_ech(etc, blocking, chromium):
     """With ECH on every hello carries the extension, if only to keep others in practice."""
     start = time.monotonic()
@@ -181,6 +189,7 @@ def test_chromium_ech(etc, blocking, chromium):
     assert hello["ech"] is False
 
 
+@pytest.mark.evasion(12, "switched on in Chromium", "browser egress")
 def test_chromium_ech_where_nothing_is_blocked(blocking, chromium):
     blocking.agent.policy(unlisted="allow", bypass="allow")
     wait_for(lambda: Etc(blocking.internet).read(OURS) is None, 10 * SLOW)
@@ -210,6 +219,7 @@ def test_administrators_own_policy(etc, blocking, chromium, firefox):
 
 @pytest.mark.parametrize("name", [OURS, FIREFOX])
 @pytest.mark.parametrize("how", ["edited", "removed", "folder"])
+@pytest.mark.evasion(23, "a browser's policy edited, removed", "restore")
 def test_drift(etc, blocking, name, how):
     """Whoever edits or removes our file finds it restored, and it is on record."""
     before, restored = etc.read(name), blocking.agent.status()["browsers"]["restored"]
@@ -223,6 +233,7 @@ def test_drift(etc, blocking, name, how):
     wait_for(lambda: blocking.agent.status()["browsers"]["restored"] > restored, 10 * SLOW)
 
 
+@pytest.mark.evasion(23, "a browser's policy edited, removed", "restore")
 def test_drift_is_reported(etc, blocking):
     """Last of its minute: one record, however often somebody tries."""
     etc.remove(OURS)

@@ -25,6 +25,7 @@ def browser(employee, needs):
         b.close()
 
 
+@pytest.mark.evasion(1, "Chromium", "egress")
 def test_by_name(blocking, employee, browser):
     """In a page of its own and out of another's, and again once the browser is warm."""
     b = browser()
@@ -43,6 +44,7 @@ def test_by_name(blocking, employee, browser):
     assert not blocking.internet.seen("tls", since=start, name="discord.com")
 
 
+@pytest.mark.evasion(6, "Chromium, with a hello of 1.9 kB", "egress")
 def test_by_shared_address(blocking, employee, browser):
     """The browser knows the address already: its hello, 1.9 kB long, gives the name away."""
     b = browser(f"--host-resolver-rules=MAP discord.com {world.SHARED4}")

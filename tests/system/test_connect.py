@@ -20,6 +20,7 @@ def assert_refused(result):
 @pytest.mark.parametrize("address,port", [
     ("149.154.167.50", "443"), ("91.108.56.130", "443"), ("2001:67c:4e8:f002::a", "443"), ("2001:b28:f23d:f001::a", "80"),
     ("149.154.167.54", "80"), ("149.154.167.55", "5222")])
+@pytest.mark.evasion(13, "connect, v4 and v6", "connect")
 def test_exclusive_prefix(blocking, employee, address, port):
     start = time.monotonic()
     assert_refused(employee.python(CONNECT, address, port))
@@ -33,6 +34,7 @@ def test_exclusive_prefix(blocking, employee, address, port):
 
 @pytest.mark.vm
 @pytest.mark.parametrize("address", ["149.154.167.51", "2001:67c:4e8:f002::b"])
+@pytest.mark.evasion(13, "UDP", "connect")
 def test_udp(blocking, employee, address):
     r = employee.python(SEND, address, "443")
     assert r["value"] is None and r["error"] != "TimeoutError" and r["ms"] < FAST_MS, r
@@ -40,6 +42,7 @@ def test_udp(blocking, employee, address):
     assert_row(row, channel="telegram", layer="connect", tier="address", remote=address)
 
 
+@pytest.mark.evasion(13, "UDP", "sendmsg")
 def test_udp_unconnected(blocking, employee):
     r = employee.python("""
 def send():
@@ -54,6 +57,7 @@ result = attempt(send)""")
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(13, "IPv4-mapped IPv6", "connect")
 def test_mapped_address(blocking, employee):
     assert_refused(employee.python(CONNECT, "::ffff:149.154.167.53", "443"))
     row, = blocking.violations(employee)
@@ -62,6 +66,7 @@ def test_mapped_address(blocking, employee):
 
 @pytest.mark.vm
 @pytest.mark.parametrize("address", ["149.154.159.255", "149.154.176.0", world.SHARED4, world.SHARED6, "198.18.0.1"])
+@pytest.mark.evasion(14, "one outside the prefix; a shared address", "connect prefix")
 def test_neighbours_pass(blocking, employee, address):
     assert employee.python(CONNECT, address, "443")["error"] is None
     assert blocking.violations(employee) == []
@@ -93,6 +98,7 @@ def test_watched_passes_and_is_recorded(station, employee):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(20, "open connection to an address", "walk")
 def test_open_connection_ends_when_the_policy_turns(allowing, employee):
     """EVASION 20: what was open when the channel was approved ends within a second."""
     r = None

@@ -40,6 +40,7 @@ def assert_stopped(result):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(1, "curl", "egress")
 def test_curl_by_name(blocking, employee):
     start = time.monotonic()
     status, ms, text = employee.curl("https://web.whatsapp.com/")
@@ -66,6 +67,7 @@ def test_row_is_in_the_database(blocking, employee):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(1, "glibc", "egress")
 def test_getaddrinfo_fails_fast(blocking, employee):
     r = employee.python('result = attempt(socket.getaddrinfo, "web.whatsapp.com", 443)')
     assert r["error"] == "gaierror" and r["ms"] < FAST_MS
@@ -74,6 +76,7 @@ def test_getaddrinfo_fails_fast(blocking, employee):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(1, "dig", "egress")
 def test_dig(blocking, employee, needs):
     needs("dig")
     r = employee.run(["dig", "+tries=1", "+time=1", "web.whatsapp.com"])
@@ -83,6 +86,7 @@ def test_dig(blocking, employee, needs):
 
 
 @pytest.mark.parametrize("server", [WORLD4, WORLD6, "8.8.4.99"])
+@pytest.mark.evasion(1, "any server, v4 and v6", "egress")
 def test_every_server(blocking, employee, server):
     r = employee.python(SEND + "result = attempt(send, *sys.argv[1:])", query("web.whatsapp.com"), server)
     assert_stopped(r)
@@ -91,6 +95,7 @@ def test_every_server(blocking, employee, server):
 
 
 @pytest.mark.parametrize("kind", ["A", "AAAA", "HTTPS", "SVCB", "ANY", "TXT", "MX"])
+@pytest.mark.evasion(3, "every type", "egress")
 def test_every_type(blocking, employee, kind):
     q = DNSRecord.question("web.whatsapp.com", "A")
     q.questions[0].qtype = {"SVCB": 64, "HTTPS": 65}.get(kind) or getattr(QTYPE, kind)
@@ -108,6 +113,7 @@ def with_edns(name):
                                  query("x" * 63 + ".whatsapp.com"), query("wa.me"), with_edns("web.whatsapp.com")],
                          ids=["mixed-case", "apex", "deep", "long-label", "exact", "edns"])
 @pytest.mark.vm
+@pytest.mark.evasion(3, "mixed case, deep, long, EDNS", "egress")
 def test_every_spelling(blocking, employee, raw):
     assert_stopped(employee.python(SEND + "result = attempt(send, *sys.argv[1:])", raw))
     row, = blocking.violations(employee)
@@ -116,6 +122,7 @@ def test_every_spelling(blocking, employee, raw):
 
 @pytest.mark.vm
 @pytest.mark.parametrize("server", [WORLD4, WORLD6])
+@pytest.mark.evasion(2, "plain, v4 and v6", "egress")
 def test_over_tcp(blocking, employee, server):
     start = time.monotonic()
     assert_stopped(employee.python(SEND + "result = attempt(send_tcp, *sys.argv[1:])", query("web.whatsapp.com"), server))
@@ -126,6 +133,7 @@ def test_over_tcp(blocking, employee, server):
 
 @pytest.mark.parametrize("name", ["notwhatsapp.com", "whatsapp.com.example.org", "mywa.me", "whatsapp.co", "hatsapp.com",
                                   "x.wa.me.example.net", "discordcom.example", "www.example.org"])
+@pytest.mark.evasion(4, "in DNS", "egress")
 def test_look_alikes_pass(blocking, employee, name):
     for transport in ("send", "send_tcp"):
         r = employee.python(SEND + f"result = attempt({transport}, *sys.argv[1:])", query(name))
@@ -159,10 +167,20 @@ def test_watched_passes_and_is_recorded(station, employee, policy):
     assert_row(row, channel="whatsapp", tier="name", policy_serial=serial)
 
 
+@pytest.mark.evasion(15, "DoH server by name", "egress")
 def test_bypass_class(blocking, employee):
     assert employee.curl("https://dns.google/dns-query")[0] == 6
     row, = blocking.violations(employee)
     assert_row(row, channel="encrypted-dns", layer="dns", **{"class": "bypass"})
+
+
+@pytest.mark.evasion(22, "VPN and Tor by name", "egress")
+@pytest.mark.parametrize("name,channel", [("controlplane.tailscale.com", "tailscale"), ("api.mullvad.net", "mullvad"),
+                                          ("www.torproject.org", "tor")])
+def test_tunnels_by_name(blocking, employee, name, channel):
+    assert employee.curl(f"https://{name}/")[0] == 6
+    row, = blocking.violations(employee)
+    assert_row(row, channel=channel, layer="dns", **{"class": "bypass"})
 
 
 @pytest.mark.vm
@@ -177,6 +195,7 @@ def test_exempt_user(station, employee):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(3, "malformed", "egress")
 def test_malformed_packets_harm_nobody(blocking, employee):
     """Whatever is sent to port 53: the agent lives, what is innocent works, what is blocked stays so."""
     code = SEND + """

@@ -38,6 +38,7 @@ def talk(employee, addresses, ports):
     return employee.python(CODE, *[x for a in addresses for p in ports for x in (a, p)])
 
 
+@pytest.mark.evasion(13, "first and last address of every prefix", "connect")
 def test_13_edges_of_every_prefix(blocking, employee):
     assert {p.version for p in PREFIXES} == {4, 6}
     start = time.monotonic()
@@ -49,6 +50,7 @@ def test_13_edges_of_every_prefix(blocking, employee):
 
 
 @pytest.mark.parametrize("port", ["443", "80", "5222"])
+@pytest.mark.evasion(13, "obfuscated, on 443, 80, 5222", "connect")
 def test_13_obfuscated_on_its_ports(blocking, employee, port):
     addresses = ("149.154.167.51", "91.108.56.130", "2001:67c:4e8:f002::a", "2001:b28:f23d:f001::a")
     results = talk(employee, addresses, (port,))
@@ -56,12 +58,14 @@ def test_13_obfuscated_on_its_ports(blocking, employee, port):
     assert len(blocking.violations(employee)) >= 1
 
 
+@pytest.mark.evasion(13, "first and last address of every prefix", "connect")
 def test_13_allowed(allowing, employee):
     results = talk(employee, edges(), ("443",))
     assert not {k: r for k, r in results.items() if r["error"]}
     assert allowing.violations(employee) == []
 
 
+@pytest.mark.evasion(14, "one outside the prefix; a shared address", "connect prefix")
 def test_14_one_outside_and_shared(blocking, employee):
     results = talk(employee, [*neighbours(), world.SHARED4, world.SHARED6], ("443", "80"))
     assert not {k: r for k, r in results.items() if r["error"]}

@@ -77,6 +77,7 @@ def assert_mended(station, employee, before, word):
 @pytest.mark.parametrize("command", [["flush", "ruleset"], ["delete", "table", "inet", "onchannel"],
                                      ["flush", "chain", "inet", "onchannel", "output"],
                                      ["add", "rule", "inet", "onchannel", "output", "accept"]])
+@pytest.mark.evasion(23, "nft flush, delete, edit", "restore")
 def test_23_nft(blocking, employee, command):
     before = restored(blocking)
     wanted = root(blocking, "nft", "-s", "list", "table", "inet", "onchannel").stdout
@@ -87,6 +88,7 @@ def test_23_nft(blocking, employee, command):
 
 @without_lsm
 @pytest.mark.parametrize("program", ["oc_egress", "oc_connect4", "oc_sendmsg6"])
+@pytest.mark.evasion(23, "programs detached", "restore")
 def test_23_detached_program(blocking, employee, needs, program):
     needs("bpftool")
     before = restored(blocking)
@@ -96,6 +98,7 @@ def test_23_detached_program(blocking, employee, needs, program):
 
 @without_lsm
 @pytest.mark.parametrize("names", [["oc_egress"], ["oc_exec", "oc_fork", "oc_exit"], ["oc_tasks"], [""]])
+@pytest.mark.evasion(23, "unpinned", "restore")
 def test_23_unpinned(blocking, employee, names):
     before, pins = restored(blocking), set(os.listdir(f"/proc/{blocking.internet.laptop.holder.pid}/root{pin(blocking)}"))
     for name in names:
@@ -105,6 +108,7 @@ def test_23_unpinned(blocking, employee, names):
 
 
 @without_lsm
+@pytest.mark.evasion(23, "maps written", "restore")
 def test_23_other_rules_in_the_maps(blocking, employee, needs):
     """What a slot of the maps holds cannot be changed; that another slot is in force is noticed."""
     needs("bpftool")
@@ -127,12 +131,14 @@ def state_file(station, name):
     return next(iter(sorted(station.agent.state.glob(name), reverse=True)))
 
 
+STATE_FILES = ("policy/current.ini", "policy/current.ini.minisig", "policy/serial", "device.key", "device.pub")
+
+
 @without_lsm
-@pytest.mark.parametrize("name", ["policy/current.ini", "policy/current.ini.minisig", "policy/serial", "device.key", "device.pub", "last-run"])
-@pytest.mark.parametrize("how", ["removed", "edited"])
+# last-run is overwritten every heartbeat anyway; what it says is not trusted for anything but a gap
+@pytest.mark.parametrize("how,name", [*itertools.product(("removed", "edited"), STATE_FILES), ("removed", "last-run")])
+@pytest.mark.evasion(23, "policy, serial, keys removed, edited", "restore")
 def test_23_state_file(blocking, employee, name, how):
-    if name == "last-run" and how == "edited":
-        pytest.skip("it is overwritten every heartbeat; what it says is not trusted for anything but a gap")
     path, before = blocking.agent.state / name, restored(blocking)
     wanted = path.read_bytes()
     if how == "removed":
@@ -144,6 +150,7 @@ def test_23_state_file(blocking, employee, name, how):
 
 
 @without_lsm
+@pytest.mark.evasion(23, "policy, serial, keys removed, edited", "restore")
 def test_23_policy_folder(blocking, employee):
     before = restored(blocking)
     root(blocking, "rm", "-r", blocking.agent.state / "policy", check=False)
@@ -167,6 +174,7 @@ def cut_off(station):
 
 @without_lsm
 @pytest.mark.parametrize("what", ["*.seg", "state", "."])
+@pytest.mark.evasion(23, "spool torn, edited, deleted", "restore")
 def test_23_spool_deleted(blocking, employee, what):
     """Records that the collector has not got yet are saved from the agent's own descriptors."""
     cut_off(blocking)
@@ -182,6 +190,7 @@ def test_23_spool_deleted(blocking, employee, what):
 
 
 @without_lsm
+@pytest.mark.evasion(23, "spool torn, edited, deleted", "restore")
 def test_23_spool_edited(blocking, employee):
     """A record that was changed is no record any more: the chain goes on before it, and says so."""
     cut_off(blocking)
@@ -201,6 +210,7 @@ def test_23_spool_edited(blocking, employee):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(23, "SIGSTOP", "egress connect")
 def test_23_stopped(blocking, employee):
     blocking.agent.process.send_signal(signal.SIGSTOP)
     try:
@@ -215,8 +225,9 @@ def test_23_stopped(blocking, employee):
 
 
 @pytest.mark.vm
-@pytest.mark.skipif(not LSM, reason="sets the machine's clock: in the virtual machine only")
+@pytest.mark.lsm
 @pytest.mark.parametrize("step", [-3600, 3600])
+@pytest.mark.evasion(23, "clock set", "lsm")
 def test_23_clock(blocking, employee, step):
     before = len(coverage(blocking, "clock"))
     time.clock_settime(time.CLOCK_REALTIME, time.time() + step)
@@ -250,6 +261,7 @@ def flood(employee, server, n):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(23, "ring buffer filled", "egress")
 def test_23_ring_buffer_full(blocking, needs):
     """A million events while nobody reads: every loss is counted, and not one query gets out."""
     people, total = [blocking.employee() for _ in range(4)], 1_000_000 // (20 if LSM else 1)
@@ -303,6 +315,7 @@ def small_disk():
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(23, "disk full, read-only", "egress connect")
 def test_23_disk_full(small_disk):
     agent, anna, ben = small_disk.agent, Employee(small_disk.internet, "anna"), Employee(small_disk.internet, "ben")
     small_disk.run("cat /dev/zero >incoming/filler")  # nobody guards that folder
@@ -321,6 +334,7 @@ def test_23_disk_full(small_disk):
     assert agent.status()["policy"]["serial"] == agent.serial and blocked(ben)
 
 
+@pytest.mark.evasion(23, "disk full, read-only", "egress connect")
 def test_23_disk_read_only(small_disk):
     """The agent cannot start there and says so; what it had attached goes on."""
     agent, anna = small_disk.agent, Employee(small_disk.internet, "anna")
@@ -336,6 +350,7 @@ def test_23_disk_read_only(small_disk):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(23, "SIGKILL", "egress connect")
 def test_23_narrow_fail_closed(blocking):
     """After SIGKILL what is blocked stays blocked, and nothing else is: DNS, TLS, UDP, programs, new users."""
     blocking.agent.kill()

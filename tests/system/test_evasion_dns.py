@@ -45,6 +45,7 @@ def assert_row_of(station, employee, since, **expected):
 
 @pytest.mark.vm
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.evasion(2, "writes apart, byte by byte, pipelined", "egress")
 def test_row_2(blocking, employee, shape):
     queries, write = SHAPES[shape]
     since = time.monotonic()
@@ -54,6 +55,7 @@ def test_row_2(blocking, employee, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.evasion(2, "writes apart, byte by byte, pipelined", "egress")
 def test_row_2_when_approved(allowing, employee, shape):
     queries, write = SHAPES[shape]
     r = employee.python(STREAM + f"result = attempt(ask, framed(*{queries!r}), {write}, {len(queries)})")
@@ -61,6 +63,7 @@ def test_row_2_when_approved(allowing, employee, shape):
     assert allowing.violations(employee) == []
 
 
+@pytest.mark.evasion(2, "after an innocent query over the same connection", "egress")
 def test_row_2_one_connection(blocking, employee):
     """An innocent query, its answer, then the other over the same connection; over IPv6."""
     since = time.monotonic()
@@ -99,6 +102,7 @@ MANY = {
 
 
 @pytest.mark.parametrize("raw", MANY.values(), ids=MANY)
+@pytest.mark.evasion(3, "several questions, pointers", "egress")
 def test_row_3_several_questions(blocking, employee, raw):
     since = time.monotonic()
     r = employee.python(f"""
@@ -118,6 +122,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     assert_row_of(blocking, employee, since)
 
 
+@pytest.mark.evasion(3, "several questions, pointers", "egress")
 def test_row_3_a_pointer_hides_nothing(blocking, employee):
     """The second question's name ends in the first's: nobody honest asks so."""
     since = time.monotonic()
@@ -145,6 +150,7 @@ def ask(queries, segment):
 
 @pytest.mark.parametrize("names", [["www.example.org", "web.whatsapp.com"], ["web.whatsapp.com", "www.example.org"],
                                    ["www.example.org"] * 30 + ["web.whatsapp.com"]])
+@pytest.mark.evasion(8, "UDP segmentation", "egress")
 def test_row_8_segmentation(blocking, employee, names):
     """Several queries in one packet that only the driver parts."""
     since = time.monotonic()
@@ -156,6 +162,7 @@ def test_row_8_segmentation(blocking, employee, names):
     assert_row_of(blocking, employee, since)
 
 
+@pytest.mark.evasion(8, "UDP segmentation", "egress")
 def test_row_8_segmentation_of_others_passes(blocking, employee):
     queries = [query("www.example.org")] * 4
     r = employee.python(GSO + f"result = attempt(ask, {queries!r}, {len(queries[0]) // 2})")
@@ -165,6 +172,7 @@ def test_row_8_segmentation_of_others_passes(blocking, employee):
 
 @pytest.mark.vm
 @pytest.mark.parametrize("server", [WORLD4, WORLD6])
+@pytest.mark.evasion(1, "REFUSED, with the reason", "egress")
 def test_answer_says_why(blocking, employee, needs, server):
     """`dig` prints at once what the policy says (RFC 8914)."""
     needs("dig")
@@ -180,6 +188,7 @@ def test_answer_says_why(blocking, employee, needs, server):
     assert_row(row, channel="whatsapp", layer="dns", outcome="dropped", program="/usr/bin/dig")
 
 
+@pytest.mark.evasion(1, "REFUSED, with the reason", "egress")
 def test_answer_of_a_loopback_resolver(blocking, employee, needs):
     needs("dig")
     r = employee.run(["dig", "+tries=1", "+time=2", "@127.0.0.53", "web.whatsapp.com"])
@@ -188,6 +197,7 @@ def test_answer_of_a_loopback_resolver(blocking, employee, needs):
     assert_row(row, channel="whatsapp", layer="dns", remote="127.0.0.53")
 
 
+@pytest.mark.evasion(2, "plain, v4 and v6", "egress")
 def test_answer_over_tcp_is_a_reset(blocking, employee, needs):
     needs("dig")
     start = time.monotonic()
@@ -196,6 +206,7 @@ def test_answer_over_tcp_is_a_reset(blocking, employee, needs):
     assert len(blocking.violations(employee)) == 1
 
 
+@pytest.mark.evasion(1, "the agent does not read", "egress")
 def test_no_answer_when_the_agent_does_not_read(blocking, employee):
     """What cannot be answered fails at once."""
     import signal
@@ -217,6 +228,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 
 
 @pytest.mark.parametrize("names", [[INNOCENT, BLOCKED], [BLOCKED, INNOCENT]])
+@pytest.mark.evasion(8, "sendmmsg", "egress")
 def test_row_8_sendmmsg(blocking, employee, names):
     """What glibc does for A and AAAA: two messages in one call."""
     code = f"""
@@ -247,6 +259,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 
 @pytest.mark.parametrize("kind, port", [("STREAM", 853), ("DGRAM", 853)])
 @pytest.mark.parametrize("address", ["9.9.9.9", "2620:fe::fe"])
+@pytest.mark.evasion(15, "DoT and DoQ by port", "connect sendmsg")
 def test_row_15_dot_and_doq(blocking, employee, kind, port, address):
     r = employee.python(f'result = attempt(connect, "{address}", {port}, socket.SOCK_{kind})')
     assert r["error"] in ("ECONNREFUSED", "EPERM", "EACCES", "EHOSTUNREACH") and r["ms"] < FAST_MS, r
@@ -255,6 +268,7 @@ def test_row_15_dot_and_doq(blocking, employee, kind, port, address):
     assert row["entry"] in ("tcp 853", "udp 853")
 
 
+@pytest.mark.evasion(15, "DoT and DoQ by port", "connect sendmsg")
 def test_row_15_unconnected_doq(blocking, employee):
     r = employee.python("""
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
@@ -265,6 +279,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     assert_row(row, channel="encrypted-dns", layer="connect", port=853)
 
 
+@pytest.mark.evasion(15, "DoT and DoQ by port", "connect sendmsg")
 def test_row_15_dot_when_approved(station, employee):
     station.agent.policy({"encrypted-dns": "allow"})
     r = employee.python('result = attempt(connect, "9.9.9.9", 853)')
@@ -276,6 +291,7 @@ ALIAS = "web-whatsapp-com.alias.example"  # a name that the world answers with a
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(5, "CNAME to a messenger", "ingress egress")
 def test_row_5_alias(blocking, employee):
     """An innocent name that stands for a messenger's: its answer does not arrive, and the asker hears why."""
     status, ms, text = employee.curl(f"https://{ALIAS}/")
@@ -285,6 +301,7 @@ def test_row_5_alias(blocking, employee):
 
 
 @pytest.mark.parametrize("server", [WORLD4, WORLD6])
+@pytest.mark.evasion(5, "CNAME to a messenger", "ingress egress")
 def test_row_5_alias_is_refused(blocking, employee, needs, server):
     needs("dig")
     r = employee.run(["dig", "+tries=1", "+time=2", f"@{server}", ALIAS])
@@ -292,6 +309,7 @@ def test_row_5_alias_is_refused(blocking, employee, needs, server):
     assert len(blocking.violations(employee)) == 1
 
 
+@pytest.mark.evasion(5, "CNAME to a messenger", "ingress egress")
 def test_row_5_alias_over_tcp(blocking, employee, needs):
     needs("dig")
     r = employee.run(["dig", "+tcp", "+tries=1", "+time=2", f"@{WORLD4}", ALIAS])
@@ -300,11 +318,13 @@ def test_row_5_alias_over_tcp(blocking, employee, needs):
     assert_row(row, channel="whatsapp", layer="dns")
 
 
+@pytest.mark.evasion(5, "CNAME to a messenger", "ingress egress")
 def test_row_5_alias_when_approved(allowing, employee):
     assert employee.python(f'result = attempt(socket.getaddrinfo, "{ALIAS}", 443)')["error"] is None
     assert allowing.violations(employee) == []
 
 
+@pytest.mark.evasion(5, "CNAME to a messenger", "ingress egress")
 def test_row_5_alias_of_another(blocking, employee):
     """Also from a messenger-like name to an innocent one."""
     for name in ("www-example-org.alias.example", "notwhatsapp-com.alias.example"):
@@ -312,6 +332,7 @@ def test_row_5_alias_of_another(blocking, employee):
     assert blocking.violations(employee) == []
 
 
+@pytest.mark.evasion(5, "CNAME to a messenger", "ingress egress")
 def test_row_5_watched(station, employee):
     station.agent.policy({"whatsapp": "watch"})
     assert employee.python(f'result = attempt(socket.getaddrinfo, "{ALIAS}", 443)')["error"] is None

@@ -34,6 +34,7 @@ def assert_nothing_left(station, since):
 
 @pytest.mark.vm
 @pytest.mark.parametrize("how", CURL)
+@pytest.mark.evasion(11, "CONNECT, Host, h2c, SOCKS 4A and 5", "egress")
 def test_row_11(blocking, employee, how):
     since = time.monotonic()
     status, ms, text = employee.curl(CURL[how][-1], *CURL[how][:-1])
@@ -45,6 +46,7 @@ def test_row_11(blocking, employee, how):
 
 
 @pytest.mark.parametrize("how", [h for h in CURL if h not in ("h2c", "socks5-login")])  # of which the world's server is not capable
+@pytest.mark.evasion(11, "CONNECT, Host, h2c, SOCKS 4A and 5", "egress")
 def test_row_11_when_approved(allowing, employee, how):
     status, _, text = employee.curl(CURL[how][-1], *CURL[how][:-1])
     assert status == 0 and "this is web.whatsapp.com" in text.lower(), text
@@ -52,6 +54,7 @@ def test_row_11_when_approved(allowing, employee, how):
 
 
 @pytest.mark.parametrize("how", [h for h in CURL if h not in ("h2c", "socks5-login")])
+@pytest.mark.evasion(11, "CONNECT, Host, h2c, SOCKS 4A and 5", "egress")
 def test_row_11_others_pass(blocking, employee, how):
     args = [a.replace("web.whatsapp.com", "www.example.org").replace("WEB.WHATSAPP.COM", "WWW.EXAMPLE.ORG") for a in CURL[how]]
     status, _, text = employee.curl(args[-1], *args[:-1])
@@ -60,6 +63,7 @@ def test_row_11_others_pass(blocking, employee, how):
 
 
 @pytest.mark.parametrize("through", [["-x", HIDDEN, "-p"], ["--socks5", f"{PROXY}:1080"]], ids=["connect", "socks5"])
+@pytest.mark.evasion(11, "a hello inside the tunnel", "egress")
 def test_row_11_name_inside_the_tunnel(blocking, employee, through):
     """The proxy is told an address that many share, the hello inside names the channel."""
     since = time.monotonic()
@@ -72,6 +76,7 @@ def test_row_11_name_inside_the_tunnel(blocking, employee, through):
     assert not blocking.internet.seen("tls", since=since, name="web.whatsapp.com")
 
 
+@pytest.mark.evasion(11, "an address through SOCKS", "egress")
 def test_row_11_address_through_socks(blocking, employee):
     r = employee.python(f"""
 def ask():
@@ -88,6 +93,7 @@ result = attempt(ask)
     assert_row(row, channel="telegram", layer="http", tier="address")
 
 
+@pytest.mark.evasion(11, "a later request", "egress")
 def test_row_11_later_request(blocking, employee):
     """On a connection to a proxy that is kept open, any request may be for another host."""
     r = employee.python(f"""

@@ -12,7 +12,7 @@ from harness import SLOW
 from internet import wait_for
 from test_evasion_defence import blocked, pin, restored, root
 
-pytestmark = [pytest.mark.vm, pytest.mark.skipif(not os.environ.get("ONCHANNEL_LSM"), reason="no BPF LSM in this kernel: tests/vm")]
+pytestmark = [pytest.mark.vm, pytest.mark.lsm]
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +36,24 @@ def untouched(blocking, employee):
     assert blocked(employee)
 
 
+@pytest.mark.evasion(23, "in force", "lsm")
 def test_23_lsm_in_force(blocking):
     assert "exec=lsm" in blocking.agent.status()["sensors"] and "defence=lsm" in blocking.agent.status()["sensors"]
 
 
 @pytest.mark.parametrize("name", ["KILL", "STOP", "TERM", "INT", "ABRT", "USR1", "SEGV"])
+@pytest.mark.evasion(23, "signals", "lsm")
 def test_23_lsm_signals(untouched, name):
     denied(untouched, f"kill -{name} {untouched.agent.process.pid}")
 
 
+@pytest.mark.evasion(23, "signals", "lsm")
 def test_23_lsm_harmless_signals(untouched):
     for name in ("0", "CONT", "HUP"):
         root(untouched, "sh", "-c", f"kill -{name} {untouched.agent.process.pid}")
 
 
+@pytest.mark.evasion(23, "ptrace", "lsm")
 def test_23_lsm_trace(untouched):
     """ptrace(2), pidfd_getfd(2), /proc/PID/mem."""
     code = """
@@ -69,15 +73,18 @@ print(failed(libc.ptrace(16, pid, 0, 0)), failed(libc.syscall(438, os.pidfd_open
 
 
 @pytest.mark.parametrize("program", ["oc_egress", "oc_connect6"])
+@pytest.mark.evasion(23, "bpf(2): detach, unpin, write", "lsm")
 def test_23_lsm_detach(untouched, program):
     denied(untouched, f"bpftool link detach pinned {pin(untouched, program)}")
 
 
 @pytest.mark.parametrize("name", ["oc_egress", "oc_exec_check", "oc_guard_kill", "oc_tasks", ""])
+@pytest.mark.evasion(23, "bpf(2): detach, unpin, write", "lsm")
 def test_23_lsm_unpin(untouched, name):
     denied(untouched, f"rm -r {pin(untouched, name)}")
 
 
+@pytest.mark.evasion(23, "bpf(2): detach, unpin, write", "lsm")
 def test_23_lsm_maps(untouched):
     denied(untouched, f"bpftool map update pinned {pin(untouched, 'oc_active')} key 0 0 0 0 value hex {'00 ' * 40}")
     denied(untouched, f"bpftool map update pinned {pin(untouched, 'oc_guard')} key 0 0 0 0 value hex {'00 ' * 32}")
@@ -89,10 +96,12 @@ def test_23_lsm_maps(untouched):
     "rm {state}/policy/current.ini", "rm -r {state}/policy", "mv {state}/policy {state}/away", "rm {state}/device.key",
     "echo x >{state}/policy/serial", "echo x >>{state}/device.key", "truncate -s 0 {state}/last-run", "rm -r {state}/spool",
     "mv {state}/spool/state {state}/incoming/", "echo x >/tmp/x && mv /tmp/x {state}/policy/current.ini"])
+@pytest.mark.evasion(23, "state folder", "lsm")
 def test_23_lsm_state(untouched, script):
     denied(untouched, script.format(state=untouched.agent.state))
 
 
+@pytest.mark.evasion(23, "others are left alone", "lsm")
 def test_23_lsm_others_are_left_alone(untouched, employee):
     """Programs, links, maps and files that are not the agent's."""
     base = untouched.internet.base
@@ -107,6 +116,7 @@ sleep 60 & kill -KILL $!
     assert employee.run(["/usr/bin/python3", "-c", code], cwd=str(employee.home)).returncode == 0
 
 
+@pytest.mark.evasion(23, "another executable takes over", "lsm")
 def test_23_lsm_taken_over_after_a_kill(blocking, employee):
     """Process 1 or the supervisor may end it; until it is back nobody else gets at what it left."""
     assert blocking.agent.kill(signal.SIGKILL) == -signal.SIGKILL
@@ -119,6 +129,7 @@ def test_23_lsm_taken_over_after_a_kill(blocking, employee):
     denied(blocking, f"kill -KILL {blocking.agent.process.pid}")
 
 
+@pytest.mark.evasion(23, "an orderly end is possible", "lsm")
 def test_23_lsm_ends_with_an_order(blocking, employee):
     """What a package upgrade and `onchanneld release` rely on: told to end, the agent lets go."""
     assert blocking.agent.kill(signal.SIGTERM) == 0

@@ -229,6 +229,7 @@ def messenger(employee):
     yield path
 
 
+@pytest.mark.evasion(21, "unshare, bridge, bwrap, chroot, nspawn, pasta, rootless Podman", "egress connect prefix")
 def test_21_blocked_as_outside(blocking, employee, container):
     with messenger(employee) as path:
         since = time.monotonic()
@@ -248,6 +249,7 @@ def test_21_blocked_as_outside(blocking, employee, container):
     assert_row(rows["exec"], channel="signal", tier="program", uid=employee.uid)
 
 
+@pytest.mark.evasion(21, "unshare, bridge, bwrap, chroot, nspawn, pasta, rootless Podman", "egress connect prefix")
 def test_21_allowed_as_outside(allowing, employee, container):
     with messenger(employee) as path:
         r = container.probe(("dns", "-"), ("tls", world.SHARED4), ("connect", TELEGRAM), ("exec", path))
@@ -256,6 +258,7 @@ def test_21_allowed_as_outside(allowing, employee, container):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(21, "a virtual machine's packets", "prefix")
 def test_21_forwarded_packets(blocking, employee, needs):
     """A guest whose programs nobody can see, a virtual machine: what passes through the laptop is stopped there by address."""
     needs(*CONTAINERS["bridge"][1])
@@ -270,6 +273,7 @@ def test_21_forwarded_packets(blocking, employee, needs):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(21, "open connection in another namespace", "walk")
 def test_21_open_connection_ends_when_the_policy_turns(allowing, employee, needs):
     needs(*CONTAINERS["unshare"][1])
     container = Netns(allowing.internet, employee)

@@ -48,6 +48,7 @@ def catalogue(station, key, name, serial=7):
     return station.desk.folder / name
 
 
+@pytest.mark.evasion(24, "catalogue by the policy key", "agent")
 def test_24_catalogue_signed_by_the_policy_key(in_force):
     deliver(in_force.agent, "catalogue", catalogue(in_force, "policy.key", "by-policy-key.ini"))
     refused(in_force.agent, "catalogue", "key")
@@ -56,6 +57,7 @@ def test_24_catalogue_signed_by_the_policy_key(in_force):
 @pytest.mark.parametrize("change,word", [(lambda b: b.replace(b"whatsapp.com", b"example.com.", 1), "signature"),
                                          (lambda b: b[:len(b) // 2], "signature"), (lambda b: b"", "signature")],
                          ids=["edited", "truncated", "empty"])
+@pytest.mark.evasion(24, "catalogue edited, truncated, empty", "agent")
 def test_24_damaged_catalogue(in_force, change, word):
     path = catalogue(in_force, "catalogue.key", "damaged.ini", 8)
     path.write_bytes(change(path.read_bytes()))
@@ -64,6 +66,7 @@ def test_24_damaged_catalogue(in_force, change, word):
 
 
 @pytest.mark.parametrize("role", list(ROLES))
+@pytest.mark.evasion(24, "file of 1 GiB", "agent")
 def test_24_file_of_a_gibibyte(in_force, role):
     """Refused by its size, before a byte of it is read."""
     agent, path = in_force.agent, in_force.desk.folder / f"huge-{role}.ini"
@@ -78,6 +81,7 @@ def test_24_file_of_a_gibibyte(in_force, role):
     assert peak < 200 << 10, f"{peak} KiB"
 
 
+@pytest.mark.evasion(24, "another organisation's policy", "agent")
 def test_24_policy_of_another_organisation(in_force):
     """Whole, valid, newer, signed, but by somebody else's key."""
     other = in_force.desk.folder / "other"

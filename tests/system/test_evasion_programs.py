@@ -206,12 +206,14 @@ def bind_mounted(station, employee, path):
 
 
 @pytest.mark.parametrize("place", [copied, hard_link, symbolic_link, on_tmpfs, on_overlay, on_overlay_of_tmpfs, bind_mounted])
+@pytest.mark.evasion(17, "copied, linked, on tmpfs, overlayfs, bind mount", "exec")
 def test_renamed(blocking, employee, shop, place):
     path = place(blocking, employee, put(employee, shop.messenger, "notes"))
     assert_ended(start(employee, [path], times=3), place.__name__)
     assert_found(blocking, employee, path.resolve(), entry=f"build_id {BUILD_ID}")
 
 
+@pytest.mark.evasion(17, "copied and renamed, by SHA-256", "exec")
 def test_catalogue_by_hash(blocking, employee, shop):
     """No build id: the whole file is hashed."""
     path = put(employee, shop.nameless, "notes")
@@ -219,6 +221,7 @@ def test_catalogue_by_hash(blocking, employee, shop):
     assert_found(blocking, employee, path, entry="sha256 ")
 
 
+@pytest.mark.evasion(17, "copied and renamed, by package", "exec")
 def test_renamed_telegram(blocking, employee, needs):
     """The catalogue has no build id of Debian's program: it is learnt from the one installed."""
     needs("telegram-desktop")
@@ -227,6 +230,7 @@ def test_renamed_telegram(blocking, employee, needs):
     assert_found(blocking, employee, path, "telegram")
 
 
+@pytest.mark.evasion(16, "unpacked in the home folder", "exec")
 def test_tarball_in_the_home_folder(blocking, employee, needs):
     needs("telegram-desktop")
     path = put(employee, "/usr/bin/telegram-desktop", "Telegram", "Telegram")
@@ -234,6 +238,7 @@ def test_tarball_in_the_home_folder(blocking, employee, needs):
     assert_found(blocking, employee, path, "telegram", "name Telegram")
 
 
+@pytest.mark.evasion(17, "memfd, deleted", "exec")
 def test_memfd(blocking, employee, shop):
     path = put(employee, shop.messenger, "notes")
     setup = f"fd = os.memfd_create('notes'); os.write(fd, open('{path}', 'rb').read()); fds = (fd,); executable = f'/proc/self/fd/{{fd}}'"
@@ -241,6 +246,7 @@ def test_memfd(blocking, employee, shop):
     assert_found(blocking, employee, "/memfd:notes")
 
 
+@pytest.mark.evasion(17, "memfd, deleted", "exec")
 def test_deleted(blocking, employee, shop):
     path = put(employee, shop.messenger, "notes")
     setup = (f"import shutil; shutil.copy('{path}', '{path}2'); fd = os.open('{path}2', os.O_RDONLY); os.unlink('{path}2'); "
@@ -249,12 +255,14 @@ def test_deleted(blocking, employee, shop):
     assert_found(blocking, employee, f"{path}2")
 
 
+@pytest.mark.evasion(17, "ld.so", "exec")
 def test_loader(blocking, employee, shop):
     path = put(employee, shop.messenger, "notes")
     assert_ended(start(employee, [LOADER, path], times=2), "ld.so", again=False)
     assert_found(blocking, employee, path)
 
 
+@pytest.mark.evasion(17, "ld.so", "exec")
 def test_renamed_loader_and_memfd(blocking, employee, shop):
     path, loader = put(employee, shop.messenger, "notes"), put(employee, LOADER, "reader")
     setup = f"fd = os.memfd_create('notes'); os.write(fd, open('{path}', 'rb').read()); fds = (fd,); argv.insert(1, f'/proc/self/fd/{{fd}}')"
@@ -262,6 +270,7 @@ def test_renamed_loader_and_memfd(blocking, employee, shop):
     assert_found(blocking, employee, blocking.violations(employee)[-1]["program"])
 
 
+@pytest.mark.evasion(17, "script wrapper", "exec")
 def test_script_wrapper(blocking, employee, shop):
     path = put(employee, shop.messenger, "notes")
     wrapper = put(employee, "/bin/true", "wrapper")
@@ -272,6 +281,7 @@ def test_script_wrapper(blocking, employee, shop):
 
 @pytest.mark.parametrize("argv", [["/usr/bin/python3", "-m", "checkchat"], ["/usr/bin/python3", "-W", "ignore", "-Im", "checkchat"],
                                   ["{home}/renamed", "-m", "checkchat"]], ids=["plain", "options", "renamed"])
+@pytest.mark.evasion(17, "python3 -m, scripts by content", "exec")
 def test_python_module(blocking, employee, argv):
     put(employee, "/bin/true", "checkchat.py").write_text(SCRIPT)
     put(employee, "/usr/bin/python3", "renamed")
@@ -281,6 +291,7 @@ def test_python_module(blocking, employee, argv):
 
 @pytest.mark.parametrize("argv", [["{file}"], ["/usr/bin/python3", "-B", "{file}"], ["{home}/renamed", "{file}"]],
                          ids=["itself", "python3", "renamed python"])
+@pytest.mark.evasion(17, "python3 -m, scripts by content", "exec")
 def test_script_by_content(blocking, employee, shop, argv):
     path = put(employee, shop.script, "notes.txt")
     put(employee, "/usr/bin/python3", "renamed")
@@ -288,6 +299,7 @@ def test_script_by_content(blocking, employee, shop, argv):
     assert_found(blocking, employee, path, entry="sha256 ")
 
 
+@pytest.mark.evasion(17, "Java", "exec")
 def test_java(blocking, employee, shop, needs):
     needs("java")
     path = put(employee, shop.jar, "notes.jar")
@@ -295,12 +307,14 @@ def test_java(blocking, employee, shop, needs):
     assert_found(blocking, employee, path, entry="sha256 ")
 
 
+@pytest.mark.evasion(17, "Electron with a foreign archive", "exec")
 def test_electron_with_a_foreign_archive(blocking, employee, shop):
     electron, path = put(employee, shop.innocent, "electron"), put(employee, shop.archive, "notes.asar")
     assert_ended(start(employee, [electron, "--no-sandbox", path], times=2), "electron FILE", again=False)
     assert_found(blocking, employee, path, entry="sha256 ")
 
 
+@pytest.mark.evasion(17, "Electron with a foreign archive", "exec")
 def test_electron_with_its_archive_beside_it(blocking, employee, shop):
     program = put(employee, shop.innocent, "App", "editor")
     put(employee, shop.archive, "App", "resources", "app.asar")
@@ -310,6 +324,7 @@ def test_electron_with_its_archive_beside_it(blocking, employee, shop):
     assert start(employee, [program], hold=0)[0]["value"] == 0, "the same program with another archive"
 
 
+@pytest.mark.evasion(18, "renamed browser --app=", "exec")
 def test_renamed_browser(blocking, employee, needs):
     """A copy of the browser with a web app as its argument."""
     needs("chromium")
@@ -319,6 +334,7 @@ def test_renamed_browser(blocking, employee, needs):
     assert_found(blocking, employee, path, "whatsapp", "argv --app=")
 
 
+@pytest.mark.evasion(17, "Wine", "exec")
 def test_wine(blocking, employee, shop):
     wine, path = put(employee, shop.innocent, "wine64"), put(employee, shop.windows, "setup.exe")
     assert_ended(start(employee, [wine, r"C:\Program Files\CheckChat.exe"]), "Wine, by name")
@@ -340,7 +356,7 @@ class Fuse:
     def __enter__(self):
         def mounted():
             if self.tool.poll() is not None:
-                pytest.skip(f"a user cannot mount FUSE here: {self.tool.stderr.read().decode().strip()}")
+                raise AssertionError(f"a user cannot mount FUSE here: {self.tool.stderr.read().decode().strip()}")
             return self.employee.run(["ls", self.folder]).stdout
         wait_for(mounted)
         return self.folder
@@ -351,6 +367,7 @@ class Fuse:
         self.tool.wait()
 
 
+@pytest.mark.evasion(17, "FUSE", "exec")
 def test_fuse(blocking, employee, shop, needs):
     needs("squashfuse", "mksquashfs", "fusermount3")
     put(employee, shop.messenger, "lower", "editor")
@@ -359,6 +376,7 @@ def test_fuse(blocking, employee, shop, needs):
         assert_found(blocking, employee, folder / "editor", entry=f"build_id {BUILD_ID}")
 
 
+@pytest.mark.evasion(16, "AppImage", "exec")
 def test_appimage(blocking, employee, shop, needs):
     """As the runtime of an AppImage does it: its file, of any name, mounts itself and starts what is in it."""
     needs("squashfuse", "mksquashfs", "fusermount3")
@@ -371,6 +389,7 @@ def test_appimage(blocking, employee, shop, needs):
 
 @pytest.mark.parametrize("unit,entry", [("app-flatpak-org.example.CheckChat-4711.scope", "flatpak org.example.CheckChat"),
                                         ("snap.checkchat.checkchat-0a1b2c3d.scope", "snap checkchat")], ids=["flatpak", "snap"])
+@pytest.mark.evasion(16, "Flatpak, Snap", "exec")
 def test_application(blocking, employee, shop, unit, entry):
     """In the cgroup that Flatpak and snapd start an application in, whatever its program is called."""
     group = pathlib.Path(blocking.internet.laptop.cgroup) / unit
@@ -419,23 +438,27 @@ def installed(station, shop, tmp_path_factory):
     return employee, early
 
 
+@pytest.mark.evasion(16, "the distribution's package", "exec")
 def test_package(blocking, installed, employee):
     path = "/usr/bin/checkchat-client"
     assert_ended(start(employee, [path], times=2), "packaged program")
     assert_found(blocking, employee, path, entry="package checkchat-desktop")
 
 
+@pytest.mark.evasion(16, "the distribution's package", "exec")
 def test_package_helper(blocking, installed, employee):
     assert_ended(start(employee, ["/opt/CheckChat/helper"], times=2), "packaged helper")
     assert_found(blocking, employee, "/opt/CheckChat/helper", entry="package checkchat-desktop")
 
 
+@pytest.mark.evasion(17, "copied and renamed, by package", "exec")
 def test_copy_of_a_package(blocking, installed, employee, shop):
     path = put(employee, shop.packaged, "notes")
     assert_ended(start(employee, [path], times=2), "copy of a packaged program")
     assert_found(blocking, employee, path, entry="package checkchat-desktop")
 
 
+@pytest.mark.evasion(17, "copied and renamed, by package", "exec")
 def test_copy_from_before_the_package(blocking, installed, employee):
     """The kernel's memory of an innocent program ends when more is known."""
     somebody, early = installed
@@ -444,12 +467,14 @@ def test_copy_from_before_the_package(blocking, installed, employee):
     assert_ended(results[1:], "copy made and run before the package was installed")
 
 
+@pytest.mark.evasion(17, "copied and renamed, by package", "exec")
 def test_copy_of_a_packaged_script(blocking, installed, employee, shop):
     path = put(employee, shop.folder / "tray", "notes")
     assert_ended(start(employee, [path]), "copy of a packaged script")
     assert_found(blocking, employee, path, entry="package checkchat-desktop")
 
 
+@pytest.mark.evasion(17, "copied and renamed, by package", "exec")
 def test_copy_of_a_packaged_archive(blocking, installed, employee, shop):
     program = put(employee, shop.runtime, "App", "editor")
     put(employee, shop.folder / "asar", "App", "resources", "app.asar")
@@ -458,6 +483,7 @@ def test_copy_of_a_packaged_archive(blocking, installed, employee, shop):
 
 
 @pytest.mark.parametrize("what", ["helper", "runtime"])
+@pytest.mark.evasion(19, "what packages share", "exec")
 def test_what_a_package_shares_with_others_passes(blocking, installed, employee, shop, what):
     """A helper or a runtime that another application has as well is not the messenger."""
     path = put(employee, getattr(shop, what), "editor")
@@ -466,12 +492,14 @@ def test_what_a_package_shares_with_others_passes(blocking, installed, employee,
 
 
 @pytest.mark.parametrize("name", ["signal-estimator", "telegraf", "wireshark", "line", "element", "checkchat2", "checkchat.py", "telegram"])
+@pytest.mark.evasion(19, "similar names", "exec")
 def test_similar_names_pass(blocking, employee, shop, name):
     path = put(employee, shop.innocent, name)
     assert [r["value"] for r in start(employee, [path], hold=0, times=2)] == [0, 0]
     assert blocking.violations(employee) == []
 
 
+@pytest.mark.evasion(19, "a file that is opened, not run", "exec")
 def test_files_that_are_opened_pass(blocking, employee, shop):
     """Named like the messenger, or being it, and read, copied, archived, but not run."""
     path = put(employee, shop.messenger, "checkchat")
@@ -481,6 +509,7 @@ def test_files_that_are_opened_pass(blocking, employee, shop):
     assert blocking.violations(employee) == []
 
 
+@pytest.mark.evasion(19, "interpreters of other scripts", "exec")
 def test_interpreters_of_other_scripts_pass(blocking, employee):
     put(employee, "/bin/true", "backup.py").write_text(SCRIPT.replace("8", "0"))
     for argv in (["/usr/bin/python3", employee.home / "backup.py", "checkchat"], ["sh", "-c", ": > \"$1\"", "checkchat"]):
@@ -489,6 +518,7 @@ def test_interpreters_of_other_scripts_pass(blocking, employee):
     assert blocking.violations(employee) == []
 
 
+@pytest.mark.evasion(17, "copied, linked, on tmpfs, overlayfs, bind mount", "exec")
 def test_approved_copy_passes(station, employee, shop):
     station.agent.policy({"checkchat": "allow"})
     path = put(employee, shop.messenger, "notes")
@@ -496,6 +526,7 @@ def test_approved_copy_passes(station, employee, shop):
     assert station.violations(employee) == []
 
 
+@pytest.mark.evasion(17, "all of it in little memory", "agent")
 def test_stays_small_and_sleeps(station, blocking, employee, shop):
     """After all that: the budget of memory, and no thread that wakes up by itself."""
     pid = station.agent.process.pid

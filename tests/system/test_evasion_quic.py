@@ -99,6 +99,7 @@ def send(employee, how, name):
 
 @pytest.mark.vm
 @pytest.mark.parametrize("how", SENDING)
+@pytest.mark.evasion(10, "versions 1 and 2, Initials in every order", "egress")
 def test_row_10(blocking, employee, how):
     r = send(employee, how, "web.whatsapp.com")
     assert r["error"] in ("EPERM", "ECONNABORTED", "EDESTADDRREQ", "ENOTCONN") and r["ms"] < FAST_MS, r
@@ -109,6 +110,7 @@ def test_row_10(blocking, employee, how):
 
 
 @pytest.mark.parametrize("how", SENDING)
+@pytest.mark.evasion(10, "versions 1 and 2, Initials in every order", "egress")
 def test_row_10_others_pass(blocking, employee, how):
     r = employee.python(CLIENT + f"NAME = 'www.example.org'\n{SENDING[how]}\nresult = attempt(later, s, 0.3)")
     assert r["error"] is None, r
@@ -116,12 +118,14 @@ def test_row_10_others_pass(blocking, employee, how):
 
 
 @pytest.mark.parametrize("how", ["v1", "two-initials"])
+@pytest.mark.evasion(10, "versions 1 and 2, Initials in every order", "egress")
 def test_row_10_when_approved(allowing, employee, how):
     r = employee.python(CLIENT + f"NAME = 'web.whatsapp.com'\n{SENDING[how]}\nresult = attempt(later, s, 0.3)")
     assert r["error"] is None, r
     assert allowing.violations(employee) == []
 
 
+@pytest.mark.evasion(10, "versions 1 and 2, Initials in every order", "egress")
 def test_row_10_watched(station, employee):
     station.agent.policy({"whatsapp": "watch"})
     r = employee.python(CLIENT + f"NAME = 'web.whatsapp.com'\n{SENDING['v1']}\nresult = attempt(later, s, 0.3)")
@@ -130,6 +134,7 @@ def test_row_10_watched(station, employee):
     assert_row(row, channel="whatsapp", layer="quic", outcome="passed", verdict="watch")
 
 
+@pytest.mark.evasion(10, "unconnected socket", "egress")
 def test_row_10_unconnected(blocking, employee):
     """One socket, two peers: only the blocked one's packets are dropped."""
     code = CLIENT + f"""
@@ -153,6 +158,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
     assert_row(row, channel="whatsapp", layer="quic", outcome="dropped")
 
 
+@pytest.mark.evasion(10, "quic = block, allow", "egress")
 def test_row_10_blocked_as_such(station, employee):
     """quic = block: no UDP to port 443, whatever its name."""
     station.agent.policy({"teams": "allow", "slack": "allow"}, quic="block")
@@ -161,6 +167,7 @@ def test_row_10_blocked_as_such(station, employee):
     assert station.violations(employee) == []
 
 
+@pytest.mark.evasion(10, "quic = block, allow", "egress")
 def test_row_10_allowed_as_such(station, employee):
     station.agent.policy({"teams": "allow", "slack": "allow"}, quic="allow")
     r = employee.python(CLIENT + f"NAME = 'web.whatsapp.com'\n{SENDING['v1']}\nresult = attempt(later, s, 0.3)")
@@ -168,6 +175,7 @@ def test_row_10_allowed_as_such(station, employee):
     assert station.violations(employee) == []
 
 
+@pytest.mark.evasion(10, "more than the agent reads", "egress")
 def test_row_10_flood(blocking, employee):
     """A flow with more Initials than any client sends is cut, not let through unread; other flows are not harmed."""
     since = time.monotonic()
@@ -187,6 +195,7 @@ result = [first, attempt(later, other, 0.2)]
     assert len(blocking.internet.seen("udp", since=since, size=1200)) < 150
 
 
+@pytest.mark.evasion(10, "more than the agent reads", "egress")
 def test_row_10_nobody_reads(blocking, employee):
     """Without the agent QUIC is closed, so that browsers take TCP, where the kernel side names alone."""
     import signal
@@ -205,6 +214,7 @@ result = attempt(probe)
         blocking.agent.process.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.evasion(10, "Chromium", "egress")
 def test_row_10_chromium(blocking, employee, needs):
     """Its hello has a post-quantum key share and comes in two Initials with frames in disorder."""
     needs("chromium")

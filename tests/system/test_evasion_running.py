@@ -103,6 +103,7 @@ def turn(station, *args, **kw):
     return time.monotonic()
 
 
+@pytest.mark.evasion(20, "a program", "walk exec")
 def test_20_program_that_runs_already(allowing, employee):
     path = messenger(employee, program="/usr/bin/sleep")
     with employee.popen([path, "60"]) as process:
@@ -115,6 +116,7 @@ def test_20_program_that_runs_already(allowing, employee):
     assert_row(row, channel="signal", layer="exec", tier="program", outcome="killed", program=path)
 
 
+@pytest.mark.evasion(20, "a program", "walk exec")
 def test_20_program_started_before_the_agent(blocking, employee):
     path, innocent = messenger(employee, program="/usr/bin/sleep"), messenger(employee, "signal-estimator", "/usr/bin/sleep")
     release(blocking)
@@ -131,6 +133,7 @@ def test_20_program_started_before_the_agent(blocking, employee):
 
 
 @pytest.mark.parametrize("address,kind", [(TELEGRAM, "tcp"), ("2001:67c:4e8:f002::61", "tcp"), (TELEGRAM, "udp"), (f"::ffff:{TELEGRAM}", "tcp")])
+@pytest.mark.evasion(20, "open connection to an address", "walk")
 def test_20_address_connected_before_the_agent(blocking, employee, address, kind):
     release(blocking)
     with holding(employee, address, kind=kind) as process, holding(blocking.employee(), INNOCENT) as other:
@@ -145,6 +148,7 @@ def test_20_address_connected_before_the_agent(blocking, employee, address, kind
 
 
 @pytest.mark.parametrize("address,kind", [(TELEGRAM, "tcp"), ("2001:67c:4e8:f002::62", "udp")])
+@pytest.mark.evasion(20, "open connection to an address", "walk")
 def test_20_address_when_the_policy_turns(allowing, employee, address, kind):
     with holding(employee, address, kind=kind) as process:
         assert ended(process, turn(allowing)) in ENDED
@@ -152,6 +156,7 @@ def test_20_address_when_the_policy_turns(allowing, employee, address, kind):
     assert_row(row, channel="telegram", layer="connect", tier="address", remote=address)
 
 
+@pytest.mark.evasion(20, "open connections of a program", "walk")
 def test_20_connections_of_a_program(allowing, employee):
     """Its program may run on (programs = watch), but not its connections, wherever they go."""
     with holding(employee, INNOCENT, program=messenger(employee)) as process, holding(employee, INNOCENT) as other:
@@ -163,6 +168,7 @@ def test_20_connections_of_a_program(allowing, employee):
         ("signal", "connect", "program", "reset")]
 
 
+@pytest.mark.evasion(20, "open connection by name", "walk")
 def test_20_name_when_the_policy_turns(allowing, employee):
     """A channel that is known by its name only: at the shared address nobody else is disturbed."""
     with holding(employee, world.SHARED4, kind="tls", name="web.whatsapp.com") as process, \
@@ -173,6 +179,7 @@ def test_20_name_when_the_policy_turns(allowing, employee):
     assert_row(row, channel="whatsapp", layer="tls", tier="name", remote=world.SHARED4)
 
 
+@pytest.mark.evasion(20, "exempt user keeps it", "walk")
 def test_20_exempt_user_keeps_the_connection(allowing, employee):
     extra = f"\n[group desk]\nuser = {employee.name}\n\n[channel telegram]\nverdict = allow\ngroup = desk\n"
     with holding(employee, TELEGRAM) as process, holding(allowing.employee(), TELEGRAM) as other:

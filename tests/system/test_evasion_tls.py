@@ -106,6 +106,7 @@ def attempt(employee, shape, name="web.whatsapp.com", more=""):
 
 @pytest.mark.vm
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.evasion(7, "one or many writes, records, bytes; 500 B to 50 kB", "egress")
 def test_row_7_shapes(blocking, employee, shape):
     since = time.monotonic()
     r = attempt(employee, shape)
@@ -125,16 +126,19 @@ def assert_works(station, employee, shape, name):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.evasion(7, "one or many writes, records, bytes; 500 B to 50 kB", "egress")
 def test_row_7_shapes_of_others_pass(blocking, employee, shape):
     assert_works(blocking, employee, shape, "www.example.org")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.evasion(7, "one or many writes, records, bytes; 500 B to 50 kB", "egress")
 def test_row_7_shapes_pass_when_approved(allowing, employee, shape):
     assert_works(allowing, employee, shape, "web.whatsapp.com")
 
 
 @pytest.mark.parametrize("name", ["WEB.WhatsApp.COM", "web.whatsapp.com."])
+@pytest.mark.evasion(7, "upper case, trailing dot", "egress")
 def test_row_7_spelling(blocking, employee, name):
     since = time.monotonic()
     # OpenSSL as python uses it refuses a trailing dot: change the name in the hello instead
@@ -142,11 +146,13 @@ def test_row_7_spelling(blocking, employee, name):
     assert_stopped(blocking, employee, attempt(employee, shape, "x" * len(name)), since)
 
 
+@pytest.mark.evasion(7, "no name", "egress")
 def test_row_7_no_name_passes(blocking, employee):
     assert attempt(employee, "one-write", None)["error"] is None
     assert blocking.violations(employee) == []
 
 
+@pytest.mark.evasion(7, "a second hello", "egress")
 def test_row_7_second_hello(blocking, employee):
     """An innocent hello, and another as if after a HelloRetryRequest."""
     code = CLIENT + """
@@ -244,12 +250,14 @@ def plain(employee, how):
 
 @pytest.mark.vm
 @pytest.mark.parametrize("how", PLAIN)
+@pytest.mark.evasion(8, "Fast Open, MPTCP, v6, v4-mapped, corked, splice, sendfile, zero-copy", "egress")
 def test_row_8(blocking, employee, fast_open, how):
     since = time.monotonic()
     assert_stopped(blocking, employee, plain(employee, how), since)
 
 
 @pytest.mark.parametrize("how", PLAIN)
+@pytest.mark.evasion(8, "Fast Open, MPTCP, v6, v4-mapped, corked, splice, sendfile, zero-copy", "egress")
 def test_row_8_when_approved(allowing, employee, fast_open, how):
     assert plain(employee, how)["error"] is None
     assert allowing.violations(employee) == []
@@ -273,6 +281,7 @@ def starttls(write=1 << 20):
 
 @pytest.mark.parametrize("write", [1 << 20, 40, 1])
 @pytest.mark.parametrize("port", [5222, 5223])
+@pytest.mark.evasion(9, "STARTTLS", "egress")
 def test_row_9_starttls(blocking, employee, port, write):
     since = time.monotonic()
     r = employee.python(CLIENT + STARTTLS + f'result = attempt(handshake, "web.whatsapp.com", starttls({write}), port={port})')
@@ -280,6 +289,7 @@ def test_row_9_starttls(blocking, employee, port, write):
 
 
 @pytest.mark.parametrize("port", [53 + 1, 8443, 5222, 65000])
+@pytest.mark.evasion(9, "TLS on an odd port", "egress")
 def test_row_9_odd_port(blocking, employee, port):
     since = time.monotonic()
     r = attempt(employee, "two-writes", more=f", port={port}")

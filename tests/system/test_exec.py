@@ -38,6 +38,7 @@ def assert_denied(r):
 
 
 @pytest.mark.parametrize("name,channel", [("signal-desktop", "signal"), ("telegram-desktop", "telegram"), ("Discord", "discord")])
+@pytest.mark.evasion(16, "unpacked in the home folder", "exec")
 def test_program_by_name(blocking, employee, name, channel):
     path = install(employee, name)
     assert_denied(started(employee, path))
@@ -48,6 +49,7 @@ def test_program_by_name(blocking, employee, name, channel):
     assert row["entry"].startswith(("name ", "path "))
 
 
+@pytest.mark.evasion(16, "unpacked in the home folder", "exec")
 def test_again_and_again(blocking, employee):
     path = install(employee, "signal-desktop")
     for _ in range(5):
@@ -56,12 +58,14 @@ def test_again_and_again(blocking, employee):
 
 
 @pytest.mark.parametrize("name", ["signal-estimator", "telegraf", "discord.py", "signal-desktop.sh", "mysignal-desktop", "touch"])
+@pytest.mark.evasion(19, "similar names", "exec")
 def test_similar_names_pass(blocking, employee, name):
     r = started(employee, install(employee, name))
     assert r["value"] == 0 and r["ran"], r
     assert blocking.violations(employee) == []
 
 
+@pytest.mark.evasion(19, "a file that is opened, not run", "exec")
 def test_file_that_is_opened_passes(blocking, employee):
     """A file named like a messenger is no messenger until it is run."""
     path = install(employee, "signal-desktop")
@@ -70,6 +74,7 @@ def test_file_that_is_opened_passes(blocking, employee):
     assert blocking.violations(employee) == []
 
 
+@pytest.mark.evasion(17, "symbolic link, relative path", "exec")
 def test_relative_path_and_symlink(blocking, employee):
     path = install(employee, "signal-desktop")
     assert_denied(employee.python("os.chdir(os.path.dirname(sys.argv[1]))\n" + START.replace("*sys.argv[1:]", "'./signal-desktop', sys.argv[2]"),
@@ -80,6 +85,7 @@ def test_relative_path_and_symlink(blocking, employee):
     assert {r["channel"] for r in blocking.violations(employee)} == {"signal"}
 
 
+@pytest.mark.evasion(18, "chromium --app=", "exec")
 def test_web_app(blocking, employee):
     """chromium --app=https://web.whatsapp.com: an innocent program with a telling argument."""
     path = install(employee, "chromium", "/bin/sh")
@@ -131,6 +137,7 @@ def test_policy_turns_and_turns_back(station, employee):
             (employee.home / "ran").unlink()
 
 
+@pytest.mark.evasion(17, "copied over another program", "exec")
 def test_name_that_is_reused(blocking, employee):
     """A program that takes the place of another is judged anew, by its own name."""
     innocent = install(employee, "editor")

@@ -112,6 +112,7 @@ def assert_reason(maker, path, word, text):
 
 
 @pytest.mark.parametrize("maker,word", CASES, ids=IDS)
+@pytest.mark.evasion(24, "each fault of a policy, by `policy install`", "agent")
 def test_install_refuses(blocking, employee, needs, maker, word):
     needs("minisign")
     path = maker(blocking.desk, blocking.serial + 1)
@@ -123,6 +124,7 @@ def test_install_refuses(blocking, employee, needs, maker, word):
 
 
 @pytest.mark.parametrize("maker,word", CASES, ids=IDS)
+@pytest.mark.evasion(24, "each fault of a policy, given to the agent", "agent")
 def test_agent_refuses(blocking, employee, needs, maker, word):
     """The agent trusts neither the command line nor the uplink: the same files straight into its incoming folder."""
     needs("minisign")

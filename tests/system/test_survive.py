@@ -38,6 +38,7 @@ def assert_contiguous(station):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(23, "SIGKILL", "egress connect")
 def test_kill_in_the_middle_of_a_burst(blocking):
     agent, people = blocking.agent, [blocking.employee() for _ in range(3)]
     before = blocking.employee()
@@ -81,6 +82,7 @@ def test_kill_in_the_middle_of_a_burst(blocking):
     assert gaps and down_ms * 0.5 < gaps[-1] < 60000 * SLOW, (gaps, down_ms)
 
 
+@pytest.mark.evasion(23, "SIGTERM, restart", "egress connect")
 def test_restart_in_order(blocking, employee):
     """systemctl restart: no gap in enforcement either."""
     process = burst(employee, 3 * min(SLOW, 3))
@@ -95,6 +97,7 @@ def test_restart_in_order(blocking, employee):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(23, "nft flush, delete, edit", "restore")
 def test_table_is_restored(blocking, employee):
     laptop = blocking.internet.laptop
     table = laptop.run(["nft", "list", "table", "inet", "onchannel"], check=True).stdout
@@ -131,6 +134,7 @@ def test_uplink_killed(blocking, employee):
     assert_contiguous(blocking)
 
 
+@pytest.mark.evasion(23, "spool torn, edited, deleted", "restore")
 def test_torn_segment(blocking, employee):
     """A power cut leaves half a record at the end of the spool: it is cut off, nothing else is lost."""
     employee.curl("https://web.whatsapp.com/")
@@ -147,6 +151,7 @@ def test_torn_segment(blocking, employee):
     assert_contiguous(blocking)
 
 
+@pytest.mark.evasion(23, "spool torn, edited, deleted", "restore")
 def test_damaged_segment(blocking):
     """A record on the disk was changed: the chain goes on before it, and the collector is told."""
     agent = blocking.agent

@@ -38,6 +38,7 @@ def connections(internet, since):
     return [r for r in internet.seen("tcp", since=since) if any(ipaddress.ip_address(r["address"]) in p for p in PREFIXES)]
 
 
+@pytest.mark.evasion(16, "the distribution's package (Telegram)", "exec")
 def test_program(blocking, employee, needs):
     needs("telegram-desktop")
     r = employee.python('result = attempt(lambda: subprocess.run(["telegram-desktop"], timeout=20).returncode)')
@@ -72,6 +73,7 @@ def without_program(tmp_path_factory):
         s.close()
 
 
+@pytest.mark.evasion(13, "the real Telegram Desktop", "connect egress")
 def test_addresses_without_the_program_rule(without_program, needs):
     needs("telegram-desktop")
     station, employee = without_program, without_program.employee()

@@ -14,6 +14,7 @@ def resolve(name, address=world.SHARED4, port=443):
 
 @pytest.mark.vm
 @pytest.mark.parametrize("address", [world.SHARED4, world.SHARED6])
+@pytest.mark.evasion(6, "by --resolve, to an address others share", "egress")
 def test_curl_to_shared_address(blocking, employee, address):
     start = time.monotonic()
     status, ms, text = employee.curl("https://web.whatsapp.com/", *resolve("web.whatsapp.com", address))
@@ -28,6 +29,7 @@ def test_curl_to_shared_address(blocking, employee, address):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(14, "a neighbour on the same address", "egress")
 def test_neighbour_on_the_same_address(blocking, employee):
     """The same person, program and address, before and after a blocked attempt."""
     for _ in range(2):
@@ -38,6 +40,7 @@ def test_neighbour_on_the_same_address(blocking, employee):
 
 
 @pytest.mark.parametrize("args", [["--http1.1"], ["--tls-max", "1.2"], ["--tlsv1.3"], ["--no-alpn"]])
+@pytest.mark.evasion(7, "curl's hellos", "egress")
 def test_every_hello_of_curl(blocking, employee, args):
     status, ms, text = employee.curl("https://discord.com/", *resolve("discord.com"), *args)
     assert status in (35, 56) and ms < FAST_MS, text
@@ -45,6 +48,7 @@ def test_every_hello_of_curl(blocking, employee, args):
     assert_row(row, channel="discord", layer="tls")
 
 
+@pytest.mark.evasion(9, "TLS on an odd port", "egress")
 def test_odd_port(blocking, employee):
     status, ms, text = employee.curl("https://web.whatsapp.com:5222/", *resolve("web.whatsapp.com", "203.0.113.7", 5222))
     assert status in (35, 56) and ms < FAST_MS, text
@@ -64,6 +68,7 @@ def hello(name, address, port=443):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(7, "upper case, trailing dot", "egress")
 def test_mixed_case(blocking, employee):
     r = employee.python(HELLO + f'result = attempt(hello, "WEB.WhatsApp.COM", "{world.SHARED4}")')
     assert r["error"] and r["ms"] < FAST_MS, r
@@ -72,6 +77,7 @@ def test_mixed_case(blocking, employee):
 
 
 @pytest.mark.parametrize("name", ["notwhatsapp.com", "whatsapp.com.example.org", "discordcom.example", None])
+@pytest.mark.evasion(4, "in TLS", "egress")
 def test_look_alikes_and_no_name_pass(blocking, employee, name):
     r = employee.python(HELLO + f'result = attempt(hello, {name!r}, "{world.SHARED4}")')
     assert r["error"] is None, r
@@ -103,6 +109,7 @@ def test_watched_passes_and_is_recorded(station, employee):
 
 
 @pytest.mark.vm
+@pytest.mark.evasion(7, "malformed", "egress")
 def test_malformed_hellos_harm_nobody(blocking, employee):
     """Truncated and disturbed hellos: everything lives, and nothing innocent is taken for a name."""
     code = f"""
