@@ -53,25 +53,44 @@ void chain_start(const uint8_t public_key[static DEVICE_KEY_SIZE], uint8_t ret[s
         crypto_hash_sha256_final(&state, ret);
 }
 
+void chain_commit(const uint8_t salt[static CHAIN_SALT_SIZE], const void *record, size_t size,
+                  uint8_t ret[static CHAIN_HASH_SIZE])
+{
+        static const uint8_t domain = 0x03;
+        crypto_hash_sha256_state state;
+
+        crypto_hash_sha256_init(&state);
+        crypto_hash_sha256_update(&state, &domain, sizeof(domain));
+        crypto_hash_sha256_update(&state, salt, CHAIN_SALT_SIZE);
+        crypto_hash_sha256_update(&state, record, size);
+        crypto_hash_sha256_final(&state, ret);
+}
+
+void chain_link(const char *device_id, uint64_t seq, const uint8_t prev[static CHAIN_HASH_SIZE],
+                const uint8_t commitment[static CHAIN_HASH_SIZE], uint8_t ret[static CHAIN_HASH_SIZE])
+{
+        static const uint8_t domain = 0x02;
+        uint8_t number[8];
+        crypto_hash_sha256_state state;
+
+        be64_encode(seq, number);
+        crypto_hash_sha256_init(&state);
+        crypto_hash_sha256_update(&state, &domain, sizeof(domain));
+        crypto_hash_sha256_update(&state, (const uint8_t *)device_id, strlen(device_id));
+        crypto_hash_sha256_update(&state, number, sizeof(number));
+        crypto_hash_sha256_update(&state, prev, CHAIN_HASH_SIZE);
+        crypto_hash_sha256_update(&state, commitment, CHAIN_HASH_SIZE);
+        crypto_hash_sha256_final(&state, ret);
+}
+
 void chain_next(const char *device_id, uint64_t seq, const uint8_t prev[static CHAIN_HASH_SIZE],
                 const uint8_t salt[static CHAIN_SALT_SIZE], const void *record, size_t size,
                 uint8_t ret[static CHAIN_HASH_SIZE])
 {
-        static const uint8_t leaf = 0x02;
-        uint8_t digest[CHAIN_HASH_SIZE], number[8];
-        crypto_hash_sha256_state state;
+        uint8_t commitment[CHAIN_HASH_SIZE];
 
-        crypto_hash_sha256(digest, record, size);
-        be64_encode(seq, number);
-
-        crypto_hash_sha256_init(&state);
-        crypto_hash_sha256_update(&state, &leaf, sizeof(leaf));
-        crypto_hash_sha256_update(&state, (const uint8_t *)device_id, strlen(device_id));
-        crypto_hash_sha256_update(&state, number, sizeof(number));
-        crypto_hash_sha256_update(&state, prev, CHAIN_HASH_SIZE);
-        crypto_hash_sha256_update(&state, salt, CHAIN_SALT_SIZE);
-        crypto_hash_sha256_update(&state, digest, sizeof(digest));
-        crypto_hash_sha256_final(&state, ret);
+        chain_commit(salt, record, size, commitment);
+        chain_link(device_id, seq, prev, commitment, ret);
 }
 
 #define SEAL_DOMAIN   "onchannel-batch/v1\n"

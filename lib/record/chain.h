@@ -2,7 +2,10 @@
 #pragma once
 /* The device's hash chain and batch signatures (libsodium). Pure but for random bytes.
  *   H(0) = SHA-256("onchannel-chain/v1" | device public key)
- *   H(i) = SHA-256(0x02 | device id text | be64(seq) | H(i-1) | salt | SHA-256(record bytes))
+ *   C(i) = SHA-256(0x03 | salt | record bytes)
+ *   H(i) = SHA-256(0x02 | device id text | be64(seq) | H(i-1) | C(i))
+ * C(i) is all that remains of a record that was erased or is withheld: it tells nothing without the salt,
+ * yet the chain is checked through it.
  *   seal = Ed25519("onchannel-batch/v1\n" | device id text | be64(first) | be64(n) | H(first-1) | H(last)) */
 #include <stddef.h>
 #include <stdint.h>
@@ -18,8 +21,14 @@
 void device_id_format(const uint8_t public_key[static DEVICE_KEY_SIZE], char ret[static DEVICE_ID_MAX]);
 void device_key_new(uint8_t ret_public[static DEVICE_KEY_SIZE], uint8_t ret_secret[static DEVICE_SECRET_SIZE]);
 
+/* C(i). */
+void chain_commit(const uint8_t salt[static CHAIN_SALT_SIZE], const void *record, size_t size,
+                  uint8_t ret[static CHAIN_HASH_SIZE]);
 void chain_start(const uint8_t public_key[static DEVICE_KEY_SIZE], uint8_t ret[static CHAIN_HASH_SIZE]);
-/* prev and ret may be the same. */
+/* H(i) from C(i); prev, commitment and ret may be the same. */
+void chain_link(const char *device_id, uint64_t seq, const uint8_t prev[static CHAIN_HASH_SIZE],
+                const uint8_t commitment[static CHAIN_HASH_SIZE], uint8_t ret[static CHAIN_HASH_SIZE]);
+/* Both; prev and ret may be the same. */
 void chain_next(const char *device_id, uint64_t seq, const uint8_t prev[static CHAIN_HASH_SIZE],
                 const uint8_t salt[static CHAIN_SALT_SIZE], const void *record, size_t size,
                 uint8_t ret[static CHAIN_HASH_SIZE]);

@@ -107,8 +107,8 @@ class Device:
         return json.dumps(record, separators=(',', ':')).encode()
 
     def next_hash(self, seq, prev, salt, record):
-        return hashlib.sha256(b'\x02' + self.id.encode() + struct.pack('>Q', seq) + prev + salt +
-                              hashlib.sha256(record).digest()).digest()
+        commitment = hashlib.sha256(b'\x03' + salt + record).digest()
+        return hashlib.sha256(b'\x02' + self.id.encode() + struct.pack('>Q', seq) + prev + commitment).digest()
 
     def batch(self, changes=({},), *, records=None, first=None, prev=None):
         """A signed batch of records (one per dict of changes, or given bytes); does not move the head."""
