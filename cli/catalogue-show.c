@@ -24,6 +24,7 @@ static enum evidence evidence_of(enum entry_kind kind)
         switch (kind) {
         case ENTRY_SUFFIX:
         case ENTRY_EXACT:
+        case ENTRY_EXCEPT:
                 return EVIDENCE_NAME;
         case ENTRY_PREFIX:
                 return EVIDENCE_ADDRESS;

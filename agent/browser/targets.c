@@ -19,7 +19,7 @@ struct candidate {
         struct browser_target target;
         uint32_t entry;
         enum rank rank;
-        bool refused; /* would hit what is not blocked */
+        bool refused; /* is not blocked itself */
 };
 
 struct candidates {
@@ -47,7 +47,7 @@ bool browser_blocks(const struct ruleset *rs, uint16_t channel)
 
 static bool is_host_kind(enum entry_kind k)
 {
-        return k == ENTRY_SUFFIX || k == ENTRY_EXACT || k == ENTRY_WEB_URL;
+        return k == ENTRY_SUFFIX || k == ENTRY_EXACT || k == ENTRY_EXCEPT || k == ENTRY_WEB_URL;
 }
 
 /* "x.example/" hits as much as "x.example". */
@@ -125,7 +125,7 @@ static int collect(const struct ruleset *rs, struct candidates *c)
         return 0;
 }
 
-/* A name that is not blocked refuses every candidate that would hit it. */
+/* A name that is not blocked refuses its own candidates, and leaves to those above it their own host alone. */
 static void refuse_above(const struct candidates *c, const struct rule_entry *e)
 {
         const char *end = e->value + strcspn(e->value, "/");
@@ -134,8 +134,10 @@ static void refuse_above(const struct candidates *c, const struct rule_entry *e)
                 struct candidate **k = find_host(c, p, (size_t)(end - p));
 
                 for (; k && k < c->hosts + c->n_hosts && compare_host(p, (size_t)(end - p), *k) == 0; k++)
-                        if (p == e->value || !(*k)->target.exact)
+                        if (p == e->value)
                                 (*k)->refused = true;
+                        else
+                                (*k)->target.exact = true;
         }
 }
 

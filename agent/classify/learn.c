@@ -230,6 +230,7 @@ static int learn_entry(struct learning *l, uint32_t i)
                 return learn_folders(l, snaps, e->value, i);
         case ENTRY_SUFFIX:
         case ENTRY_EXACT:
+        case ENTRY_EXCEPT:
         case ENTRY_PREFIX:
         case ENTRY_PROGRAM_ARGV:
         case ENTRY_PACKAGE:

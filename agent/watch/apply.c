@@ -62,7 +62,7 @@ static bool key_of_port(const struct ruleset *r, const struct rule_entry *e, str
 static bool key_of_entry(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret)
 {
         size_t size = strlen(e->value);
-        bool name = e->kind == ENTRY_SUFFIX || e->kind == ENTRY_EXACT;
+        bool name = e->kind == ENTRY_SUFFIX || e->kind == ENTRY_EXACT || e->kind == ENTRY_EXCEPT;
 
         oc_key_init(ret);
         if (e->kind == ENTRY_PORT_TCP || e->kind == ENTRY_PORT_UDP)
@@ -74,6 +74,7 @@ static bool key_of_entry(const struct ruleset *r, const struct rule_entry *e, st
                         oc_key_byte(ret, (uint8_t)e->value[i]);
         switch (e->kind) {
         case ENTRY_SUFFIX:
+        case ENTRY_EXCEPT:
                 *ret = oc_key_of_kind(ret, OC_KEY_SUFFIX);
                 return true;
         case ENTRY_EXACT:

@@ -39,6 +39,7 @@ static inline bool category_is_bypass(enum category c)
 enum entry_kind {
         ENTRY_SUFFIX, /* [names] suffix: this name and all below it */
         ENTRY_EXACT, /* [names] exact */
+        ENTRY_EXCEPT, /* [names] except: below a suffix of the channel, yet no evidence of it */
         ENTRY_PREFIX, /* [addresses] prefix */
         ENTRY_PROGRAM_NAME, /* [programs] name: base name of the executable */
         ENTRY_PROGRAM_PATH, /* path: fnmatch(3) pattern, '*' crosses no '/' */

@@ -61,10 +61,19 @@ static void check_shadowed_name(struct checker *k, const struct entry *e)
         }
 }
 
+static bool is_excepted(const struct channel *c, const char *name)
+{
+        for (size_t i = 0; i < c->n_entries; i++)
+                if (c->entries[i].kind == ENTRY_EXCEPT && is_at_or_below(name, c->entries[i].value))
+                        return true;
+        return false;
+}
+
 static void check_name(struct checker *k, const struct entry *e)
 {
         for (const char *const *g = guard_names; *g; g++)
-                if (e->kind == ENTRY_EXACT ? strcmp(*g, e->value) == 0 : is_at_or_below(*g, e->value)) {
+                if ((e->kind == ENTRY_EXACT ? strcmp(*g, e->value) == 0 : is_at_or_below(*g, e->value)) &&
+                    !is_excepted(k->channel, *g)) {
                         REPORT(k, true, e->line, "'%s' would hit '%s', which serves more than %s", e->value, *g,
                                k->channel->name);
                         return;
@@ -122,7 +131,7 @@ static void check_url(struct checker *k, const struct entry *e)
 
         snprintf(host, sizeof(host), "%.*s", (int)strcspn(e->value, "/"), e->value);
         for (const char *const *g = guard_names; (!path || !path[1]) && *g; g++)
-                if (is_at_or_below(*g, host)) {
+                if (is_at_or_below(*g, host) && !is_excepted(k->channel, *g)) {
                         REPORT(k, true, e->line, "'%s' would hit '%s', which serves more than %s: a path is needed",
                                e->value, *g, k->channel->name);
                         return;
@@ -152,6 +161,7 @@ static void check_entry(struct checker *k, const struct entry *e)
         case ENTRY_WEB_URL:
                 check_url(k, e);
                 return;
+        case ENTRY_EXCEPT:
         case ENTRY_FLATPAK:
         case ENTRY_SNAP:
         case ENTRY_PACKAGE:

@@ -2,7 +2,8 @@
 #pragma once
 /* Names, addresses, programs and arguments that no entry may hit. NULL-terminated lists. */
 
-/* Hosts of many services: an entry may lie below one, never be it or stand above it. */
+/* Hosts of many services: an entry may lie below one, never be it, and stand above it only with an
+ * exception for it. */
 extern const char *const guard_names[];
 /* Address ranges of many services: no entry may overlap one. */
 extern const char *const guard_prefixes[];

@@ -26,13 +26,13 @@ _Static_assert(ELEMENTSOF(section_names) == _SECTION_MAX, "a section has no name
 
 static const enum section kind_sections[] = {
         [ENTRY_SUFFIX] = SECTION_NAMES,          [ENTRY_EXACT] = SECTION_NAMES,
-        [ENTRY_PREFIX] = SECTION_ADDRESSES,      [ENTRY_PROGRAM_NAME] = SECTION_PROGRAMS,
-        [ENTRY_PROGRAM_PATH] = SECTION_PROGRAMS, [ENTRY_PROGRAM_ARGV] = SECTION_PROGRAMS,
-        [ENTRY_FLATPAK] = SECTION_PROGRAMS,      [ENTRY_SNAP] = SECTION_PROGRAMS,
-        [ENTRY_PACKAGE] = SECTION_PROGRAMS,      [ENTRY_BUILD_ID] = SECTION_PROGRAMS,
-        [ENTRY_SHA256] = SECTION_PROGRAMS,       [ENTRY_WEB_URL] = SECTION_WEB,
-        [ENTRY_WEB_PWA] = SECTION_WEB,           [ENTRY_PORT_TCP] = SECTION_PORTS,
-        [ENTRY_PORT_UDP] = SECTION_PORTS,
+        [ENTRY_EXCEPT] = SECTION_NAMES,          [ENTRY_PREFIX] = SECTION_ADDRESSES,
+        [ENTRY_PROGRAM_NAME] = SECTION_PROGRAMS, [ENTRY_PROGRAM_PATH] = SECTION_PROGRAMS,
+        [ENTRY_PROGRAM_ARGV] = SECTION_PROGRAMS, [ENTRY_FLATPAK] = SECTION_PROGRAMS,
+        [ENTRY_SNAP] = SECTION_PROGRAMS,         [ENTRY_PACKAGE] = SECTION_PROGRAMS,
+        [ENTRY_BUILD_ID] = SECTION_PROGRAMS,     [ENTRY_SHA256] = SECTION_PROGRAMS,
+        [ENTRY_WEB_URL] = SECTION_WEB,           [ENTRY_WEB_PWA] = SECTION_WEB,
+        [ENTRY_PORT_TCP] = SECTION_PORTS,        [ENTRY_PORT_UDP] = SECTION_PORTS,
 };
 _Static_assert(ELEMENTSOF(kind_sections) == _ENTRY_KIND_MAX, "an entry kind has no section");
 
@@ -194,6 +194,28 @@ static int check_required(const struct parser *p, struct diag *reterr)
         return 0;
 }
 
+static bool is_below_suffix(const struct channel *c, const struct entry *e)
+{
+        for (size_t i = 0; i < c->n_entries; i++) {
+                const struct entry *s = &c->entries[i];
+                size_t n = strlen(e->value), m = strlen(s->value);
+
+                if (s->kind == ENTRY_SUFFIX && n > m && e->value[n - m - 1] == '.' && text_ends_with(e->value, s->value))
+                        return true;
+        }
+        return false;
+}
+
+/* Else a file could take names from other channels. */
+static int check_exceptions(const struct channel *c, const char *file, struct diag *reterr)
+{
+        for (size_t i = 0; i < c->n_entries; i++)
+                if (c->entries[i].kind == ENTRY_EXCEPT && !is_below_suffix(c, &c->entries[i]))
+                        return diag_set(reterr, -EBADMSG, file, c->entries[i].line,
+                                        "except: '%s' is below no suffix of this channel", c->entries[i].value);
+        return 0;
+}
+
 int channel_parse(const struct catalogue_source *source, struct channel *ret, struct diag *reterr)
 {
         _cleanup_channel_ struct channel c = {};
@@ -203,6 +225,8 @@ int channel_parse(const struct catalogue_source *source, struct channel *ret, st
         if (r < 0)
                 return r;
         r = check_required(&p, reterr);
+        if (r == 0)
+                r = check_exceptions(&c, source->file, reterr);
         if (r < 0)
                 return r;
         c.file = strdup(source->file);

@@ -180,6 +180,7 @@ static int value_parse(struct entry *e, const char **reterr_why)
         switch (e->kind) {
         case ENTRY_SUFFIX:
         case ENTRY_EXACT:
+        case ENTRY_EXCEPT:
         case ENTRY_WEB_URL:
                 return names_parse(e->kind, &e->value, reterr_why);
         case ENTRY_PREFIX:

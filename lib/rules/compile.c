@@ -29,6 +29,8 @@ static int copy_entries(struct ruleset *r, const struct channel *from, uint16_t 
                 struct rule_entry *to = &r->entries[r->n_entries++];
 
                 *to = (struct rule_entry){.kind = e->kind, .channel = number, .line = e->line, .prefix = e->prefix};
+                if (e->kind == ENTRY_EXCEPT)
+                        to->channel = 0;
                 int q = copy(r, e->value, &to->value);
                 if (q < 0)
                         return q;

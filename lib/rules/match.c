@@ -57,6 +57,7 @@ static void index_entry(struct rules_storage *s, enum entry_kind kind, uint32_t 
         switch (kind) {
         case ENTRY_SUFFIX:
         case ENTRY_EXACT:
+        case ENTRY_EXCEPT:
                 s->names[s->n_names++] = i;
                 return;
         case ENTRY_PREFIX:
@@ -137,7 +138,7 @@ uint32_t rules_match_name(const struct ruleset *r, const char *name)
                 const struct rule_entry suffix = {.kind = ENTRY_SUFFIX, .value = p};
                 entry = find(r, names, &suffix, compare_names);
         }
-        return entry;
+        return r->entries[entry].kind == ENTRY_EXCEPT ? 0 : entry;
 }
 
 static int compare_entry_prefixes(const struct rule_entry *a, const struct rule_entry *b)

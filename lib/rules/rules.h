@@ -25,7 +25,7 @@ const char *violation_class_to_string(enum violation_class c); /* "exemption-use
 /* A catalogue entry as it stands in the rule set; facts carry its index. */
 struct rule_entry {
         enum entry_kind kind;
-        uint16_t channel;
+        uint16_t channel; /* 0 for ENTRY_EXCEPT: what matches it is nobody's */
         unsigned line;
         const char *value;
         struct prefix prefix; /* ENTRY_PREFIX */

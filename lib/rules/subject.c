@@ -40,6 +40,7 @@ static bool is_program(enum entry_kind kind)
                 return true;
         case ENTRY_SUFFIX:
         case ENTRY_EXACT:
+        case ENTRY_EXCEPT:
         case ENTRY_PREFIX:
         case ENTRY_WEB_URL:
         case ENTRY_PORT_TCP:

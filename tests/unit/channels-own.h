@@ -186,7 +186,6 @@ static const char *const own_names[] = {
         "nicegram.app",
         "nicegram.cloud",
         "nope.chat",
-        "nordcdn.com",
         "nordvpn.com",
         "northghost.com",
         "nos.lol",

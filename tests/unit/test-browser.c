@@ -31,7 +31,7 @@ static int setup(void **state)
                 chat[] = HEAD(
                         "chat",
                         "messenger") "[names]\nsuffix = chat.example\nexact = a.chat.example\nexact = only.example\n"
-                                     "suffix = wide.example\n[web]\nurl = chat.example/x\n"
+                                     "suffix = wide.example\nsuffix = tagged.example\nexcept = t.tagged.example\n[web]\nurl = chat.example/x\n"
                                      "pwa = hnpfjngllnobngcgfapefoaidbinmjnm\n",
                 dns[] = HEAD("dns", "encrypted-dns") "[names]\nsuffix = dns.example\n",
                 work[] = HEAD("work", "workplace") "[names]\nexact = work.wide.example\nsuffix = work.example\n";
@@ -98,10 +98,11 @@ static void test_chromium(void **state)
         } cases[] = {
                 {"mode = monitor\n", "{}", "null"},
                 {"unlisted = watch\nbypass = allow\n", "{}", "null"},
-                /* a wide name above an approved one is left to the layers below */
+                /* above an approved name, or one that is excepted, a host stands for itself alone */
                 {"bypass = allow\n" WORK, "{}",
                  "{\"URLBlocklist\":[\"book.example/"
-                 "messages\",\".edge.book.example\",\"chat.example\",\".only.example\"],"
+                 "messages\",\".edge.book.example\",\"chat.example\",\".only.example\",\".wide.example\","
+                 "\".tagged.example\"],"
                  "\"ExtensionInstallBlocklist\":[\"hnpfjngllnobngcgfapefoaidbinmjnm\"],"
                  "\"EncryptedClientHelloEnabled\":false}"},
                 {"unlisted = allow\nquic = block\n", "{}",
@@ -138,7 +139,7 @@ static void test_firefox(void **state)
                 {"bypass = allow\n" WORK, "{}",
                  "\"WebsiteFilter\":{\"Block\":[\"*://*.book.example/messages*\",\"*://edge.book.example/*\",\"*://"
                  "*.chat.example/*\","
-                 "\"*://only.example/*\"]}",
+                 "\"*://only.example/*\",\"*://wide.example/*\",\"*://tagged.example/*\"]}",
                  ""},
                 {"unlisted = allow\n",
                  "{\"policies\":{\"DisablePocket\":true,\"WebsiteFilter\":{\"Block\":[\"*://games.example/"

@@ -30,7 +30,8 @@ static const struct catalogue_source sources[] = {
                                          "[web]\npwa = hnpfjngllnobngcgfapefoaidbinmjnm\n[ports]\ntcp = 5222\n"),
         SOURCE("dns.ini", HEAD("dns", "encrypted-dns") "[names]\nsuffix = dns.example\n"),
         SOURCE("work.ini", HEAD("work", "workplace") "[names]\nsuffix = work.chat.example\nexact = "
-                                                     "www.shared.example.com\n[addresses]\nprefix = 91.108.5.0/24\n"
+                                                     "www.shared.example.com\nexcept = "
+                                                     "tag.work.chat.example\n[addresses]\nprefix = 91.108.5.0/24\n"
                                                      "[programs]\nname = worker\nflatpak = org.work.App\n"),
 };
 enum { CHAT = 1, DNS, WORK };
@@ -121,7 +122,7 @@ static void test_outlives_inputs(void **state)
         assert_string_equal(r->channels[WORK].id, "work");
         assert_string_equal(r->channels[WORK].name, "Name of work");
         assert_string_equal(r->channels[WORK].file, "work.ini");
-        assert_int_equal(r->n_entries, 1 + 14 + 1 + 5);
+        assert_int_equal(r->n_entries, 1 + 14 + 1 + 6);
         assert_string_equal(r->entries[1].value, "chat.example");
         assert_int_equal(r->entries[1].channel, CHAT);
         assert_int_equal(r->entries[1].line, 9);
@@ -242,6 +243,10 @@ static void test_match_name(void **state)
                 {"work.chat.example", "work.chat.example"},
                 {"x.work.chat.example", "work.chat.example"},
                 {"network.chat.example", "chat.example"},
+                {"tag.work.chat.example", ""},
+                {"x.tag.work.chat.example", ""},
+                {"tagged.work.chat.example", "work.chat.example"},
+                {"tag.chat.example", "chat.example"},
                 {"edge.shared.example", "edge.shared.example"},
                 {"x.edge.shared.example", ""},
                 {"shared.example", ""},
