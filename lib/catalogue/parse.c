@@ -200,7 +200,8 @@ static bool is_below_suffix(const struct channel *c, const struct entry *e)
                 const struct entry *s = &c->entries[i];
                 size_t n = strlen(e->value), m = strlen(s->value);
 
-                if (s->kind == ENTRY_SUFFIX && n > m && e->value[n - m - 1] == '.' && text_ends_with(e->value, s->value))
+                if (s->kind == ENTRY_SUFFIX && n > m && e->value[n - m - 1] == '.' &&
+                    text_ends_with(e->value, s->value))
                         return true;
         }
         return false;

@@ -31,7 +31,8 @@ static int setup(void **state)
                 chat[] = HEAD(
                         "chat",
                         "messenger") "[names]\nsuffix = chat.example\nexact = a.chat.example\nexact = only.example\n"
-                                     "suffix = wide.example\nsuffix = tagged.example\nexcept = t.tagged.example\n[web]\nurl = chat.example/x\n"
+                                     "suffix = wide.example\nsuffix = tagged.example\nexcept = "
+                                     "t.tagged.example\n[web]\nurl = chat.example/x\n"
                                      "pwa = hnpfjngllnobngcgfapefoaidbinmjnm\n",
                 dns[] = HEAD("dns", "encrypted-dns") "[names]\nsuffix = dns.example\n",
                 work[] = HEAD("work", "workplace") "[names]\nexact = work.wide.example\nsuffix = work.example\n";
