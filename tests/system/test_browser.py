@@ -122,6 +122,35 @@ def test_firefox_page(etc, blocking, firefox):
     assert not [r for r in blocking.internet.seen("tls", since=start) if r["name"] in ("web.whatsapp.com", "discord.com")]
 
 
+EMBEDDED = "https://innocent.shop.example/embedded"
+PARTS = """JSON.stringify({parts, basket: document.getElementById("basket").textContent, ready: document.readyState})"""
+
+
+def check_embedded(station, employee, seen, start):
+    """The page works; what is not evidence is there, the messengers' own parts are not; nobody is accused of more."""
+    assert seen == {"parts": {"pixel": "loaded", "button": "loaded", "widget": "failed", "picture": "failed"}, "basket": "one thing",
+                    "ready": "complete"}
+    assert not [r for r in station.internet.seen("tls", since=start) if r["name"] in ("web.whatsapp.com", "cdn.discordapp.com", "discord.com")]
+    rows = station.violations(employee)
+    assert {r["channel"] for r in rows} == {"whatsapp", "discord"} and {r["layer"] for r in rows} == {"dns"}, rows
+
+
+def test_chromium_page_with_parts_of_messengers(etc, blocking, employee, chromium):
+    b, start = chromium(), time.monotonic()
+    assert b.navigate(EMBEDDED)[0] is None
+    value = b.page("Runtime.evaluate", expression=PARTS, returnByValue=True)["result"]["value"]
+    picture("chromium-embedded", b.screenshot())
+    check_embedded(blocking, employee, json.loads(value), start)
+
+
+def test_firefox_page_with_parts_of_messengers(etc, blocking, employee, firefox):
+    b, start = firefox(), time.monotonic()
+    assert b.navigate(EMBEDDED) is None
+    value = b.script(f"return {PARTS}")
+    picture("firefox-embedded", b.screenshot())
+    check_embedded(blocking, employee, json.loads(value), start)
+
+
 def asked_doh(station, start):
     return bool(station.internet.seen("tls", since=start, name=DOH))
 

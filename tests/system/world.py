@@ -42,7 +42,8 @@ import h2.exceptions
 
 DNS_PORT, ANY_PORT = 5300, 4400  # where the namespace redirects port 53, and all other ports
 SHARED4, SHARED6 = "104.18.32.47", "2606:4700:4400::6812:202f"  # one front for many sites
-SHARED = r"(web\.whatsapp\.com|([a-z0-9-]+\.)*discord\.com|www\.example\.org|innocent\.shop\.example)$"
+SHARED = (r"(web\.whatsapp\.com|([a-z0-9-]+\.)*discord\.com|www\.example\.org|innocent\.shop\.example"
+          r"|tr\.snapchat\.com|scdn\.line-apps\.com)$")
 # suffix -> exclusive addresses; a name in none of the tables gets addresses of its own
 EXCLUSIVE = {
     "telegram.org": ("149.154.167.99", "2001:67c:4e8:f004::9"),
@@ -227,6 +228,17 @@ async function probe(url) {
   catch (e) { return [String(e), performance.now() - start]; }
 }</script>"""
 
+# A shop's page with parts of messengers, as shops have them: window.parts says what became of each.
+EMBEDDED = """<!doctype html><title>shop</title><h1>fine wares</h1>
+<script>parts = {}; note = (part, what) => { parts[part] = what; }</script>
+<script src="https://tr.snapchat.com/pixel.js" onload="note('pixel', 'loaded')" onerror="note('pixel', 'failed')"></script>
+<img src="https://scdn.line-apps.com/n/line_add_friends/btn/ja.png" alt="line" onload="note('button', 'loaded')">
+<script src="https://web.whatsapp.com/widget.js" onload="note('widget', 'loaded')" onerror="note('widget', 'failed')"></script>
+<img src="https://cdn.discordapp.com/avatar.png" alt="discord" onload="note('picture', 'loaded')" onerror="note('picture', 'failed')">
+<iframe src="https://discord.com/widget" width="300" height="100"></iframe>
+<p id="basket">empty</p><script>document.getElementById("basket").textContent = "one thing";</script>"""
+PICTURE = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")  # GIF, 1 by 1
+
 
 def page(name, path):
     """(content type, iterable of chunks) of any URL."""
@@ -242,6 +254,12 @@ def page(name, path):
         return "text/plain", drip()
     if path == "/probe":
         return "text/html", [PROBE.encode()]
+    if path == "/embedded":
+        return "text/html", [EMBEDDED.encode()]
+    if path.endswith(".js"):
+        return "text/javascript", [b";"]
+    if path.endswith(".png"):
+        return "image/gif", [PICTURE]
     return "text/html", [f"<!doctype html><title>{name}</title>this is {name}{path}\n".encode()]
 
 
