@@ -14,11 +14,13 @@ static const char usage[] =
         "       onchannel catalogue show CATALOGUE [CHANNEL | --summary]\n"
         "       onchannel catalogue search TEXT [--catalogue CATALOGUE]\n"
         "       onchannel catalogue diff A B [--policy FILE] [--device NAME] [--user NAME]\n"
-        "check   reads channel files and says what is wrong or careless in them\n"
-        "build   makes one file of a folder, signed to FILE.minisig with --key\n"
-        "show    lists channels, the entries of one, or a table by category and evidence\n"
-        "search  finds channels by name, vendor, category, or by what they are known by\n"
-        "diff    what changes from catalogue A to B; with a policy also whose verdicts change\n"
+        "       onchannel catalogue install FILE [--incoming DIR]\n"
+        "check    reads channel files and says what is wrong or careless in them\n"
+        "build    makes one file of a folder, signed to FILE.minisig with --key\n"
+        "show     lists channels, the entries of one, or a table by category and evidence\n"
+        "search   finds channels by name, vendor, category, or by what they are known by\n"
+        "diff     what changes from catalogue A to B; with a policy also whose verdicts change\n"
+        "install  hands FILE and FILE.minisig to the agent on this machine, and waits for its answer\n"
         "CATALOGUE is a built file or a folder of channel files (search: " CLI_CATALOGUE ").\n"
         "  -o, --output FILE   where to write\n"
         "  --version V         for people, by default today's date\n"
@@ -134,9 +136,13 @@ static int command_build(struct cli *c, int argc, char **argv)
 int command_catalogue(struct cli *c, int argc, char **argv)
 {
         static const struct cli_verb verbs[] = {
-                {"check", command_check},         {"build", command_build},
-                {"show", catalogue_command_show}, {"search", catalogue_command_search},
-                {"diff", catalogue_command_diff}, {0},
+                {"check", command_check},
+                {"build", command_build},
+                {"show", catalogue_command_show},
+                {"search", catalogue_command_search},
+                {"diff", catalogue_command_diff},
+                {"install", command_catalogue_install},
+                {0},
         };
 
         c->usage = usage;

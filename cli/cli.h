@@ -42,6 +42,7 @@ int command_my_data(struct cli *c, int argc, char **argv);
 int command_catalogue(struct cli *c, int argc, char **argv);
 int command_policy(struct cli *c, int argc, char **argv);
 int command_policy_install(struct cli *c, int argc, char **argv);
+int command_catalogue_install(struct cli *c, int argc, char **argv);
 int command_key(struct cli *c, int argc, char **argv);
 int command_enrol(struct cli *c, int argc, char **argv);
 int command_evidence(struct cli *c, int argc, char **argv);

@@ -10,7 +10,7 @@ _onchannel()
                 words='status why notices my-data catalogue policy key enrol evidence --help --version'
         elif [ "$COMP_CWORD" -eq 2 ]; then
                 case $command in
-                catalogue) words='check build show search diff' ;;
+                catalogue) words='check build show search diff install' ;;
                 policy) words='new check diff test keys sign install' ;;
                 key) words='new' ;;
                 evidence) words='verify' ;;
@@ -30,7 +30,7 @@ _onchannel()
                 catalogue:show) words+=' --summary' ;;
                 catalogue:search) words+=' --catalogue' ;;
                 catalogue:diff) words+=' --policy --device --user' ;;
-                policy:install) words+=' --incoming' ;;
+                policy:install | catalogue:install) words+=' --incoming' ;;
                 key:new) words+=' --password --force' ;;
                 enrol:*) words+=' --token --ca --config' ;;
                 evidence:verify) words+=' --device-key' ;;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+/* `onchannel policy install` and `catalogue install`: a signed file to the agent on this machine. */
 #include <errno.h>
 #include <inttypes.h>
 #include <sodium.h>
@@ -7,6 +8,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "catalogue/catalogue.h"
 #include "cli/cli.h"
 #include "policy/policy.h"
 #include "trust/trust.h"
@@ -15,6 +17,8 @@
 #define ANSWER_INTERVAL_NS 100000000 /* ten seconds in all */
 
 struct install {
+        const char *role; /* "policy" or "catalogue": its name in the incoming folder and in the status */
+        size_t max_bytes;
         const char *file;
         const char *incoming; /* NULL: the agent says where */
         char since[TIME_TEXT_MAX]; /* an older refusal is not the answer */
@@ -24,15 +28,15 @@ struct install {
 static int copy_into(const struct cli *c, struct install *in, const char *incoming)
 {
         _cleanup_free_ char *minisig = format_new("%s.minisig", in->file), *text = NULL, *signature = NULL;
-        _cleanup_free_ char *to = format_new("%s/policy.ini", incoming);
-        _cleanup_free_ char *to_signature = format_new("%s/policy.ini.minisig", incoming);
+        _cleanup_free_ char *to = format_new("%s/%s.ini", incoming, in->role);
+        _cleanup_free_ char *to_signature = format_new("%s/%s.ini.minisig", incoming, in->role);
         uint8_t hash[crypto_hash_sha256_BYTES];
         size_t size, signature_size;
         int status;
 
         if (!minisig || !to || !to_signature)
                 return cli_fail(c, STATUS_FAILED, "out of memory");
-        status = read_input(c, in->file, POLICY_MAX_BYTES, &text, &size);
+        status = read_input(c, in->file, in->max_bytes, &text, &size);
         if (status == STATUS_OK)
                 status = read_input(c, minisig, TRUST_SIGNATURE_MAX_BYTES, &signature, &signature_size);
         if (status != STATUS_OK)
@@ -43,12 +47,17 @@ static int copy_into(const struct cli *c, struct install *in, const char *incomi
         return status == STATUS_OK ? write_output(c, to, text, size, 0644) : status;
 }
 
-static int print_accepted(const struct cli *c, const struct install *in, const json_t *policy)
+static int print_accepted(const struct cli *c, const struct install *in, const json_t *o)
 {
+        const char *mode = json_text(o, "mode"), *version = json_text(o, "version");
+
         if (c->json)
-                return print_json(json_pack("{s:b,s:b,s:O}", "ok", 1, "accepted", 1, "policy", policy));
-        printf("%s: in force, serial %" PRId64 ", mode %s\n", in->file, (int64_t)json_number(policy, "serial"),
-               json_text(policy, "mode"));
+                return print_json(json_pack("{s:b,s:b,s:O}", "ok", 1, "accepted", 1, in->role, o));
+        print_line("%s: in force, serial %" PRId64 ", %s %s", in->file, (int64_t)json_number(o, "serial"),
+                   *mode ? "mode" : "version", *mode ? mode : version);
+        if (json_is_true(json_object_get(o, "expired")))
+                print_line("warning: it expired at %s: it is in force, and every coverage record says so",
+                           json_text(o, "expires"));
         return STATUS_OK;
 }
 
@@ -60,35 +69,34 @@ static int print_refused(const struct cli *c, const struct install *in, const js
         return cli_fail_diag(c, &d, -EINVAL);
 }
 
-/* The agent names policies by their hash, accepted or refused. */
+/* The agent names files by their hash, accepted or refused. */
 static int wait_for_answer(const struct cli *c, const struct install *in)
 {
         const struct timespec interval = {.tv_nsec = ANSWER_INTERVAL_NS};
 
         for (int i = 0; i < ANSWER_TRIES; i++) {
                 json_auto_t *status = NULL;
-                const json_t *policy, *refused;
+                const json_t *held, *refused;
                 int r;
 
                 r = agent_ask(c, json_pack("{s:s}", "verb", "status"), &status);
                 if (r != STATUS_OK)
                         return r;
-                policy = json_object_get(status, "policy");
-                refused = json_object_get(policy, "refused");
+                held = json_object_get(status, in->role);
+                refused = json_object_get(held, "refused");
                 if (!strcmp(json_text(refused, "hash"), in->hash) &&
                     strcmp(json_text(refused, "time"), in->since) >= 0)
                         return print_refused(c, in, refused);
-                if (!strcmp(json_text(policy, "hash"), in->hash))
-                        return print_accepted(c, in, policy);
+                if (!strcmp(json_text(held, "hash"), in->hash))
+                        return print_accepted(c, in, held);
                 nanosleep(&interval, NULL);
         }
         return cli_fail(c, STATUS_FAILED, "the agent did not say within ten seconds what it thinks of '%s'",
                         in->file);
 }
 
-int command_policy_install(struct cli *c, int argc, char **argv)
+static int install(struct cli *c, struct install in, int argc, char **argv)
 {
-        struct install in = {0};
         const struct cli_option options[] = {{"incoming", 0, &in.incoming, NULL}, {0}};
         json_auto_t *status = NULL;
         const char *incoming;
@@ -105,4 +113,14 @@ int command_policy_install(struct cli *c, int argc, char **argv)
         incoming = in.incoming ? in.incoming : json_text(status, "incoming");
         r = copy_into(c, &in, incoming);
         return r == STATUS_OK ? wait_for_answer(c, &in) : r;
+}
+
+int command_policy_install(struct cli *c, int argc, char **argv)
+{
+        return install(c, (struct install){.role = "policy", .max_bytes = POLICY_MAX_BYTES}, argc, argv);
+}
+
+int command_catalogue_install(struct cli *c, int argc, char **argv)
+{
+        return install(c, (struct install){.role = "catalogue", .max_bytes = CATALOGUE_MAX_BYTES}, argc, argv);
 }
