@@ -76,6 +76,7 @@ int classify_host(const struct ruleset *r, int fd, enum host host, struct host_m
         _cleanup_cmdline_ struct proc_cmdline c = {};
         char name[FACT_PATH_MAX];
         struct host_target t;
+        enum host runs; /* the loader has the arguments of what it loads */
         int error;
 
         ret->entry = 0;
@@ -88,7 +89,11 @@ int classify_host(const struct ruleset *r, int fd, enum host host, struct host_m
                 ret->entry = rules_match_program(r, &(struct rules_program){.path = ret->file[0] ? ret->file : name});
         if (ret->entry)
                 return 0;
-        ret->entry = rules_match_program(r, &(struct rules_program){.argv = c.argv});
+        runs = host == HOST_LOADER && t.name ? host_of(t.name) : host;
+        ret->entry = rules_match_program(
+                r, &(struct rules_program){.argv = c.argv,
+                                           .is_browser = runs == HOST_BROWSER || runs == HOST_ELECTRON,
+                                           .is_interpreter = runs != HOST_BROWSER});
         if (ret->entry)
                 ret->file[0] = '\0';
         return 0;

@@ -20,6 +20,7 @@ struct identify {
         struct worker *worker;
         const struct ruleset *rules; /* borrowed */
         bool has_sha256; /* the rule set has any */
+        bool has_argv;
         struct known *known; /* NULL: nothing */
         uint64_t stamp; /* of the package database when `known` was learnt */
         struct content hashed[HASHED_MAX];
@@ -115,6 +116,12 @@ static void name_archive(struct look *l)
         l->is_beside = true;
 }
 
+static bool is_worth_reading(const struct identify *id, const struct look *l)
+{
+        return id->has_sha256 || known_of(id)->n_channels || l->host == HOST_LOADER ||
+               (id->has_argv && look_may_be_chromium(l));
+}
+
 /* What the executable runs, when it is one that runs others. `host` by its content, for a
  * renamed one; classify_exec() has asked the others' arguments. */
 static int look_further(struct identify *id, struct look *l, enum host host)
@@ -136,9 +143,9 @@ static int look_further(struct identify *id, struct look *l, enum host host)
                 return 0;
         }
         strcpy(l->file, m.file);
-        if (!l->file[0] && (l->host == HOST_NONE || l->host == HOST_BROWSER))
+        if (!l->file[0] && (l->host == HOST_NONE || l->host == HOST_BROWSER || l->host == HOST_ELECTRON))
                 name_archive(l);
-        if (!l->file[0] || !(id->has_sha256 || known_of(id)->n_channels || l->host == HOST_LOADER))
+        if (!l->file[0] || !is_worth_reading(id, l))
                 return 0;
         return submit(id, l, LOOK_AT_FILE);
 }
@@ -157,14 +164,17 @@ static int judge_exe(struct identify *id, struct look *l)
 
 static void judge_file(struct identify *id, struct look *l)
 {
+        struct host_match m = {};
         enum host host;
         uint32_t entry = 0;
 
         for (size_t i = 0; entry == 0 && i < l->n_contents; i++)
                 entry = match_content(id, &l->contents[i], &host);
         /* the same executable beside another archive is another program */
-        if (l->n_contents > 0)
+        if (l->n_contents > 0 || l->is_chromium)
                 l->result.look_at_argv = true;
+        if (entry == 0 && l->is_chromium && classify_host(id->rules, l->proc, HOST_BROWSER, &m) == 0)
+                entry = m.entry;
         if (entry == 0)
                 return;
         found(id, l, entry, true);
@@ -277,6 +287,7 @@ int identify_set_rules(struct identify *id, const struct ruleset *r)
 
         id->rules = r;
         id->has_sha256 = rules_has(r, ENTRY_SHA256);
+        id->has_argv = rules_has(r, ENTRY_PROGRAM_ARGV);
         return refresh(id, !same || !id->known);
 }
 

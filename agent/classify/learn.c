@@ -282,7 +282,14 @@ static int learn_packages(struct learning *l)
 
 uint64_t known_stamp(const struct learn_options *o)
 {
-        return dpkg_stamp(o->dpkg) * 31 + rpm_stamp(o->rpm);
+        _cleanup_free_ char *flatpak = format_new("%s/var/lib/flatpak", o->root),
+                            *snap = format_new("%s/snap", o->root);
+
+        if (!flatpak || !snap)
+                return 0;
+        /* flatpak touches .changed after each change; snapd makes a folder for each application */
+        return ((dpkg_stamp(o->dpkg) * 31 + rpm_stamp(o->rpm)) * 31 + package_change_time(flatpak, ".changed")) * 31 +
+               package_change_time(snap, ".");
 }
 
 int known_learn(const struct learn_options *o, const struct ruleset *r, struct known **ret)

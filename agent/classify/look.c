@@ -108,10 +108,28 @@ static void look_at_exe(struct look *l, const atomic_bool *stop)
         }
 }
 
+bool look_may_be_chromium(const struct look *l)
+{
+        return l->is_beside && l->exe.size >= LOOK_CHROMIUM_SIZE_MIN;
+}
+
+/* A browser that was made of Chromium, or Electron. */
+static bool has_chromium_beside(const struct look *l)
+{
+        const char *slash = strrchr(l->fact.path, '/');
+        char path[FACT_PATH_MAX + 16];
+        _cleanup_fd_ int fd = -1;
+
+        snprintf(path, sizeof(path), "%.*s/resources.pak", (int)(slash - l->fact.path), l->fact.path);
+        fd = open_as_seen(l->proc, path);
+        return fd >= 0;
+}
+
 static void look_at_file(struct look *l, const atomic_bool *stop)
 {
         _cleanup_fd_ int fd = open_as_seen(l->proc, l->file);
 
+        l->is_chromium = look_may_be_chromium(l) && has_chromium_beside(l);
         if (fd >= 0 && read_all(fd, l->want_sha256, &l->contents[0], stop) == 0)
                 l->n_contents = 1;
         else if (l->host == HOST_LOADER)

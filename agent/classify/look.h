@@ -6,7 +6,8 @@
 #include "agent/classify/internal.h"
 #include "agent/classify/worker.h"
 
-#define LOOK_MAPPED_MAX 8
+#define LOOK_MAPPED_MAX        8
+#define LOOK_CHROMIUM_SIZE_MIN (32u << 20) /* Chromium 120 and Electron 28 have 150 MB and more */
 
 enum look_step {
         LOOK_AT_EXE, /* what the process runs */
@@ -25,9 +26,12 @@ struct look {
         bool has_exe; /* read already */
         char file[FACT_PATH_MAX];
         bool is_beside; /* file is the archive beside it, not an argument */
+        bool is_chromium; /* by what lies beside it, whatever it is called */
         struct content contents[LOOK_MAPPED_MAX]; /* of file; of all that a loader has mapped */
         size_t n_contents;
 };
 
+/* By where and how large it is: worth a look at what lies beside it. */
+bool look_may_be_chromium(const struct look *l);
 void look_run(struct worker_job *job, const atomic_bool *stop);
 void look_free(struct worker_job *job);

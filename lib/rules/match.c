@@ -200,14 +200,16 @@ static uint32_t match_pattern(const struct ruleset *r, enum entry_kind kind, con
         return best;
 }
 
-static uint32_t match_arguments(const struct ruleset *r, const char *const *argv)
+static uint32_t match_arguments(const struct ruleset *r, const struct rules_program *p)
 {
         static const char web_app[] = "--app-id=";
         uint32_t entry = 0;
 
-        if (!argv || !argv[0])
+        if (!p->argv || !p->argv[0])
                 return 0;
-        for (const char *const *a = argv + 1; entry == 0 && *a; a++) {
+        for (const char *const *a = p->argv + 1; entry == 0 && *a; a++) {
+                if (**a == '-' ? !p->is_browser : !p->is_interpreter)
+                        continue;
                 entry = match_pattern(r, ENTRY_PROGRAM_ARGV, *a);
                 if (entry == 0 && text_starts_with(*a, web_app))
                         entry = match_whole(r, ENTRY_WEB_PWA, *a + strlen(web_app));
@@ -233,7 +235,7 @@ uint32_t rules_match_program(const struct ruleset *r, const struct rules_program
         if (entry == 0)
                 entry = match_whole(r, ENTRY_PACKAGE, p->package);
         if (entry == 0)
-                entry = match_arguments(r, p->argv);
+                entry = match_arguments(r, p);
         return entry;
 }
 

@@ -122,6 +122,8 @@ uint32_t rules_match_address(const struct ruleset *r, const struct prefix *addre
 struct rules_program {
         const char *path; /* absolute path of the executable or NULL */
         const char *const *argv; /* NULL-terminated or NULL */
+        bool is_browser; /* its options count: "--app=https://…" */
+        bool is_interpreter; /* what is no option counts: a script, an archive, a class */
         const char *flatpak; /* application id or NULL */
         const char *snap;
         const char *package;
@@ -129,7 +131,7 @@ struct rules_program {
         const char *sha256;
 };
 /* The application's id before the executable's content, path, base name and package, and its
- * arguments (from argv[1]; a web app's id as "--app-id=ID") last. */
+ * arguments last (from argv[1], those that count for what it is; a web app's id as "--app-id=ID"). */
 uint32_t rules_match_program(const struct ruleset *r, const struct rules_program *p);
 /* What somebody asks about: an address, a domain name, a program's path, name or application id.
  * A name is looked for among names and then among programs: "signal-desktop" is both. */

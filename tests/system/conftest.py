@@ -5,6 +5,7 @@ import os
 import pathlib
 import platform
 import shutil
+import statistics
 
 import pytest
 
@@ -52,6 +53,10 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter, config):
+    for what, times in harness.MEASURED.items():
+        slowest = max(times, key=times.get)
+        terminalreporter.write_line(f"{what}: {len(times)} kinds, median {statistics.median(times.values()):.1f} ms, "
+                                    f"slowest {times[slowest]:.1f} ms ({slowest})")
     lines = list(config.stash[RESULTS].lines())
     if lines:
         terminalreporter.section(f"evasion table, Linux {platform.release()}, {'with' if os.environ.get('ONCHANNEL_LSM') else 'without'} BPF LSM")

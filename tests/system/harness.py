@@ -28,6 +28,7 @@ POLICY = {
     "expires": "2099-01-01T00:00:00Z", "mode": "enforce", "unlisted": "block", "bypass": "block", "quic": "inspect",
     "programs": "block", "notice": "This channel is not approved. Use Teams.", "help": "https://intranet.example/channels",
 }
+MEASURED = {}  # what was measured -> milliseconds of each time: shown at the end of a run, never tested
 FENCE_NAME = "viber.com"  # of a channel that no test approves: see Station.violations()
 
 

@@ -24,7 +24,7 @@ from harness import assert_row
 from internet import Internet, wait_for
 
 BUILD_ID = "5e1fc0de" + "00" * 16  # of the messenger, in the catalogue
-TARGET_MS, LIMIT_MS = 50, 1000  # what a first start should and must not take until its end
+LIMIT_MS = 1000  # a first start's end; how long it takes is shown at the end of the run
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 
 # leaves its last argument behind as a file as soon as it runs, and then goes on
@@ -99,7 +99,7 @@ def station(shop, tmp_path_factory):
     shutil.copytree(harness.TREE / "rules/channels", channels)
     (channels / "checkchat.ini").write_text(shop.channel())
     with Internet() as internet:
-        for folder in ("opt", "usr/bin", "var/lib/dpkg"):
+        for folder in ("opt", "usr/bin", "var/lib"):
             layer = f"{internet.base}/layer/{folder}"
             internet.laptop.run(["sh", "-ec", f"mkdir -p {layer} {layer}.work; "
                                  f"mount -t overlay -o lowerdir=/{folder},upperdir={layer},workdir={layer}.work overlay /{folder}"],
@@ -136,8 +136,9 @@ for i in range({times}):
 def assert_ended(results, what, again=True):
     """The first start ended by the agent soon, the others by the kernel before they ran."""
     first, *others = results
-    print(f"{what}: first start ended after {first['ms']:.1f} ms" + (" (over the target)" if first["ms"] > TARGET_MS else ""),
-          *(f"then {o['ms']:.1f} ms" for o in others), sep=", ")
+    harness.MEASURED.setdefault("first start of a renamed copy, fork to end (target 50)", {})[what] = first["ms"]
+    for o in others if again else ():
+        harness.MEASURED.setdefault("later starts", {})[what] = o["ms"]
     for r in results:
         assert r["value"] == -9 or r["error"] == "EPERM", r
         assert r["ms"] < LIMIT_MS * harness.SLOW, r
@@ -407,6 +408,18 @@ def test_application(blocking, employee, shop, unit, entry):
         wait_for(lambda: not (group / "cgroup.procs").read_text())
         group.rmdir()
     assert start(employee, [path], hold=0)[0]["value"] == 0, "outside it the program is nobody's"
+
+
+@pytest.mark.evasion(16, "Flatpak, Snap", "exec")
+def test_flatpak_folder(blocking, employee, shop):
+    """Started straight out of the folder of an application that was installed while the agent runs, or copied from it."""
+    path = "/var/lib/flatpak/app/org.example.CheckChat/x86_64/stable/5eed/files/bin/checkchat-main"
+    root(blocking, f"mkdir -p {os.path.dirname(path)}; cp {shop.helper} {path}; cd /var/lib/flatpak/app/org.example.CheckChat; "
+         "ln -s x86_64/stable current; ln -s 5eed x86_64/stable/active; touch /var/lib/flatpak/.changed")
+    for program in (path, put(employee, shop.helper, "notes")):
+        assert_ended(start(employee, [program], times=2), "Flatpak's file")
+        assert_found(blocking, employee, (path, str(program)), entry="flatpak org.example.CheckChat")
+    root(blocking, "rm -r /var/lib/flatpak")
 
 
 def make_package(shop, folder):

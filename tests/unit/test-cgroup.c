@@ -97,7 +97,7 @@ static void test_host(void **state)
                 {"/usr/bin/google-chrome-stable", HOST_BROWSER},
                 {"/usr/lib/chromium/chromium", HOST_BROWSER},
                 {"/usr/lib/firefox-esr/firefox-esr", HOST_BROWSER},
-                {"/usr/lib/electron22/electron", HOST_INTERPRETER},
+                {"/usr/lib/electron22/electron", HOST_ELECTRON},
                 {"/usr/bin/dash", HOST_INTERPRETER},
                 {"/usr/bin/sh", HOST_INTERPRETER},
                 {"/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", HOST_LOADER},

@@ -199,9 +199,13 @@ static void test_programs(void **state)
                  ""},
         };
 
-        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
-                if (strcmp(channel_of(rules_match_program(rules, &cases[i].program)), cases[i].channel) != 0)
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                struct rules_program p = cases[i].program;
+
+                p.is_browser = p.is_interpreter = true;
+                if (strcmp(channel_of(rules_match_program(rules, &p)), cases[i].channel) != 0)
                         fail_msg("case %zu is not of channel '%s'", i, cases[i].channel);
+        }
 }
 
 static void test_debian_programs(void **state)

@@ -25,7 +25,8 @@ static const char catalogue_text[] =
         "[channel]\nid = chat\nname = Chat\ncategory = messenger\nvendor = Chat\nhomepage = https://chat.example\n"
         "checked = 2026-11-21\nsource = https://chat.example\n"
         "[programs]\nname = chat-desktop\nname = CHAT.exe\nname = deleted-chat\npath = /*/*/lib/chat/main.py\n"
-        "argv = --app=https://web.chat.example*\nflatpak = org.example.Chat\nsnap = chat-desktop\n"
+        "argv = --app=https://web.chat.example*\nargv = org.chat.Main\nflatpak = org.example.Chat\nsnap = "
+        "chat-desktop\n"
         "[web]\npwa = " PWA "\n";
 
 static struct ruleset *rules;
@@ -163,6 +164,21 @@ static const struct {
          "chromium"},
         {"chromium", NULL, {"x", "--app=https://example.org/?https://web.chat.example/"}, NULL, true, "chromium"},
         {"chrome", NULL, {"x", "--app-id=" PWA}, PWA, true, "chrome"},
+        {"electron",
+         NULL,
+         {"x", "--app=https://web.chat.example/x"},
+         "--app=https://web.chat.example*",
+         true,
+         "electron"},
+        {"ld-linux.so.2", NULL, {"x", "./chrome", "--app-id=" PWA}, PWA, true, "ld-linux.so.2"},
+        {"python3.11",
+         NULL,
+         {"x", "x.py", "--app=https://web.chat.example/x", "--app-id=" PWA},
+         NULL,
+         true,
+         "python3.11"},
+        {"java", NULL, {"x", "-cp", "y.jar", "org.chat.Main"}, "org.chat.Main", true, "java"},
+        {"chrome", NULL, {"x", "org.chat.Main"}, NULL, true, "chrome"},
         {"python3.11", "chat-desktop.py", {"x"}, NULL, true, "python3.11"},
         {"python3.11", "bin/chat-desktop", {"x"}, "chat-desktop", true, "bin/chat-desktop"},
         {"python3.11", NULL, {"x", "bin/../bin/chat-desktop"}, "chat-desktop", true, "bin/chat-desktop"},
