@@ -18,33 +18,27 @@
 #define USES_MAX          100000
 #define HOURS_MAX         (366 * 24)
 
-static void store_freep(struct store **s)
-{
-        if (*s)
-                (*s)->free(*s);
-}
-
 static uint64_t now_ms(void)
 {
         return (uint64_t)time(NULL) * 1000;
 }
 
-static int store_open(const char *dir, struct config *ret_config, struct store **ret)
+static int collector_open(const char *dir, struct config *ret_config, struct store **ret)
 {
         struct diag d = {0};
         int r = config_load(dir, ret_config, &d);
 
         if (r == 0)
-                r = store_sqlite_open(ret_config->database, ret, &d);
+                r = store_open(ret_config->store, 0, ret, &d);
         return r < 0 ? fail(&d) : EXIT_SUCCESS;
 }
 
 int audit(struct store *s, const char *action, const char *detail)
 {
-        int r = s->audit_add(s, &(struct store_audit){now_ms(), "command line", action, detail});
+        int r = store_audit_add(s, &(struct store_audit){now_ms(), "command line", action, detail});
 
         if (r == 0)
-                r = s->commit(s);
+                r = store_commit(s);
         return r < 0 ? fail_with("the database does not take it: %s", strerror(-r)) : EXIT_SUCCESS;
 }
 
@@ -91,7 +85,7 @@ int user_put(struct store *s, const struct store_user *u, const char *password_f
             crypto_pwhash_str(user.password, password, strlen(password), crypto_pwhash_OPSLIMIT_INTERACTIVE,
                               crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
                 return fail_with("no memory");
-        r = s->user_set(s, &user);
+        r = store_user_set(s, &user);
         if (r < 0)
                 return fail_with("the database does not take it: %s", strerror(-r));
         if (!password_file)
@@ -129,7 +123,8 @@ int command_user(int argc, char **argv)
                 return fail_usage("a user's name has 1 to %zu bytes", sizeof(u.name) - 1);
         strcpy(u.name, argv[optind + 2]);
         strcpy(u.role, role);
-        if (store_open(argv[optind], &config, &s) != EXIT_SUCCESS || user_put(s, &u, file, &password) != EXIT_SUCCESS)
+        if (collector_open(argv[optind], &config, &s) != EXIT_SUCCESS ||
+            user_put(s, &u, file, &password) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
         if (password)
                 printf("%s\n", password);
@@ -167,12 +162,12 @@ int command_token(int argc, char **argv)
         }
         if (optind + 1 != argc)
                 return fail_usage("token needs one folder");
-        if (store_open(argv[optind], &config, &s) != EXIT_SUCCESS)
+        if (collector_open(argv[optind], &config, &s) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
         randombytes_buf(token, sizeof(token));
         hex_encode(token, sizeof(token), text);
         crypto_hash_sha256(hash, (const uint8_t *)text, strlen(text));
-        r = s->token_add(s, hash, (unsigned)uses, now_ms() + hours * 3600 * 1000);
+        r = store_token_add(s, hash, (unsigned)uses, now_ms() + hours * 3600 * 1000);
         if (r < 0)
                 return fail_with("the database does not take it: %s", strerror(-r));
         snprintf(detail, sizeof(detail), "uses %llu, hours %llu", (unsigned long long)uses,
@@ -203,9 +198,9 @@ int command_device(int argc, char **argv)
 
         if (!list && (argc != 4 || strcmp(argv[2], "retire") != 0))
                 return fail_usage("device needs DIR list, or DIR retire DEVICE");
-        if (store_open(argv[1], &config, &s) != EXIT_SUCCESS)
+        if (collector_open(argv[1], &config, &s) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
-        r = list ? s->devices(s, device_print, NULL) : s->device_retire(s, argv[3], now_ms());
+        r = list ? store_devices(s, device_print, NULL) : store_device_retire(s, argv[3], now_ms());
         if (r == -ENOENT)
                 return fail_with("there is no device '%s'", argv[3]);
         if (r < 0)
@@ -227,7 +222,7 @@ static int bundle_command(int argc, char **argv, enum bundle_part part)
 
         if (argc != 3)
                 return fail_usage("%s needs DIR FILE", argv[0]);
-        if (store_open(argv[1], &config, &s) != EXIT_SUCCESS)
+        if (collector_open(argv[1], &config, &s) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
         r = bundle_put(config.bundle, part, argv[2], &d);
         if (r < 0)

@@ -10,7 +10,7 @@
 #include "collector/net/pki.h"
 
 struct init {
-        const char *dir, *agents, *page, *admin, *password_file;
+        const char *dir, *agents, *page, *admin, *password_file, *store;
         const char *names[PKI_NAMES_MAX + 1];
         size_t n_names;
         char host[HOST_NAME_MAX + 1];
@@ -30,9 +30,13 @@ static bool name_add(struct init *o, const char *name)
 static int options_parse(int argc, char **argv, struct init *o)
 {
         static const struct option options[] = {
-                {"name", required_argument, NULL, 'n'},          {"agents", required_argument, NULL, 'a'},
-                {"page", required_argument, NULL, 'p'},          {"admin", required_argument, NULL, 'u'},
-                {"password-file", required_argument, NULL, 'f'}, {0},
+                {"name", required_argument, NULL, 'n'},
+                {"agents", required_argument, NULL, 'a'},
+                {"page", required_argument, NULL, 'p'},
+                {"admin", required_argument, NULL, 'u'},
+                {"password-file", required_argument, NULL, 'f'},
+                {"store", required_argument, NULL, 's'},
+                {0},
         };
         char host[HTTP_HOST_MAX], port[6];
         int c;
@@ -48,6 +52,8 @@ static int options_parse(int argc, char **argv, struct init *o)
                         o->admin = optarg;
                 else if (c == 'f')
                         o->password_file = optarg;
+                else if (c == 's')
+                        o->store = optarg;
                 else if (c == '?')
                         return fail_usage("init does not take that");
         }
@@ -58,6 +64,8 @@ static int options_parse(int argc, char **argv, struct init *o)
                 return fail_usage("--agents: '%s' is not ADDRESS:PORT, [IPV6]:PORT or *:PORT", o->agents);
         if (http_address_parse(o->page, host, port) < 0)
                 return fail_usage("--page: '%s' is not ADDRESS:PORT, [IPV6]:PORT or *:PORT", o->page);
+        if (o->store && !db_is_url(o->store))
+                return fail_usage("--store: '%s' is not postgresql://…", o->store);
         if (!*o->admin || strlen(o->admin) >= STORE_NAME_MAX)
                 return fail_usage("--admin: 1 to %d bytes", STORE_NAME_MAX - 1);
         if (gethostname(o->host, sizeof(o->host)) == 0)
@@ -120,12 +128,6 @@ static void say_done(const struct config *c, const struct init *o, const char *p
                 printf("\nThe password is shown only now.\n");
 }
 
-static void store_freep(struct store **s)
-{
-        if (*s)
-                (*s)->free(*s);
-}
-
 static int folder_make(const struct init *o, const struct config *c)
 {
         _cleanup_(store_freep) struct store *s = NULL;
@@ -139,14 +141,15 @@ static int folder_make(const struct init *o, const struct config *c)
         r = certificates_make(c, o, &d);
         if (r < 0)
                 return *d.text ? fail(&d) : fail_with("cannot make the certificates: %s", strerror(-r));
-        r = store_sqlite_open(c->database, &s, &d);
+        r = store_open(o->store ?: c->store, STORE_CREATE, &s, &d);
         if (r < 0)
                 return fail(&d);
         strcpy(admin.name, o->admin);
         if (user_put(s, &admin, o->password_file, &password) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
         /* last: its presence says that the folder is whole */
-        ini = format_new("[collector]\nagents = %s\npage   = %s\n", o->agents, o->page);
+        ini = format_new("[collector]\nagents = %s\npage   = %s\n%s%s%s", o->agents, o->page,
+                         o->store ? "store  = " : "", o->store ?: "", o->store ? "\n" : "");
         r = ini ? file_write_atomic(c->ini, ini, strlen(ini), 0600) : -ENOMEM;
         if (r < 0)
                 return fail_with("cannot write '%s': %s", c->ini, strerror(-r));

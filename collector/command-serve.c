@@ -93,7 +93,7 @@ static int server_open(struct server *s, const char *dir, struct diag *reterr)
         int r = config_load(dir, &s->config, reterr);
 
         if (r == 0)
-                r = store_sqlite_open(s->config.database, &s->store, reterr);
+                r = store_open(s->config.store, 0, &s->store, reterr);
         if (r == 0)
                 r = loop_new(&s->loop);
         if (r < 0)
@@ -130,8 +130,7 @@ static void server_done(struct server *s)
         http_server_free(s->page);
         api_free(s->api);
         loop_free(s->loop);
-        if (s->store)
-                s->store->free(s->store);
+        store_free(s->store);
         config_done(&s->config);
 }
 

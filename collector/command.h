@@ -11,6 +11,7 @@ enum {
 
 int command_init(int argc, char **argv);
 int command_serve(int argc, char **argv);
+int command_migrate(int argc, char **argv);
 int command_token(int argc, char **argv);
 int command_user(int argc, char **argv);
 int command_device(int argc, char **argv);

@@ -5,10 +5,11 @@
 #include "base/cleanup.h"
 #include "base/ini.h"
 #include "base/io.h"
+#include "collector/store/db.h"
 
 void config_done(struct config *c)
 {
-        char *const owned[] = {c->dir,           c->agents,    c->page,          c->database,
+        char *const owned[] = {c->dir,           c->agents,    c->page,          c->store,
                                c->bundle,        c->device_ca, c->device_ca_key, c->server_ca,
                                c->server_ca_key, c->server,    c->server_key,    c->ini};
 
@@ -25,7 +26,7 @@ int config_paths(const char *dir, struct config *ret)
                 const char *name;
         } files[] = {
                 {&c.ini, "collector.ini"},
-                {&c.database, "collector.db"},
+                {&c.store, "collector.db"},
                 {&c.bundle, "bundle"},
                 {&c.device_ca, "device-ca.pem"},
                 {&c.device_ca_key, "device-ca.key"},
@@ -45,6 +46,23 @@ int config_paths(const char *dir, struct config *ret)
         return 0;
 }
 
+/* Replaces the file in the folder. */
+static int store_set(struct config *c, const char *value, unsigned line, struct diag *reterr)
+{
+        char *text;
+
+        if (!db_is_url(value))
+                return diag_set(reterr, -EBADMSG, c->ini, line, "store is not postgresql://…");
+        if (db_is_url(c->store))
+                return diag_set(reterr, -ENOTUNIQ, c->ini, line, "'store' is given twice");
+        text = strdup(value);
+        if (!text)
+                return -ENOMEM;
+        free(c->store);
+        c->store = text;
+        return 0;
+}
+
 static int on_key(void *userdata, const char *section, const char *name, const char *value, unsigned line,
                   struct diag *reterr)
 {
@@ -56,6 +74,8 @@ static int on_key(void *userdata, const char *section, const char *name, const c
                 return diag_set(reterr, -EBADMSG, c->ini, line, "unknown section [%s]", section);
         if (!name)
                 return 0;
+        if (strcmp(name, "store") == 0)
+                return store_set(c, value, line, reterr);
         field = strcmp(name, "agents") == 0 ? &c->agents : strcmp(name, "page") == 0 ? &c->page : NULL;
         if (!field)
                 return diag_set(reterr, -EBADMSG, c->ini, line, "unknown key '%s'", name);

@@ -10,8 +10,9 @@ struct config {
         char *dir;
         char *agents; /* "ADDRESS:PORT" to listen on */
         char *page;
+        char *store; /* what store_open() takes */
         /* paths below dir */
-        char *database, *bundle;
+        char *bundle;
         char *device_ca, *device_ca_key, *server_ca, *server_ca_key, *server, *server_key;
         char *ini;
 };

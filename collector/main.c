@@ -18,9 +18,12 @@ static const struct {
          "                           localhost, 127.0.0.1, ::1 and this host's name are always there)\n"
          "      --agents ADDR:PORT   where agents connect (default *:8443)\n"
          "      --page ADDR:PORT     where the page is (default *:8444)\n"
+         "      --store URL          postgresql://…: keep everything there (default: DIR/collector.db, SQLite)\n"
          "      --admin USER         the first admin's name (default admin)\n"
          "      --password-file FILE its first line is the admin's password; default: one is made and shown"},
         {"serve", command_serve, "DIR", "run the collector until SIGTERM or SIGINT"},
+        {"migrate", command_migrate, "DIR",
+         "bring the database of an older version up to date; stop the server before"},
         {"token", command_token, "DIR [options]",
          "print a token with which devices enrol\n"
          "      --uses N             how many devices may use it (default 1)\n"

@@ -48,7 +48,7 @@ static void seen_write(const void *node, VISIT visit, void *userdata)
         struct store *store = userdata;
 
         if (visit == postorder || visit == leaf)
-                (void)store->device_seen(store, s->id, s->at_ms);
+                (void)store_device_seen(store, s->id, s->at_ms);
 }
 
 void agents_flush_seen(struct api *a)
@@ -61,7 +61,7 @@ void agents_flush_seen(struct api *a)
 bool agents_device(struct http_request *req, struct store_device *ret)
 {
         struct api *a = api_of(req);
-        int r = a->store->device_get(a->store, req->peer, ret);
+        int r = store_device_get(a->store, req->peer, ret);
 
         if (r == -ENOENT || (r == 0 && ret->retired_ms)) {
                 reply_error(req, 403, r < 0 ? "this device is not known: enrol it" : "this device has been retired");
@@ -123,12 +123,12 @@ static void enrol(struct http_request *req, const struct enrolment *e)
 
         if (r == 0) {
                 crypto_hash_sha256(token_hash, (const uint8_t *)e->token, strlen(e->token));
-                r = a->store->device_enrol(a->store, &(struct store_enrol){.id = e->id,
-                                                                           .name = e->name,
-                                                                           .public_key = e->key,
-                                                                           .token_hash = token_hash,
-                                                                           .certificate_hash = certificate_hash,
-                                                                           .now_ms = now_utc_ms()});
+                r = store_device_enrol(a->store, &(struct store_enrol){.id = e->id,
+                                                                       .name = e->name,
+                                                                       .public_key = e->key,
+                                                                       .token_hash = token_hash,
+                                                                       .certificate_hash = certificate_hash,
+                                                                       .now_ms = now_utc_ms()});
         }
         if (r == -EACCES) {
                 reply_error(req, 403, "the token is unknown, used up or expired");
@@ -138,7 +138,7 @@ static void enrol(struct http_request *req, const struct enrolment *e)
                 reply_errno(req, r, &d);
         } else {
                 log_line(LOG_INFO, "enrolled '%s' as %s from %s", e->name, e->id, req->address);
-                (void)a->store->audit_add(a->store, &(struct store_audit){now_utc_ms(), e->id, "enrol", e->name});
+                (void)store_audit_add(a->store, &(struct store_audit){now_utc_ms(), e->id, "enrol", e->name});
                 reply_after_commit(
                         req, 200,
                         json_pack("{s:s,s:s,s:s}", "device", e->id, "certificate", certificate, "ca", a->server_ca));
@@ -211,7 +211,7 @@ void agents_status(struct http_request *req)
         if (!o)
                 return;
         text = json_dumps(o, JSON_COMPACT);
-        r = text ? a->store->device_status(a->store, device.number, text) : -ENOMEM;
+        r = text ? store_device_status(a->store, device.number, text) : -ENOMEM;
         if (r < 0)
                 reply_errno(req, r, NULL);
         else

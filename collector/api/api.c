@@ -88,7 +88,7 @@ static void every_minute(void *userdata)
 
         agents_flush_seen(a);
         if (minutes++ % TIDY_MINUTES == 0)
-                r = a->store->tidy(a->store, now_utc_ms());
+                r = store_tidy(a->store, now_utc_ms());
         if (r < 0)
                 log_errno(LOG_WARNING, r, "cannot tidy the store, ignoring");
 }
@@ -141,7 +141,7 @@ void api_free(struct api *a)
         if (!a)
                 return;
         agents_flush_seen(a);
-        (void)a->store->commit(a->store);
+        (void)store_commit(a->store);
         bundle_free(a->bundle);
         pki_authority_free(a->device_ca);
         free(a->server_ca);

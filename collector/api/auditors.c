@@ -76,9 +76,9 @@ void page_devices(struct http_request *req)
         if (!page_authorised(req, &session))
                 return;
         agents_flush_seen(a);
-        r = a->store->commit(a->store);
+        r = store_commit(a->store);
         if (r == 0)
-                r = a->store->devices(a->store, device_add, rows);
+                r = store_devices(a->store, device_add, rows);
         if (r < 0)
                 reply_errno(req, r, NULL);
         else
@@ -99,11 +99,11 @@ void page_facets(struct http_request *req)
 
         if (!page_authorised(req, &session))
                 return;
-        r = s->facet(s, FACET_CHANNEL, facet_add, channels);
+        r = store_facet(s, FACET_CHANNEL, facet_add, channels);
         if (r == 0)
-                r = s->facet(s, FACET_DEVICE, facet_add, devices);
+                r = store_facet(s, FACET_DEVICE, facet_add, devices);
         if (r == 0)
-                r = s->facet(s, FACET_USER, facet_add, users);
+                r = store_facet(s, FACET_USER, facet_add, users);
         if (r < 0)
                 reply_errno(req, r, NULL);
         else

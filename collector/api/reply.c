@@ -106,7 +106,7 @@ void reply_after_commit(struct http_request *req, unsigned status, json_t *body)
 
 void reply_pending(struct api *a)
 {
-        int r = a->store->commit(a->store);
+        int r = store_commit(a->store);
 
         if (r < 0 && !a->pending)
                 log_errno(LOG_ERR, r, "the store lost what was written last");

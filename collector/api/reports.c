@@ -27,7 +27,7 @@ static void reports_append(struct http_request *req, const struct store_device *
         if (r == 0) {
                 batch.received_ms = now_utc_ms();
                 batch.rows = i.rows;
-                r = s->append(s, &batch);
+                r = store_append(s, &batch);
         }
         if (r == 0) {
                 reply_after_commit(req, 200, json_pack("{s:I}", "next", (json_int_t)(b->seal.first + b->seal.n)));

@@ -57,7 +57,7 @@ bool page_authorised(struct http_request *req, struct store_session *ret)
 {
         struct store *s = api_of(req)->store;
         uint8_t hash[STORE_HASH_SIZE];
-        int r = session_hash(req, hash) ? s->session_get(s, hash, now_utc_ms(), ret) : -ENOENT;
+        int r = session_hash(req, hash) ? store_session_get(s, hash, now_utc_ms(), ret) : -ENOENT;
 
         if (r == -ENOENT)
                 reply_error(req, 401, "log in first");
@@ -100,9 +100,9 @@ static void login_accept(struct http_request *req, const struct store_user *u)
         hex_encode(secret, sizeof(secret), text);
         snprintf(cookie, sizeof(cookie), COOKIE "=%s; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=%llu", text,
                  SESSION_MS / 1000);
-        r = s->session_add(s, hash, u->name, now_ms + SESSION_MS);
+        r = store_session_add(s, hash, u->name, now_ms + SESSION_MS);
         if (r == 0)
-                r = s->audit_add(s, &(struct store_audit){now_ms, u->name, "login", req->address});
+                r = store_audit_add(s, &(struct store_audit){now_ms, u->name, "login", req->address});
         /* the next request comes after this turn's commit; should that fail, it is told to log in */
         if (r < 0)
                 reply_errno(req, r, NULL);
@@ -142,7 +142,7 @@ void page_login(struct http_request *req)
                                 &(struct http_header){"retry-after", retry});
                 return;
         }
-        r = a->store->user_get(a->store, user, &u);
+        r = store_user_get(a->store, user, &u);
         if (r < 0 && r != -ENOENT) {
                 reply_errno(req, r, NULL);
                 return;
@@ -170,9 +170,9 @@ void page_logout(struct http_request *req)
         }
         if (!page_authorised(req, &session) || !session_hash(req, hash))
                 return;
-        r = s->session_delete(s, hash);
+        r = store_session_delete(s, hash);
         if (r == 0)
-                r = s->audit_add(s, &(struct store_audit){now_utc_ms(), session.user, "logout", req->address});
+                r = store_audit_add(s, &(struct store_audit){now_utc_ms(), session.user, "logout", req->address});
         if (r < 0)
                 reply_errno(req, r, NULL);
         else

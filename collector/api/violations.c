@@ -35,41 +35,33 @@ json_t *row_to_json(const struct store_row *row)
         return o;
 }
 
-struct page {
-        json_t *rows;
-        struct store_cursor last;
-        unsigned n;
-};
-
 static int page_add(const struct store_row *row, void *userdata)
 {
-        struct page *p = userdata;
-
-        p->last = (struct store_cursor){row->time_ms, row->device_number, row->seq};
-        p->n++;
-        return json_array_append_new(p->rows, row_to_json(row)) < 0 ? -ENOMEM : 0;
+        return json_array_append_new(userdata, row_to_json(row)) < 0 ? -ENOMEM : 0;
 }
 
 static void reply_page(struct http_request *req, const struct store_filter *f)
 {
         struct store *s = api_of(req)->store;
         json_auto_t *rows = json_array();
-        struct page page = {.rows = rows};
         char cursor[FILTER_CURSOR_MAX];
         uint64_t total = 0;
         bool exact = false;
-        int r = s->violations(s, f, page_add, &page);
+        struct store_cursor end;
+        bool more = false;
+        int r = store_violations(s, f, page_add, rows, &end, &more);
 
         if (r == 0)
-                r = s->count(s, f, TOTAL_MAX, &total, &exact);
+                r = store_count(s, f, TOTAL_MAX, &total, &exact);
         if (r < 0) {
                 reply_errno(req, r, NULL);
                 return;
         }
-        cursor_format(&page.last, cursor);
+        if (more)
+                cursor_format(&end, cursor);
         reply_json(req, 200,
-                   json_pack("{s:O,s:s?,s:o,s:b}", "rows", rows, "next", page.n == f->limit ? cursor : NULL, "total",
-                             number(total), "total_is_exact", exact));
+                   json_pack("{s:O,s:s?,s:o,s:b}", "rows", rows, "next", more ? cursor : NULL, "total", number(total),
+                             "total_is_exact", exact));
 }
 
 void page_violations(struct http_request *req)
@@ -96,7 +88,8 @@ struct proof {
         const char *device;
         uint8_t walk[CHAIN_HASH_SIZE];
         uint64_t next;
-        bool broken;
+        bool broken, erased;
+        unsigned n_erased; /* of the seal */
         uint8_t prev[CHAIN_HASH_SIZE], hash[CHAIN_HASH_SIZE], salt[CHAIN_SALT_SIZE];
 };
 
@@ -106,12 +99,19 @@ static int proof_add(const struct store_row *row, void *userdata)
 
         if (row->seq == p->seq) {
                 p->row = row_to_json(row);
-                p->record = json_loadb(row->body, row->body_size, JSON_REJECT_DUPLICATES, NULL);
                 memcpy(p->prev, p->walk, sizeof(p->prev));
                 memcpy(p->hash, row->hash, sizeof(p->hash));
-                memcpy(p->salt, row->salt, sizeof(p->salt));
+                p->erased = row->erased_ms;
+                if (!p->erased) {
+                        p->record = json_loadb(row->body, row->body_size, JSON_REJECT_DUPLICATES, NULL);
+                        memcpy(p->salt, row->salt, sizeof(p->salt));
+                }
         }
-        chain_next(p->device, row->seq, p->walk, row->salt, row->body, row->body_size, p->walk);
+        p->n_erased += row->erased_ms > 0;
+        if (row->erased_ms) /* its hash stays and is taken on trust: what comes behind it is chained to it */
+                memcpy(p->walk, row->hash, sizeof(p->walk));
+        else
+                chain_next(p->device, row->seq, p->walk, row->salt, row->body, row->body_size, p->walk);
         if (row->seq != p->next++ || memcmp(p->walk, row->hash, sizeof(p->walk)) != 0)
                 p->broken = true;
         return 0;
@@ -127,12 +127,13 @@ static json_t *hex(const uint8_t *data, size_t size)
 
 static json_t *proof_to_json(const struct proof *p, const struct chain_seal *seal, bool verified)
 {
-        return json_pack("{s:o?,s:o?,s:{s:o,s:o,s:o,s:{s:o,s:o,s:o,s:o,s:o},s:b}}", "row", p->row, "record",
-                         p->record, "chain", "prev", hex(p->prev, sizeof(p->prev)), "hash",
-                         hex(p->hash, sizeof(p->hash)), "salt", hex(p->salt, sizeof(p->salt)), "seal", "first",
-                         number(seal->first), "n", number(seal->n), "prev", hex(seal->prev, sizeof(seal->prev)),
-                         "head", hex(seal->head, sizeof(seal->head)), "sig",
-                         hex(seal->signature, sizeof(seal->signature)), "verified", verified);
+        return json_pack(
+                "{s:o?,s:o?,s:{s:o,s:o,s:o,s:{s:o,s:o,s:o,s:o,s:o},s:b,s:b,s:i}}", "row", p->row, "record", p->record,
+                "chain", "prev", hex(p->prev, sizeof(p->prev)), "hash", hex(p->hash, sizeof(p->hash)), "salt",
+                p->erased ? json_null() : hex(p->salt, sizeof(p->salt)), "seal", "first", number(seal->first), "n",
+                number(seal->n), "prev", hex(seal->prev, sizeof(seal->prev)), "head",
+                hex(seal->head, sizeof(seal->head)), "sig", hex(seal->signature, sizeof(seal->signature)), "verified",
+                verified, "erased", p->erased, "n_erased", (int)p->n_erased);
 }
 
 static void reply_proof(struct http_request *req, const struct store_device *device, uint64_t seq)
@@ -141,12 +142,12 @@ static void reply_proof(struct http_request *req, const struct store_device *dev
         struct proof p = {.seq = seq, .device = device->id};
         struct chain_seal seal;
         bool verified;
-        int r = s->seal_get(s, device->number, seq, &seal);
+        int r = store_seal_get(s, device->number, seq, &seal);
 
         if (r == 0) {
                 memcpy(p.walk, seal.prev, sizeof(p.walk));
                 p.next = seal.first;
-                r = s->records(s, device->number, seal.first, seal.n, proof_add, &p);
+                r = store_records(s, device->number, seal.first, seal.n, proof_add, &p);
         }
         if (r == 0 && !p.row)
                 r = -ENOENT;
@@ -181,9 +182,9 @@ void page_violation(struct http_request *req)
                 return;
         }
         snprintf(id, sizeof(id), "%.*s", (int)(slash - place), place);
-        r = s->device_get(s, id, &device);
+        r = store_device_get(s, id, &device);
         if (r == 0) /* who read about whom is kept */
-                r = s->audit_add(s, &(struct store_audit){now_utc_ms(), session.user, "read", place});
+                r = store_audit_add(s, &(struct store_audit){now_utc_ms(), session.user, "read", place});
         if (r == -ENOENT)
                 reply_error(req, 404, "there is no such record");
         else if (r < 0)

@@ -1,173 +1,414 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Searches. The SQL is put together from the constant parts below; every value is bound. */
+/* Searches. The SQL is put together from the constant parts below; every value is bound.
+ *
+ * Of the conditions given, the one with the fewest rows (counted up to PROBE_MAX) is looked up in its index, which
+ * is in the order of the page. The others are then tested row by row; each of them is written so that no index
+ * serves it ("|| ''", "+ 0"), hence neither planner can choose badly. What is tested is bounded: a pass goes back
+ * over a window of rows of the chosen index, the next pass over a larger one, until the page is full or PAGE_MS are
+ * over. So a page costs the same at any depth, whatever is asked and however many rows there are. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include "base/buf.h"
-#include "base/cleanup.h"
-#include "collector/store/sqlite.h"
+#include "collector/store/db-private.h"
+#include "collector/store/private.h"
 
 #define FACETS_MAX     1000
-#define PARAMETERS_MAX 16
+#define CONDITIONS_MAX 10
+#define DEVICES_MAX    8 /* that have had one name, one after the other */
+#define PROBE_MAX      2000
+#define WINDOW_FIRST   4000
+#define WINDOW_MAX     64000
 
-struct search {
-        struct buf sql;
-        struct {
-                const char *text; /* NULL: number */
-                int64_t number;
-        } parameters[PARAMETERS_MAX];
-        int n;
+struct condition {
+        const char *column;
+        const char *value;
 };
 
-static void search_done(struct search *q)
+struct search {
+        const struct store_filter *filter;
+        struct condition conditions[CONDITIONS_MAX]; /* the first is looked up in its index */
+        size_t n;
+        bool has_device, device_first;
+        int64_t devices[DEVICES_MAX];
+        size_t n_devices;
+        bool has_before, has_horizon;
+        struct store_cursor before; /* rows before this one … */
+        struct store_cursor horizon; /* … back to this one */
+};
+
+struct statement {
+        struct buf sql;
+        struct db_value values[DB_VALUES_MAX];
+        size_t n;
+};
+
+static void statement_done(struct statement *q)
 {
         buf_done(&q->sql);
 }
 
-static void search_text(struct search *q, const char *sql, const char *value)
+static void add(struct statement *q, const char *sql)
 {
         buf_add_string(&q->sql, sql);
-        q->parameters[q->n++].text = value;
 }
 
-static void search_number(struct search *q, const char *sql, uint64_t value)
+static void add_value(struct statement *q, const char *sql, struct db_value v)
 {
-        buf_add_string(&q->sql, sql);
-        q->parameters[q->n++].number = value > INT64_MAX ? INT64_MAX : (int64_t)value;
-}
-
-/* The first condition given, in this order, chooses the index; a '+' keeps the others from being
- * considered (sqlite.org/optoverview.html, 2.1). So the plan follows from the query alone and not
- * from statistics of the day. */
-static void search_filter(struct search *q, const struct store_filter *f)
-{
-        const char *slash = f->program ? strrchr(f->program, '/') : NULL;
-        const struct {
-                const char *value, *sql;
-        } conditions[] = {
-                {f->user, "r.user = ?"},
-                {slash ? slash + 1 : f->program, "r.program_name = ?"},
-                {f->device, "r.device IN (SELECT number FROM device WHERE ? IN (id, name))"},
-                {f->channel, "r.channel = ?"},
-                {f->class, "r.class = ?"},
-                {f->layer, "r.layer = ?"},
-                {f->outcome, "r.outcome = ?"},
-                {f->tier, "r.tier = ?"},
-        };
-        bool chosen = false;
-
-        buf_add_string(&q->sql, " WHERE r.kind = 'violation'");
-        for (size_t i = 0; i < ELEMENTSOF(conditions); i++) {
-                if (!conditions[i].value)
-                        continue;
-                buf_add_string(&q->sql, chosen ? " AND +" : " AND ");
-                search_text(q, conditions[i].sql, conditions[i].value);
-                chosen = true;
+        if (q->n == DB_VALUES_MAX) {
+                q->sql.error = -ENOBUFS;
+                return;
         }
-        if (slash)
-                search_text(q, " AND r.program = ?", f->program);
-        if (f->from_ms)
-                search_number(q, " AND r.time_ms >= ?", f->from_ms);
-        if (f->to_ms)
-                search_number(q, " AND r.time_ms < ?", f->to_ms);
+        q->values[q->n++] = v;
+        buf_addf(&q->sql, "%s$%zu", sql, q->n);
 }
 
-static int search_prepare(struct sqlite_store *s, const struct search *q, sqlite3_stmt **ret)
+static void add_text(struct statement *q, const char *sql, const char *value)
 {
-        int code, r = buf_error(&q->sql);
-
-        if (r < 0)
-                return r;
-        code = sqlite3_prepare_v2(s->search, (const char *)q->sql.data, (int)q->sql.size, ret, NULL);
-        for (int i = 0; i < q->n && code == SQLITE_OK; i++)
-                code = q->parameters[i].text
-                               ? sqlite3_bind_text(*ret, i + 1, q->parameters[i].text, -1, SQLITE_STATIC)
-                               : sqlite3_bind_int64(*ret, i + 1, q->parameters[i].number);
-        return sqlite_errno(s->search, code);
+        add_value(q, sql, (struct db_value){.type = 't', .data = value, .size = strlen(value)});
 }
 
-int sqlite_violations(struct store *base, const struct store_filter *f, store_row_fn fn, void *userdata)
+static void add_number(struct statement *q, const char *sql, uint64_t value)
 {
-        _cleanup_(search_done) struct search q = {0};
-        _cleanup_finalize_ sqlite3_stmt *statement = NULL;
-        struct sqlite_store *s = sqlite_of(base);
-        int r;
+        add_value(q, sql, (struct db_value){.type = 'i', .number = value > INT64_MAX ? INT64_MAX : (int64_t)value});
+}
 
-        buf_add_string(&q.sql, "SELECT r.device, d.id, d.name, r.seq, r.time_ms, r.received_ms, r.kind, r.channel,"
-                               " r.channel_name, r.class, r.tier, r.layer, r.outcome, r.verdict, r.user,"
-                               " ifnull(r.uid, -1), r.program, r.remote, r.port, r.count, r.policy_serial, r.entry"
-                               " FROM record r CROSS JOIN device d ON d.number = r.device");
-        search_filter(&q, f);
-        if (f->has_before) {
-                search_number(&q, " AND (r.time_ms, r.device, r.seq) < (?", f->before.time_ms);
-                search_number(&q, ", ?", (uint64_t)f->before.device);
-                search_number(&q, ", ?)", f->before.seq);
+static int run(struct store *s, struct statement *q, struct db_rows *ret)
+{
+        int r = buf_error(&q->sql);
+
+        return r < 0 ? r : db_query_values(s->read, (const char *)q->sql.data, ret, q->values, q->n);
+}
+
+/* ---- conditions ---- */
+
+static void add_cursor(struct statement *q, const char *comparison, const struct store_cursor *c)
+{
+        add(q, " AND (r.time_ms, r.device, r.seq)");
+        add_number(q, comparison, c->time_ms);
+        add_number(q, ", ", (uint64_t)c->device);
+        add_number(q, ", ", c->seq);
+        add(q, ")");
+}
+
+/* What bounds the walk along an index. */
+static void add_bounds(struct statement *q, const struct search *s)
+{
+        if (s->filter->from_ms)
+                add_number(q, " AND r.time_ms >= ", s->filter->from_ms);
+        if (s->filter->to_ms)
+                add_number(q, " AND r.time_ms < ", s->filter->to_ms);
+        if (s->has_before)
+                add_cursor(q, " < (", &s->before);
+        if (s->has_horizon)
+                add_cursor(q, " >= (", &s->horizon);
+}
+
+/* Branch i: the chosen condition, or the i-th device of the name. */
+static void add_chosen(struct statement *q, const struct search *s, size_t i)
+{
+        if (s->device_first) {
+                add_number(q, " WHERE r.class IS NOT NULL AND r.device = ", (uint64_t)s->devices[i]);
+        } else if (s->n > 0) {
+                buf_addf(&q->sql, " WHERE r.%s", s->conditions[0].column);
+                add_text(q, " = ", s->conditions[0].value);
+        } else {
+                add(q, " WHERE r.kind = 'violation'");
         }
-        search_number(&q, " ORDER BY r.time_ms DESC, r.device DESC, r.seq DESC LIMIT ?", f->limit);
-        r = search_prepare(s, &q, &statement);
-        if (r < 0)
-                return r;
-        sqlite_deadline(s, SEARCH_MS);
-        r = sqlite_rows(statement, fn, userdata);
-        sqlite_deadline(s, 0);
+        add_bounds(q, s);
+}
+
+static bool has_residue(const struct search *s)
+{
+        return s->n + s->has_device > 1 || (s->filter->program && strchr(s->filter->program, '/'));
+}
+
+static void add_residue(struct statement *q, const struct search *s)
+{
+        for (size_t i = !s->device_first; i < s->n; i++) {
+                buf_addf(&q->sql, " AND r.%s || ''", s->conditions[i].column);
+                add_text(q, " = ", s->conditions[i].value);
+        }
+        if (s->has_device && !s->device_first) {
+                add(q, " AND r.device + 0 IN (0");
+                for (size_t i = 0; i < s->n_devices; i++)
+                        add_number(q, ", ", (uint64_t)s->devices[i]);
+                add(q, ")");
+        }
+        if (s->filter->program && strchr(s->filter->program, '/'))
+                add_text(q, " AND r.program = ", s->filter->program);
+}
+
+static size_t n_branches(const struct search *s)
+{
+        return s->device_first ? s->n_devices : 1;
+}
+
+/* ---- preparing ---- */
+
+static int devices_find(struct store *st, struct search *s)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        int r = db_query(st->read,
+                         "SELECT number FROM device WHERE id = $1 OR name = $1 ORDER BY number DESC LIMIT 8", &q, "t",
+                         s->filter->device);
+
+        _Static_assert(DEVICES_MAX == 8, "the LIMIT above");
+        while (r >= 0 && (r = db_next(&q)) > 0)
+                s->devices[s->n_devices++] = db_int(&q, 0);
+        return r < 0 ? r : 0;
+}
+
+/* How many rows the condition in front has, up to PROBE_MAX. */
+static int probe(struct store *st, const struct search *s, int64_t *ret)
+{
+        int64_t total = 0;
+
+        for (size_t i = 0; i < n_branches(s); i++) {
+                _cleanup_(statement_done) struct statement q = {0};
+                _cleanup_rows_ struct db_rows rows = {0};
+                int r;
+
+                add(&q, "SELECT count(*) FROM (SELECT 1 FROM record r");
+                add_chosen(&q, s, i);
+                add_number(&q, " LIMIT ", PROBE_MAX);
+                add(&q, ") x");
+                r = run(st, &q, &rows);
+                if (r < 0 || (r = db_next(&rows)) <= 0)
+                        return r;
+                total += db_int(&rows, 0);
+        }
+        *ret = total;
+        return 0;
+}
+
+static void put_first(struct search *s, size_t i)
+{
+        struct condition c = s->conditions[i];
+
+        memmove(&s->conditions[1], &s->conditions[0], i * sizeof(c));
+        s->conditions[0] = c;
+}
+
+static int choose(struct store *st, struct search *s)
+{
+        int64_t best = INT64_MAX, n = 0;
+        size_t first = 0;
+        int r = 0;
+
+        if (s->n + s->has_device < 2) {
+                s->device_first = s->has_device;
+                return 0;
+        }
+        for (size_t i = 0; i < s->n && r == 0; i++) {
+                struct search one = {.filter = s->filter,
+                                     .conditions = {s->conditions[i]},
+                                     .n = 1,
+                                     .has_before = s->has_before,
+                                     .before = s->before};
+
+                r = probe(st, &one, &n);
+                if (n < best) {
+                        best = n;
+                        first = i;
+                }
+        }
+        s->device_first = s->has_device;
+        if (r == 0 && s->has_device)
+                r = probe(st, s, &n);
+        s->device_first = s->has_device && n < best;
+        if (s->n > 0 && !s->device_first)
+                put_first(s, first);
         return r;
 }
 
-int sqlite_count(struct store *base, const struct store_filter *f, uint64_t max, uint64_t *ret, bool *ret_exact)
+static int search_init(struct store *st, const struct store_filter *f, struct search *ret)
 {
-        _cleanup_(search_done) struct search q = {0};
-        _cleanup_finalize_ sqlite3_stmt *statement = NULL;
-        struct sqlite_store *s = sqlite_of(base);
+        const char *slash = f->program ? strrchr(f->program, '/') : NULL;
+        const struct condition all[] = {
+                {"user_name", f->user},  {"program_name", slash ? slash + 1 : f->program},
+                {"channel", f->channel}, {"class", f->class},
+                {"layer", f->layer},     {"outcome", f->outcome},
+                {"tier", f->tier},
+        };
+        struct search s = {.filter = f, .has_before = f->has_before, .before = f->before, .has_device = f->device};
+        int r = 0;
+
+        _Static_assert(ELEMENTSOF(all) <= CONDITIONS_MAX, "all of them at once");
+        for (size_t i = 0; i < ELEMENTSOF(all); i++)
+                if (all[i].value)
+                        s.conditions[s.n++] = all[i];
+        if (f->device)
+                r = devices_find(st, &s);
+        if (r == 0)
+                r = choose(st, &s);
+        *ret = s;
+        return r;
+}
+
+/* ---- passes ---- */
+
+static bool is_later(const struct store_cursor *a, const struct store_cursor *b)
+{
+        if (a->time_ms != b->time_ms)
+                return a->time_ms > b->time_ms;
+        return a->device != b->device ? a->device > b->device : a->seq > b->seq;
+}
+
+/* How far back `window` rows of the chosen index go; no horizon when there are not so many. */
+static int horizon_find(struct store *st, struct search *s, uint64_t window)
+{
+        s->has_horizon = false;
+        for (size_t i = 0; i < n_branches(s); i++) {
+                _cleanup_(statement_done) struct statement q = {0};
+                _cleanup_rows_ struct db_rows rows = {0};
+                struct search whole = *s;
+                struct store_cursor c;
+                int r;
+
+                whole.has_horizon = false;
+                add(&q, "SELECT r.time_ms, r.device, r.seq FROM record r");
+                add_chosen(&q, &whole, i);
+                add_number(&q, " ORDER BY r.time_ms DESC, r.device DESC, r.seq DESC LIMIT 1 OFFSET ", window);
+                r = run(st, &q, &rows);
+                if (r < 0 || (r = db_next(&rows)) < 0)
+                        return r;
+                if (r == 0)
+                        continue;
+                c = (struct store_cursor){(uint64_t)db_int(&rows, 0), db_int(&rows, 1), (uint64_t)db_int(&rows, 2)};
+                if (!s->has_horizon || is_later(&c, &s->horizon))
+                        s->horizon = c;
+                s->has_horizon = true;
+        }
+        return 0;
+}
+
+#define ORDER " ORDER BY r.time_ms DESC, r.device DESC, r.seq DESC LIMIT "
+
+static void page_statement(struct statement *q, const struct search *s, unsigned limit)
+{
+        size_t n = n_branches(s);
+
+        add(q, "SELECT " ROW_COLUMNS " FROM (");
+        for (size_t i = 0; i < n; i++) {
+                add(q, i > 0 ? " UNION ALL SELECT * FROM (" : "SELECT * FROM (");
+                add(q, "SELECT r.* FROM record r");
+                add_chosen(q, s, i);
+                add_residue(q, s);
+                add_number(q, ORDER, limit);
+                buf_addf(&q->sql, ") b%zu", i);
+        }
+        add(q, ") r JOIN device d ON d.number = r.device");
+        add_number(q, ORDER, limit);
+}
+
+struct page {
+        store_row_fn fn;
+        void *userdata;
+        unsigned n;
+        struct store_cursor last;
+};
+
+static int page_row(const struct store_row *row, void *userdata)
+{
+        struct page *p = userdata;
+
+        p->last = (struct store_cursor){row->time_ms, row->device_number, row->seq};
+        p->n++;
+        return p->fn(row, p->userdata);
+}
+
+int store_violations(struct store *st, const struct store_filter *f, store_row_fn fn, void *userdata,
+                     struct store_cursor *ret_end, bool *ret_more)
+{
+        struct page page = {.fn = fn, .userdata = userdata};
+        uint64_t until_ms = db_now_ms() + PAGE_MS;
+        struct search s;
+        int r = search_init(st, f, &s);
+
+        if (r < 0)
+                return r;
+        for (uint64_t window = WINDOW_FIRST; n_branches(&s) > 0; window = window < WINDOW_MAX ? 4 * window : window) {
+                _cleanup_(statement_done) struct statement q = {0};
+                _cleanup_rows_ struct db_rows rows = {0};
+
+                r = has_residue(&s) ? horizon_find(st, &s, window) : 0;
+                if (r < 0)
+                        return r;
+                page_statement(&q, &s, f->limit - page.n);
+                r = run(st, &q, &rows);
+                if (r == 0)
+                        r = store_rows(&rows, false, page_row, &page);
+                if (r < 0)
+                        return r;
+                if (page.n == f->limit || !s.has_horizon || db_now_ms() >= until_ms)
+                        break;
+                /* the horizon itself was looked at */
+                s.before = s.horizon;
+                s.has_before = true;
+        }
+        *ret_more = page.n == f->limit || s.has_horizon;
+        *ret_end = page.n == f->limit ? page.last : s.horizon;
+        return 0;
+}
+
+int store_count(struct store *st, const struct store_filter *f, uint64_t max, uint64_t *ret, bool *ret_exact)
+{
+        struct store_filter all = *f;
+        struct search s;
         uint64_t n = 0;
         int r;
 
-        buf_add_string(&q.sql, "SELECT 1 FROM record r");
-        search_filter(&q, f);
-        search_number(&q, " LIMIT ?", max + 1);
-        r = search_prepare(s, &q, &statement);
+        all.has_before = false;
+        r = search_init(st, &all, &s);
+
+        if (r == 0 && has_residue(&s))
+                r = horizon_find(st, &s, WINDOW_FIRST);
+        for (size_t i = 0; r == 0 && i < n_branches(&s) && n <= max; i++) {
+                _cleanup_(statement_done) struct statement q = {0};
+                _cleanup_rows_ struct db_rows rows = {0};
+
+                add(&q, "SELECT count(*) FROM (SELECT 1 FROM record r");
+                add_chosen(&q, &s, i);
+                add_residue(&q, &s);
+                add_number(&q, " LIMIT ", max + 1);
+                add(&q, ") x");
+                r = run(st, &q, &rows);
+                if (r == 0 && (r = db_next(&rows)) > 0) {
+                        n += (uint64_t)db_int(&rows, 0);
+                        r = 0;
+                }
+        }
         if (r < 0)
                 return r;
-        sqlite_deadline(s, COUNT_MS);
-        while ((r = sqlite_step(statement)) > 0)
-                n++;
-        sqlite_deadline(s, 0);
-        if (r < 0 && r != -ETIME)
-                return r;
         *ret = n > max ? max : n;
-        *ret_exact = r == 0 && n <= max;
+        *ret_exact = n <= max && !s.has_horizon;
         return 0;
 }
 
 /* Jumps from one value to the next along the index instead of reading every row. */
 #define DISTINCT(column)                                                                                             \
         "WITH RECURSIVE v (x) AS ("                                                                                  \
-        "SELECT min(" column ") FROM record WHERE kind = 'violation' AND " column " IS NOT NULL UNION ALL "          \
-        "SELECT (SELECT min(" column ") FROM record WHERE kind = 'violation' AND " column " > v.x) FROM v "          \
-        "WHERE v.x IS NOT NULL) "
+        "SELECT min(" column ") FROM record WHERE " column " IS NOT NULL UNION ALL "                                 \
+        "SELECT (SELECT min(" column ") FROM record WHERE " column " > v.x) FROM v WHERE v.x IS NOT NULL) "          \
+        "SELECT x FROM v WHERE x IS NOT NULL LIMIT $1"
 
 static const char *const facet_sql[] = {
-        [FACET_CHANNEL] = DISTINCT("channel") "SELECT x FROM v WHERE x IS NOT NULL LIMIT ?",
-        [FACET_DEVICE] = "SELECT DISTINCT name FROM device ORDER BY name LIMIT ?",
-        [FACET_USER] = DISTINCT("user") "SELECT x FROM v WHERE x IS NOT NULL LIMIT ?",
+        [FACET_CHANNEL] = DISTINCT("channel"),
+        [FACET_DEVICE] = "SELECT DISTINCT name FROM device ORDER BY name LIMIT $1",
+        [FACET_USER] = DISTINCT("user_name"),
 };
 _Static_assert(ELEMENTSOF(facet_sql) == _FACET_MAX, "enum store_facet");
 
-int sqlite_facet(struct store *base, enum store_facet which, store_facet_fn fn, void *userdata)
+int store_facet(struct store *s, enum store_facet which, store_facet_fn fn, void *userdata)
 {
-        _cleanup_(search_done) struct search q = {0};
-        _cleanup_finalize_ sqlite3_stmt *statement = NULL;
-        struct sqlite_store *s = sqlite_of(base);
-        int r;
+        _cleanup_rows_ struct db_rows q = {0};
+        int r = db_query(s->read, facet_sql[which], &q, "i", (int64_t)FACETS_MAX);
 
-        search_number(&q, facet_sql[which], FACETS_MAX);
-        r = search_prepare(s, &q, &statement);
-        if (r < 0)
-                return r;
-        sqlite_deadline(s, SEARCH_MS);
-        while ((r = sqlite_step(statement)) > 0) {
-                r = fn(column_text(statement, 0), userdata);
+        while (r >= 0 && (r = db_next(&q)) > 0) {
+                r = fn(db_text(&q, 0), userdata);
                 if (r < 0)
                         break;
         }
-        sqlite_deadline(s, 0);
         return r < 0 ? r : 0;
 }

@@ -1,107 +1,140 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The SQL, all of it but the searches that query.c puts together from constant parts. */
-#include "collector/store/sqlite.h"
+#include "collector/store/schema.h"
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "base/buf.h"
 
-/* Each index on violations ends in the keyset of a page, (time_ms, device, seq), and leaves
- * coverage out, which is most of the records of a quiet device. */
-#define VIOLATION_INDEX(column)                                                                                      \
-        "CREATE INDEX record_" column " ON record (" column ", time_ms, device, seq) "                               \
-        "WHERE kind = 'violation';"
+#define LOCK_NUMBER "7237218" /* of this program, among a database's advisory locks */
 
-/* clang-format off */
-const char *const sqlite_schema =
-        "CREATE TABLE device ("
-        "  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,"
-        "  public_key BLOB NOT NULL, certificate_hash BLOB NOT NULL, token_hash BLOB NOT NULL,"
-        "  next_seq INTEGER NOT NULL, head BLOB NOT NULL, boot TEXT, status TEXT,"
-        "  enrolled_ms INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL, retired_ms INTEGER"
-        ") STRICT;"
-        "CREATE UNIQUE INDEX device_name ON device (name) WHERE retired_ms IS NULL;"
-        "CREATE TABLE record ("
-        "  device INTEGER NOT NULL, seq INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
-        "  received_ms INTEGER NOT NULL, kind TEXT NOT NULL, channel TEXT, channel_name TEXT,"
-        "  class TEXT, tier TEXT, layer TEXT, outcome TEXT, verdict TEXT, user TEXT, uid INTEGER,"
-        "  program TEXT, program_name TEXT, remote TEXT, port INTEGER NOT NULL, count INTEGER NOT NULL,"
-        "  policy_serial INTEGER NOT NULL, entry TEXT,"
-        "  hash BLOB NOT NULL, salt BLOB NOT NULL, body BLOB NOT NULL"
-        ") STRICT;"
-        "CREATE UNIQUE INDEX record_place ON record (device, seq);"
-        "CREATE INDEX record_time ON record (time_ms, device, seq) WHERE kind = 'violation';"
-        "CREATE INDEX record_device ON record (device, time_ms, seq) WHERE kind = 'violation';"
-        VIOLATION_INDEX("channel")
-        VIOLATION_INDEX("user")
-        VIOLATION_INDEX("class")
-        VIOLATION_INDEX("tier")
-        VIOLATION_INDEX("layer")
-        VIOLATION_INDEX("outcome")
-        VIOLATION_INDEX("program_name")
-        "CREATE TABLE seal ("
-        "  device INTEGER NOT NULL, first INTEGER NOT NULL, n INTEGER NOT NULL, prev BLOB NOT NULL,"
-        "  head BLOB NOT NULL, signature BLOB NOT NULL, boot TEXT, received_ms INTEGER NOT NULL,"
-        "  PRIMARY KEY (device, first)"
-        ") STRICT, WITHOUT ROWID;"
-        "CREATE TABLE token ("
-        "  hash BLOB NOT NULL PRIMARY KEY, uses INTEGER NOT NULL, expires_ms INTEGER NOT NULL"
-        ") STRICT, WITHOUT ROWID;"
-        "CREATE TABLE user ("
-        "  name TEXT NOT NULL PRIMARY KEY, role TEXT NOT NULL, password TEXT NOT NULL"
-        ") STRICT, WITHOUT ROWID;"
-        "CREATE TABLE session ("
-        "  hash BLOB NOT NULL PRIMARY KEY, user TEXT NOT NULL, expires_ms INTEGER NOT NULL"
-        ") STRICT, WITHOUT ROWID;"
-        "CREATE TABLE admin_audit ("
-        "  number INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, who TEXT NOT NULL,"
-        "  action TEXT NOT NULL, detail TEXT"
-        ") STRICT;";
-/* clang-format on */
-
-#define DEVICE_COLUMNS                                                                                               \
-        "number, id, name, public_key, next_seq, head, enrolled_ms, last_seen_ms, ifnull(retired_ms, 0)"
-
-const char *const sqlite_statements[_SQL_MAX] = {
-        [SQL_BEGIN] = "BEGIN IMMEDIATE",
-        [SQL_COMMIT] = "COMMIT",
-        [SQL_ROLLBACK] = "ROLLBACK",
-        [SQL_SAVEPOINT] = "SAVEPOINT one",
-        [SQL_RELEASE] = "RELEASE one",
-        [SQL_ROLLBACK_TO] = "ROLLBACK TO one",
-        [SQL_TOKEN_ADD] = "INSERT INTO token (hash, uses, expires_ms) VALUES (?, ?, ?)",
-        [SQL_TOKEN_USE] = "UPDATE token SET uses = uses - 1 WHERE hash = ? AND uses > 0 AND expires_ms > ?",
-        [SQL_DEVICE_ADD] = "INSERT INTO device (id, name, public_key, certificate_hash, token_hash, next_seq, head,"
-                           " enrolled_ms, last_seen_ms) VALUES (?, ?, ?, ?, ?, 1, ?, ?7, ?7)",
-        [SQL_DEVICE_RENEW] = "UPDATE device SET name = ?2, certificate_hash = ?3, token_hash = ?4, last_seen_ms = ?5,"
-                             " retired_ms = NULL WHERE id = ?1",
-        [SQL_DEVICE_GET] = "SELECT " DEVICE_COLUMNS ", token_hash FROM device WHERE id = ?",
-        [SQL_DEVICE_RETIRE] = "UPDATE device SET retired_ms = ?2 WHERE (id = ?1 OR name = ?1) AND retired_ms IS NULL",
-        [SQL_DEVICE_SEEN] = "UPDATE device SET last_seen_ms = max(last_seen_ms, ?2) WHERE id = ?1",
-        [SQL_DEVICE_STATUS] = "UPDATE device SET status = ?2 WHERE number = ?1",
-        [SQL_DEVICE_MOVE] = "UPDATE device SET next_seq = ?4, head = ?5, boot = ?6, last_seen_ms = ?7"
-                            " WHERE number = ?1 AND next_seq = ?2 AND head = ?3",
-        [SQL_SEAL_ADD] = "INSERT INTO seal (device, first, n, prev, head, signature, boot, received_ms)"
-                         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [SQL_RECORD_ADD] =
-                "INSERT INTO record (device, seq, time_ms, received_ms, kind, channel, channel_name, class, tier,"
-                " layer, outcome, verdict, user, uid, program, program_name, remote, port, count, policy_serial,"
-                " entry, hash, salt, body) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,nullif(?,-1),?,?,?,?,?,?,?,?,?,?)",
-        [SQL_RECORD_HASH] = "SELECT hash FROM record WHERE device = ? AND seq = ?",
-        [SQL_USER_SET] = "INSERT INTO user (name, role, password) VALUES (?, ?, ?)"
-                         " ON CONFLICT (name) DO UPDATE SET role = excluded.role, password = excluded.password",
-        [SQL_SESSION_ADD] = "INSERT INTO session (hash, user, expires_ms) VALUES (?, ?, ?)",
-        [SQL_SESSION_DELETE] = "DELETE FROM session WHERE hash = ?",
-        [SQL_AUDIT_ADD] = "INSERT INTO admin_audit (time_ms, who, action, detail) VALUES (?, ?, ?, ?)",
-        [SQL_SESSIONS_EXPIRE] = "DELETE FROM session WHERE expires_ms <= ?",
-        [SQL_TOKENS_EXPIRE] = "DELETE FROM token WHERE expires_ms <= ?",
-        [SQL_DEVICES] =
-                "SELECT " DEVICE_COLUMNS ", status FROM device WHERE retired_ms IS NULL ORDER BY name LIMIT 20000",
-        [SQL_RECORDS] =
-                "SELECT r.device, d.id, d.name, r.seq, r.time_ms, r.received_ms, r.kind, r.channel, r.channel_name,"
-                " r.class, r.tier, r.layer, r.outcome, r.verdict, r.user, ifnull(r.uid, -1), r.program, r.remote,"
-                " r.port, r.count, r.policy_serial, r.entry, r.hash, r.salt, r.body"
-                " FROM record r JOIN device d ON d.number = r.device"
-                " WHERE r.device = ? AND r.seq >= ? AND r.seq < ? ORDER BY r.seq",
-        [SQL_SEAL_GET] = "SELECT first, n, prev, head, signature FROM seal"
-                         " WHERE device = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
-        [SQL_USER_GET] = "SELECT name, role, password FROM user WHERE name = ?",
-        [SQL_SESSION_GET] = "SELECT u.name, u.role, s.expires_ms FROM session s JOIN user u ON u.name = s.user"
-                            " WHERE s.hash = ? AND s.expires_ms > ?",
+static const struct {
+        const char *word, *text[_DB_KIND_MAX];
+} words[] = {
+        {"INTEGER", {"INTEGER", "BIGINT"}},
+        {"BLOB", {"BLOB", "BYTEA"}},
+        {"SERIAL", {"INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"}},
+        {"STRICT", {"STRICT", ""}},
+        {"ROWID", {"ROWID", ""}}, /* WITHOUT ROWID */
+        {"WITHOUT", {"WITHOUT", ""}},
 };
+
+static void word_add(struct buf *b, enum db_kind kind, const char *word, size_t size)
+{
+        for (size_t i = 0; i < ELEMENTSOF(words); i++)
+                if (strlen(words[i].word) == size && memcmp(words[i].word, word, size) == 0) {
+                        buf_add_string(b, words[i].text[kind]);
+                        return;
+                }
+        buf_add(b, word, size);
+}
+
+/* "STRICT, WITHOUT ROWID" leaves a comma behind in PostgreSQL: only one of them is written in `both`. */
+static int step_run(struct db *db, const char *sql)
+{
+        _cleanup_buf_ struct buf b = {0};
+
+        while (sql && *sql) {
+                size_t n = 0;
+
+                while (isalnum((unsigned char)sql[n]) || sql[n] == '_')
+                        n++;
+                word_add(&b, db_kind(db), sql, n ?: 1);
+                sql += n ?: 1;
+        }
+        if (buf_error(&b) < 0)
+                return buf_error(&b);
+        return b.size > 0 ? db_script(db, (const char *)b.data) : 0;
+}
+
+int schema_get_version(struct db *db, int *ret)
+{
+        int64_t version = 0;
+        int r;
+
+        if (db_kind(db) == DB_SQLITE)
+                r = db_number(db, "PRAGMA user_version", &version, "");
+        else
+                r = db_number(db,
+                              "SELECT count(*) FROM pg_catalog.pg_tables"
+                              " WHERE tablename = 'schema_version' AND schemaname = current_schema()",
+                              &version, "");
+        if (r > 0 && version > 0 && db_kind(db) == DB_POSTGRES)
+                r = db_number(db, "SELECT version FROM schema_version", &version, "");
+        if (r < 0)
+                return r;
+        *ret = (int)version;
+        return 0;
+}
+
+static int version_set(struct db *db, int version)
+{
+        char sql[128];
+
+        snprintf(sql, sizeof(sql),
+                 db_kind(db) == DB_SQLITE ? "PRAGMA user_version = %d" : "UPDATE schema_version SET version = %d",
+                 version);
+        return db_script(db, sql);
+}
+
+static int step_apply(struct db *db, const struct schema_step *s)
+{
+        int r = step_run(db, s->both);
+
+        return r < 0 ? r : step_run(db, db_kind(db) == DB_SQLITE ? s->sqlite : s->postgres);
+}
+
+int schema_apply(struct db *db, int version)
+{
+        int have = 0, r = db_begin(db);
+
+        if (r == 0 && db_kind(db) == DB_POSTGRES)
+                r = db_script(db, "SELECT pg_advisory_xact_lock(" LOCK_NUMBER ")");
+        if (r == 0)
+                r = schema_get_version(db, &have);
+        if (r == 0 && have == 0 && db_kind(db) == DB_POSTGRES)
+                r = db_script(db, "CREATE TABLE schema_version (version INTEGER NOT NULL);"
+                                  "INSERT INTO schema_version VALUES (0)");
+        for (; r == 0 && have < version; have++)
+                r = step_apply(db, &schema_steps[have]);
+        if (r == 0)
+                r = version_set(db, have);
+        if (r < 0) {
+                db_rollback(db);
+                return r;
+        }
+        return db_commit(db);
+}
+
+int64_t schema_month(uint64_t time_ms)
+{
+        time_t t = (time_t)(time_ms / 1000);
+        struct tm tm;
+
+        gmtime_r(&t, &tm);
+        return (tm.tm_year + 1900) * 100 + tm.tm_mon + 1;
+}
+
+int schema_partition(struct db *db, int64_t month)
+{
+        char sql[128], name[32];
+        int64_t there = 0;
+        int r;
+
+        if (db_kind(db) == DB_SQLITE)
+                return 0;
+        snprintf(name, sizeof(name), "record_%lld", (long long)month);
+        r = db_number(db,
+                      "SELECT count(*) FROM pg_catalog.pg_tables WHERE tablename = $1"
+                      " AND schemaname = current_schema()",
+                      &there, "t", name);
+        if (r < 0 || there > 0)
+                return r < 0 ? r : 0;
+        r = db_begin(db);
+        if (r < 0)
+                return r;
+        snprintf(sql, sizeof(sql), "CREATE TABLE IF NOT EXISTS %s PARTITION OF record FOR VALUES IN (%lld)", name,
+                 (long long)month);
+        return db_script(db, sql);
+}

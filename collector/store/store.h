@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
-/* What the collector keeps, behind one table of functions so that another database can take
- * SQLite's place. Writes of one loop turn share a transaction: nothing is durable, and nothing
- * may be acknowledged, before commit() has returned 0. Reads by auditors go beside it.
+/* What the collector keeps, in SQLite or PostgreSQL (db.h, which also has the errors). Writes of one loop turn
+ * share a transaction: nothing is durable, and nothing may be acknowledged, before store_commit() has returned 0.
  *
- * Common errors: -ENOSPC store full, -EBUSY another process holds it, -ETIME a search took
- * longer than SEARCH_MS, -EUCLEAN damaged. Times are UTC milliseconds since 1970. */
+ * Two connections, one thread each: the loop's for what is written and looked up by key, the worker's for
+ * searches, which see what has been committed. Times are UTC milliseconds since 1970. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/diag.h"
+#include "collector/store/db.h"
 #include "record/chain.h"
 
 #define STORE_HASH_SIZE 32
 #define STORE_NAME_MAX  64 /* bytes of a device's or user's name, with the NUL */
-#define SEARCH_MS       2000
-#define COUNT_MS        200
+#define SEARCH_MS       5000 /* the longest that one statement of a search may take */
+#define PAGE_MS         50 /* after that a page is as long as it is */
 
 struct store_device {
         int64_t number; /* the store's own, small and stable */
@@ -25,7 +25,7 @@ struct store_device {
         uint64_t next_seq;
         uint8_t head[CHAIN_HASH_SIZE];
         uint64_t enrolled_ms, last_seen_ms, retired_ms;
-        const char *status; /* JSON or NULL; only in devices(), until the callback returns */
+        const char *status; /* JSON or NULL; only in store_devices(), until the callback returns */
 };
 
 struct store_enrol {
@@ -45,9 +45,11 @@ struct store_row {
         const char *program, *remote;
         uint64_t port, count, policy_serial;
         const char *entry;
-        const uint8_t *hash, *salt; /* NULL in violations() */
-        const char *body; /* the record's bytes; NULL in violations() */
+        const uint8_t *hash, *salt; /* NULL in store_violations() */
+        const char *body; /* the record's bytes; NULL in store_violations() */
         size_t body_size;
+        uint64_t
+                erased_ms; /* since when salt and body are gone: then the hash is taken on trust; 0: they are there */
 };
 
 struct store_batch {
@@ -106,48 +108,59 @@ typedef int (*store_row_fn)(const struct store_row *row, void *userdata);
 typedef int (*store_device_fn)(const struct store_device *d, void *userdata);
 typedef int (*store_facet_fn)(const char *value, void *userdata);
 
-struct store {
-        void (*free)(struct store *s);
-        /* 0 when there was nothing to commit; on failure all writes since the last one are undone */
-        int (*commit)(struct store *s);
+struct store;
 
-        int (*token_add)(struct store *s, const uint8_t hash[static STORE_HASH_SIZE], unsigned uses,
-                         uint64_t expires_ms);
-        /* Takes one use of the token. The same device key may use its token again (a lost answer).
-         * -EACCES token unknown, used up, expired; -EEXIST another device has the name. */
-        int (*device_enrol)(struct store *s, const struct store_enrol *e);
-        int (*device_get)(struct store *s, const char *id, struct store_device *ret); /* -ENOENT */
-        /* By id or name; its name is free again. -ENOENT */
-        int (*device_retire)(struct store *s, const char *name, uint64_t now_ms);
-        int (*device_seen)(struct store *s, const char *id, uint64_t now_ms);
-        int (*device_status)(struct store *s, int64_t device, const char *json);
-        int (*devices)(struct store *s, store_device_fn fn, void *userdata);
-
-        /* Moves the device's head from seal->prev to seal->head in one conditional update.
-         * -EALREADY all of it is kept already, -ESTALE it does not begin at next_seq,
-         * -EILSEQ a fork: other records are kept under these numbers. */
-        int (*append)(struct store *s, const struct store_batch *b);
-        int (*records)(struct store *s, int64_t device, uint64_t first, uint64_t n, store_row_fn fn, void *userdata);
-        /* The seal over a record: -ENOENT. */
-        int (*seal_get)(struct store *s, int64_t device, uint64_t seq, struct chain_seal *ret);
-        /* Newest first, at most filter->limit rows. */
-        int (*violations)(struct store *s, const struct store_filter *f, store_row_fn fn, void *userdata);
-        /* Up to max; *ret_exact is false when there are more or COUNT_MS did not suffice. */
-        int (*count)(struct store *s, const struct store_filter *f, uint64_t max, uint64_t *ret, bool *ret_exact);
-        int (*facet)(struct store *s, enum store_facet which, store_facet_fn fn, void *userdata);
-
-        int (*user_set)(struct store *s, const struct store_user *u); /* adds or replaces */
-        int (*user_get)(struct store *s, const char *name, struct store_user *ret); /* -ENOENT */
-        int (*session_add)(struct store *s, const uint8_t hash[static STORE_HASH_SIZE], const char *user,
-                           uint64_t expires_ms);
-        int (*session_get)(struct store *s, const uint8_t hash[static STORE_HASH_SIZE], uint64_t now_ms,
-                           struct store_session *ret); /* -ENOENT */
-        int (*session_delete)(struct store *s, const uint8_t hash[static STORE_HASH_SIZE]);
-        /* Who did what: append only. */
-        int (*audit_add)(struct store *s, const struct store_audit *a);
-        /* Housekeeping, now and then: expired sessions and tokens. */
-        int (*tidy)(struct store *s, uint64_t now_ms);
+enum store_flags {
+        STORE_CREATE = 1, /* tables where there are none */
+        STORE_MIGRATE = 2, /* older tables, too */
 };
+/* `where`: a file's path or postgresql://…; store_free() it. -EPROTONOSUPPORT made by a newer version,
+ * -ENOPKG by an older one, -ENOENT there is none; *reterr says what to do. */
+int store_open(const char *where, unsigned flags, struct store **ret, struct diag *reterr);
+void store_free(struct store *s); /* accepts NULL */
+DEFINE_CLEANUP(struct store, store_free)
+/* For tables of other modules: the loop's connection, and the worker's. */
+struct db *store_db(struct store *s);
+struct db *store_reader(struct store *s);
+/* 0 when there was nothing to commit; on failure all writes since the last one are undone */
+int store_commit(struct store *s);
 
-/* Opens or creates the file. s->free() it. -EPROTONOSUPPORT made by a newer version. */
-int store_sqlite_open(const char *path, struct store **ret, struct diag *reterr);
+int store_token_add(struct store *s, const uint8_t hash[static STORE_HASH_SIZE], unsigned uses, uint64_t expires_ms);
+/* Takes one use of the token. The same device key may use its token again (a lost answer).
+ * -EACCES token unknown, used up, expired; -EEXIST another device has the name. */
+int store_device_enrol(struct store *s, const struct store_enrol *e);
+int store_device_get(struct store *s, const char *id, struct store_device *ret); /* -ENOENT */
+/* By id or name; its name is free again. -ENOENT */
+int store_device_retire(struct store *s, const char *name, uint64_t now_ms);
+int store_device_seen(struct store *s, const char *id, uint64_t now_ms);
+int store_device_status(struct store *s, int64_t device, const char *json);
+
+/* Moves the device's head from seal->prev to seal->head in one conditional update.
+ * -EALREADY all of it is kept already, -ESTALE it does not begin at next_seq,
+ * -EILSEQ a fork: other records are kept under these numbers. */
+int store_append(struct store *s, const struct store_batch *b);
+
+int store_user_set(struct store *s, const struct store_user *u); /* adds or replaces */
+int store_user_get(struct store *s, const char *name, struct store_user *ret); /* -ENOENT */
+int store_session_add(struct store *s, const uint8_t hash[static STORE_HASH_SIZE], const char *user,
+                      uint64_t expires_ms);
+int store_session_get(struct store *s, const uint8_t hash[static STORE_HASH_SIZE], uint64_t now_ms,
+                      struct store_session *ret); /* -ENOENT */
+int store_session_delete(struct store *s, const uint8_t hash[static STORE_HASH_SIZE]);
+/* Who did what: append only. */
+int store_audit_add(struct store *s, const struct store_audit *a);
+/* Housekeeping, now and then: expired sessions and tokens; the next month's partition. */
+int store_tidy(struct store *s, uint64_t now_ms);
+
+/* ---- searches, on the worker's connection ---- */
+int store_devices(struct store *s, store_device_fn fn, void *userdata);
+int store_records(struct store *s, int64_t device, uint64_t first, uint64_t n, store_row_fn fn, void *userdata);
+/* The seal over a record: -ENOENT. */
+int store_seal_get(struct store *s, int64_t device, uint64_t seq, struct chain_seal *ret);
+/* Newest first, at most filter->limit rows; fewer when PAGE_MS are over. *ret_more: there may be others, behind
+ * *ret_end. */
+int store_violations(struct store *s, const struct store_filter *f, store_row_fn fn, void *userdata,
+                     struct store_cursor *ret_end, bool *ret_more);
+/* Of all pages, up to max; *ret_exact is false when there are or may be more. */
+int store_count(struct store *s, const struct store_filter *f, uint64_t max, uint64_t *ret, bool *ret_exact);
+int store_facet(struct store *s, enum store_facet which, store_facet_fn fn, void *userdata);

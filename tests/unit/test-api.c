@@ -27,7 +27,7 @@ static void open_listeners(struct test_server *s)
 {
         static struct http_config agents, page;
 
-        DEMAND(store_sqlite_open(database, &child_store, NULL) == 0);
+        DEMAND(store_open(database, STORE_CREATE, &child_store, NULL) == 0);
         DEMAND(api_new(&(struct api_options){s->loop, child_store, bundle, s->device_ca, s->device_ca_key,
                                              s->server_ca},
                        &child_api, NULL) == 0);
@@ -42,7 +42,7 @@ static void close_api(void)
 {
         api_stop(child_api);
         api_free(child_api);
-        child_store->free(child_store);
+        store_free(child_store);
 }
 
 static void token_make(struct store *s, const char *token, unsigned uses)
@@ -50,7 +50,7 @@ static void token_make(struct store *s, const char *token, unsigned uses)
         uint8_t hash[STORE_HASH_SIZE];
 
         crypto_hash_sha256(hash, (const uint8_t *)token, strlen(token));
-        DEMAND(s->token_add(s, hash, uses, UINT64_MAX / 2) == 0);
+        DEMAND(store_token_add(s, hash, uses, UINT64_MAX / 2) == 0);
 }
 
 static void policy_put(const char *text)
@@ -76,14 +76,14 @@ static int setup(void **state)
         snprintf(database, sizeof(database), "%s/db", server.dir);
         snprintf(bundle, sizeof(bundle), "%s/bundle", server.dir);
         DEMAND(mkdir(bundle, 0700) == 0);
-        DEMAND(store_sqlite_open(database, &s, NULL) == 0);
+        DEMAND(store_open(database, STORE_CREATE, &s, NULL) == 0);
         DEMAND(crypto_pwhash_str(u.password, PASSWORD, strlen(PASSWORD), crypto_pwhash_OPSLIMIT_MIN,
                                  crypto_pwhash_MEMLIMIT_MIN) == 0);
-        DEMAND(s->user_set(s, &u) == 0);
+        DEMAND(store_user_set(s, &u) == 0);
         token_make(s, "once", 1);
         token_make(s, "often", 100);
-        DEMAND(s->commit(s) == 0);
-        s->free(s);
+        DEMAND(store_commit(s) == 0);
+        store_free(s);
         test_server_start(&server, open_listeners, close_api);
         curl_global_init(CURL_GLOBAL_DEFAULT);
         curl = curl_easy_init();

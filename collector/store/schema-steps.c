@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "collector/store/schema.h"
+
+/* Step 2. Each index that a search may choose ends in the keyset of a page, (time_ms, device, seq). Its
+ * predicate follows from the condition by which it is chosen and from nothing else in the query, so that no
+ * planner can take another one: see query.c. What is no violation has NULL in all these columns. */
+#define SEARCH_INDEX(column)                                                                                         \
+        "CREATE INDEX record_" column " ON record (" column ", time_ms, device, seq) WHERE " column " IS NOT NULL;"
+#define SEARCH_INDEXES                                                                                               \
+        "CREATE INDEX record_time ON record (time_ms, device, seq) WHERE kind = 'violation';"                        \
+        "CREATE INDEX record_device ON record (device, time_ms, seq) WHERE class IS NOT NULL;" SEARCH_INDEX(         \
+                "channel") SEARCH_INDEX("user_name") SEARCH_INDEX("class") SEARCH_INDEX("tier")                      \
+                SEARCH_INDEX("layer") SEARCH_INDEX("outcome") SEARCH_INDEX("program_name")
+
+/* clang-format off */
+const struct schema_step schema_steps[] = {
+        {/* 1: SQLite alone */
+         .sqlite =
+                "CREATE TABLE device ("
+                "  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,"
+                "  public_key BLOB NOT NULL, certificate_hash BLOB NOT NULL, token_hash BLOB NOT NULL,"
+                "  next_seq INTEGER NOT NULL, head BLOB NOT NULL, boot TEXT, status TEXT,"
+                "  enrolled_ms INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL, retired_ms INTEGER"
+                ") STRICT;"
+                "CREATE UNIQUE INDEX device_name ON device (name) WHERE retired_ms IS NULL;"
+                "CREATE TABLE record ("
+                "  device INTEGER NOT NULL, seq INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
+                "  received_ms INTEGER NOT NULL, kind TEXT NOT NULL, channel TEXT, channel_name TEXT,"
+                "  class TEXT, tier TEXT, layer TEXT, outcome TEXT, verdict TEXT, user TEXT, uid INTEGER,"
+                "  program TEXT, program_name TEXT, remote TEXT, port INTEGER NOT NULL, count INTEGER NOT NULL,"
+                "  policy_serial INTEGER NOT NULL, entry TEXT,"
+                "  hash BLOB NOT NULL, salt BLOB NOT NULL, body BLOB NOT NULL"
+                ") STRICT;"
+                "CREATE UNIQUE INDEX record_place ON record (device, seq);"
+                "CREATE TABLE seal ("
+                "  device INTEGER NOT NULL, first INTEGER NOT NULL, n INTEGER NOT NULL, prev BLOB NOT NULL,"
+                "  head BLOB NOT NULL, signature BLOB NOT NULL, boot TEXT, received_ms INTEGER NOT NULL,"
+                "  PRIMARY KEY (device, first)"
+                ") STRICT, WITHOUT ROWID;"
+                "CREATE TABLE token ("
+                "  hash BLOB NOT NULL PRIMARY KEY, uses INTEGER NOT NULL, expires_ms INTEGER NOT NULL"
+                ") STRICT, WITHOUT ROWID;"
+                "CREATE TABLE user ("
+                "  name TEXT NOT NULL PRIMARY KEY, role TEXT NOT NULL, password TEXT NOT NULL"
+                ") STRICT, WITHOUT ROWID;"
+                "CREATE TABLE session ("
+                "  hash BLOB NOT NULL PRIMARY KEY, user TEXT NOT NULL, expires_ms INTEGER NOT NULL"
+                ") STRICT, WITHOUT ROWID;"
+                "CREATE TABLE admin_audit ("
+                "  number INTEGER PRIMARY KEY AUTOINCREMENT, time_ms INTEGER NOT NULL, who TEXT NOT NULL,"
+                "  action TEXT NOT NULL, detail TEXT"
+                ") STRICT;"},
+        {/* 2: PostgreSQL begins here. `user` is a word of SQL; the month of receipt; what was erased. SQLite has
+          * an index on the month in place of partitions: to drop a table costs it as much as to delete its rows,
+          * and each search would go through a view of all months. */
+         .sqlite =
+                "ALTER TABLE user RENAME TO account;"
+                "ALTER TABLE session RENAME COLUMN user TO account;"
+                "ALTER TABLE record RENAME COLUMN user TO user_name;"
+                "ALTER TABLE record ADD COLUMN month INTEGER NOT NULL DEFAULT 0;"
+                "ALTER TABLE record ADD COLUMN erased_ms INTEGER;"
+                "UPDATE record SET month = CAST(strftime('%Y%m', received_ms / 1000, 'unixepoch') AS INTEGER);"
+                "CREATE INDEX record_month ON record (month);"
+                "DROP INDEX IF EXISTS record_time; DROP INDEX IF EXISTS record_device;"
+                "DROP INDEX IF EXISTS record_channel; DROP INDEX IF EXISTS record_user;"
+                "DROP INDEX IF EXISTS record_class; DROP INDEX IF EXISTS record_tier;"
+                "DROP INDEX IF EXISTS record_layer; DROP INDEX IF EXISTS record_outcome;"
+                "DROP INDEX IF EXISTS record_program_name;"
+                SEARCH_INDEXES,
+         .postgres =
+                "CREATE TABLE device ("
+                "  number SERIAL, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL,"
+                "  public_key BLOB NOT NULL, certificate_hash BLOB NOT NULL, token_hash BLOB NOT NULL,"
+                "  next_seq INTEGER NOT NULL, head BLOB NOT NULL, boot TEXT, status TEXT,"
+                "  enrolled_ms INTEGER NOT NULL, last_seen_ms INTEGER NOT NULL, retired_ms INTEGER"
+                /* moving the head touches no index: room on the page keeps the new version there */
+                ") WITH (fillfactor = 50);"
+                "CREATE UNIQUE INDEX device_name ON device (name) WHERE retired_ms IS NULL;"
+                "CREATE TABLE record ("
+                "  device INTEGER NOT NULL, seq INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
+                "  received_ms INTEGER NOT NULL, kind TEXT NOT NULL, channel TEXT, channel_name TEXT,"
+                "  class TEXT, tier TEXT, layer TEXT, outcome TEXT, verdict TEXT, user_name TEXT, uid INTEGER,"
+                "  program TEXT, program_name TEXT, remote TEXT, port INTEGER NOT NULL, count INTEGER NOT NULL,"
+                "  policy_serial INTEGER NOT NULL, entry TEXT,"
+                "  hash BLOB NOT NULL, salt BLOB NOT NULL, body BLOB NOT NULL,"
+                "  month INTEGER NOT NULL, erased_ms INTEGER"
+                ") PARTITION BY LIST (month);"
+                /* 0: under legal hold when its month went; the other: should no month's be there in time */
+                "CREATE TABLE record_0 PARTITION OF record FOR VALUES IN (0);"
+                "CREATE TABLE record_other PARTITION OF record DEFAULT;"
+                "CREATE UNIQUE INDEX record_place ON record (device, seq, month);"
+                SEARCH_INDEXES
+                "CREATE TABLE seal ("
+                "  device INTEGER NOT NULL, first INTEGER NOT NULL, n INTEGER NOT NULL, prev BLOB NOT NULL,"
+                "  head BLOB NOT NULL, signature BLOB NOT NULL, boot TEXT, received_ms INTEGER NOT NULL,"
+                "  PRIMARY KEY (device, first));"
+                "CREATE TABLE token ("
+                "  hash BLOB NOT NULL PRIMARY KEY, uses INTEGER NOT NULL, expires_ms INTEGER NOT NULL);"
+                "CREATE TABLE account ("
+                "  name TEXT NOT NULL PRIMARY KEY, role TEXT NOT NULL, password TEXT NOT NULL);"
+                "CREATE TABLE session ("
+                "  hash BLOB NOT NULL PRIMARY KEY, account TEXT NOT NULL, expires_ms INTEGER NOT NULL);"
+                "CREATE TABLE admin_audit ("
+                "  number SERIAL, time_ms INTEGER NOT NULL, who TEXT NOT NULL,"
+                "  action TEXT NOT NULL, detail TEXT);"},
+        {/* 3: how long records are kept, and which longer */
+         .both =
+                "CREATE TABLE setting (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT;"
+                "CREATE TABLE hold ("
+                "  number SERIAL, reason TEXT NOT NULL, device TEXT, user_name TEXT, channel TEXT,"
+                "  from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, who TEXT NOT NULL, time_ms INTEGER NOT NULL,"
+                "  released_ms INTEGER"
+                ") STRICT;"},
+};
+/* clang-format on */
+const int schema_version = ELEMENTSOF(schema_steps);
