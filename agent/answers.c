@@ -56,6 +56,8 @@ static json_t *answer_why(struct runtime *rt, const struct control_request *q, u
         }
         entry = rules_match_subject(rs, q->subject);
         if (!entry)
+                entry = identify_content(rt->identify, &q->file);
+        if (!entry)
                 o = json_pack("{s:n,s:s}", "channel", "verdict", "allow");
         else
                 o = why_new(rs, entry, uid);

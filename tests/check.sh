@@ -48,17 +48,17 @@ awk 'FNR == 1 { if (n > 600) print f ": " n " lines"; n = 0; f = FILENAME } { n+
 allowed() {
         case $1 in
         lib/base | lib/wire) echo '' ;;
-        lib/trust | lib/policy | lib/catalogue) echo '' ;;
+        lib/trust | lib/policy | lib/catalogue | lib/content) echo '' ;;
         lib/rules) echo 'catalogue policy bpf/event.h' ;;
         lib/record) echo '' ;;
         lib/spool) echo 'record' ;;
         bpf) echo 'wire' ;;
         agent/watch) echo 'rules catalogue policy record agent/fact.h bpf wire' ;;
-        agent/classify) echo 'wire rules catalogue policy record agent/fact.h' ;;
+        agent/classify) echo 'wire content rules catalogue policy record agent/fact.h' ;;
         agent/browser) echo 'rules catalogue policy agent/browser' ;;
         agent/enforce) echo 'rules catalogue policy record agent/fact.h' ;;
         agent/report) echo 'rules catalogue policy record spool agent/fact.h' ;;
-        agent/control) echo 'rules catalogue policy record agent/fact.h agent/report' ;;
+        agent/control) echo 'content rules catalogue policy record agent/fact.h agent/report' ;;
         agent/uplink) echo 'record spool' ;;
         collector/net | collector/log) echo '' ;;
         collector/store) echo 'record' ;;

@@ -291,6 +291,14 @@ int identify_set_rules(struct identify *id, const struct ruleset *r)
         return refresh(id, !same || !id->known);
 }
 
+uint32_t identify_content(struct identify *id, const struct content *c)
+{
+        enum host host;
+
+        (void)refresh(id, false); /* what was known before still helps */
+        return match_content(id, c, &host);
+}
+
 int identify_exec(struct identify *id, struct fact *f, struct classification *c)
 {
         struct look *l = calloc(1, sizeof(*l));

@@ -33,5 +33,7 @@ static inline void identify_freep(struct identify **id)
 
 /* Look at what is installed for this rule set, which must live until the next call has ended. */
 int identify_set_rules(struct identify *id, const struct ruleset *r);
+/* The entry of a file with this content, 0 none; what is not filled in is not asked for. */
+uint32_t identify_content(struct identify *id, const struct content *c);
 /* f as classify_exec() left it, *c its answer, to be completed. -EBUSY too much to look at. */
 int identify_exec(struct identify *id, struct fact *f, struct classification *c);

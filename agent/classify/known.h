@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "agent/classify/content.h"
+#include "content/content.h"
 #include "agent/classify/host.h"
 
 #define KNOWN_MAX 16384

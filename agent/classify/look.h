@@ -2,7 +2,7 @@
 #pragma once
 /* One start whose files are read in the thread of identify.c. */
 #include <stdatomic.h>
-#include "agent/classify/content.h"
+#include "content/content.h"
 #include "agent/classify/internal.h"
 #include "agent/classify/worker.h"
 

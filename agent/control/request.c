@@ -6,14 +6,15 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 
 static const struct verb {
         const char *name;
-        bool subject, user, follow; /* the fields it takes */
+        bool subject, user, follow, file; /* the fields it takes */
         bool root_only;
 } verbs[] = {
         [CONTROL_STATUS] = {.name = "status"},
-        [CONTROL_WHY] = {.name = "why", .subject = true, .user = true},
+        [CONTROL_WHY] = {.name = "why", .subject = true, .user = true, .file = true},
         [CONTROL_NOTICES] = {.name = "notices", .follow = true},
         [CONTROL_MY_DATA] = {.name = "my-data"},
         [CONTROL_RELOAD] = {.name = "reload", .root_only = true},
@@ -46,9 +47,44 @@ static int copy_string(const json_t *value, const char *key, char *ret, size_t m
         return 0;
 }
 
+static int parse_number(const json_t *value, uint64_t *ret)
+{
+        json_int_t n = json_integer_value(value);
+
+        if (!json_is_integer(value) || n < 0)
+                return -EBADMSG;
+        *ret = (uint64_t)n;
+        return 0;
+}
+
+/* -ENOENT no field about a file. */
+static int parse_file_field(struct content *c, const char *key, const json_t *value)
+{
+        const char *text = json_string_value(value);
+        uint8_t bytes[ELF_BUILD_ID_MAX];
+        size_t size = text ? strlen(text) / 2 : 0;
+
+        if (!strcmp(key, "dev"))
+                return parse_number(value, &c->dev);
+        if (!strcmp(key, "ino"))
+                return parse_number(value, &c->ino);
+        if (strcmp(key, "build_id") && strcmp(key, "sha256") && strcmp(key, "print"))
+                return -ENOENT;
+        if (size == 0 || size > sizeof(bytes) || hex_decode(text, bytes, size) < 0 ||
+            (*key != 'b' && size != CONTENT_PRINT_SIZE))
+                return -EBADMSG;
+        if (*key == 'p')
+                memcpy(c->print, bytes, CONTENT_PRINT_SIZE);
+        else
+                hex_encode(bytes, size, *key == 'b' ? c->build_id : c->sha256);
+        c->has_print |= *key == 'p';
+        return 0;
+}
+
 static int parse_field(struct control_request *q, const char *key, const json_t *value, char *error)
 {
         const struct verb *v = &verbs[q->verb];
+        int r;
 
         if (!strcmp(key, "verb"))
                 return 0;
@@ -68,7 +104,10 @@ static int parse_field(struct control_request *q, const char *key, const json_t 
                 q->follow = json_is_true(value);
                 return 0;
         }
-        return refuse(error, "unknown field for \"%s\"", v->name);
+        r = v->file ? parse_file_field(&q->file, key, value) : -ENOENT;
+        if (r == -EBADMSG)
+                return refuse(error, "\"%s\" is malformed", key);
+        return r < 0 ? refuse(error, "unknown field for \"%s\"", v->name) : 0;
 }
 
 int control_request_parse(const char *line, size_t size, struct control_request *ret,

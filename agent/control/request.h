@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+#include "content/content.h"
 
 #define CONTROL_LINE_MAX    4096
 #define CONTROL_SUBJECT_MAX 1024
@@ -23,6 +24,7 @@ struct control_request {
         bool follow; /* notices */
         char subject[CONTROL_SUBJECT_MAX + 1]; /* why */
         char user[CONTROL_USER_MAX + 1]; /* why: "" the caller */
+        struct content file; /* why: what the caller could read of the subject's file, or says so */
 };
 
 /* Error text of an answer, for a person. */

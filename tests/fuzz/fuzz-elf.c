@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include "agent/classify/elf-note.h"
+#include "content/elf-note.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 

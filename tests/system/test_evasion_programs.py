@@ -495,6 +495,22 @@ def test_copy_of_a_packaged_archive(blocking, installed, employee, shop):
     assert_found(blocking, employee, program, entry="package checkchat-desktop")
 
 
+@pytest.mark.evasion(17, "`onchannel why` says the same", "agent")
+def test_why_by_content(station, installed, employee, shop):
+    """`onchannel why PATH` knows what a start would: the package's files, and copies under any name."""
+    def why(path):
+        answer = station.agent.json("why", path, user=employee.name)
+        return answer["channel"], answer.get("entry", "").partition(" ")[0]
+    assert why("/opt/CheckChat/helper") == why(put(employee, shop.packaged, "notes")) == ("checkchat", "package")
+    assert why(put(employee, shop.messenger, "editor")) == ("checkchat", "build_id")
+    assert why(put(employee, shop.nameless, "reader")) == ("checkchat", "sha256")
+    (employee.home / "link").symlink_to("/usr/bin/checkchat-client")
+    assert why(employee.home / "link") == ("checkchat", "package")
+    assert why(put(employee, shop.innocent, "innocent")) == why("/nowhere") == why("/etc/shadow") == why("/dev/zero") == (None, "")
+    assert employee.run([station.programs.cli, "why", "./editor", "--socket", station.agent.runtime / "control.sock"],
+                        cwd=employee.home).stdout.count("checkchat") >= 1
+
+
 @pytest.mark.parametrize("what", ["helper", "runtime"])
 @pytest.mark.evasion(19, "what packages share", "exec")
 def test_what_a_package_shares_with_others_passes(blocking, installed, employee, shop, what):

@@ -4,7 +4,7 @@
 #include <sodium.h>
 #include <string.h>
 #include <sys/stat.h>
-#include "agent/classify/content.h"
+#include "content/content.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 

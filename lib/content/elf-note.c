@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
-#include "agent/classify/elf-note.h"
+#include "content/elf-note.h"
 #include "base/cleanup.h"
 
 #define SEGMENTS_MAX   128

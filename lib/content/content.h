@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "agent/classify/elf-note.h"
+#include "content/elf-note.h"
 
 #define CONTENT_HEAD_BYTES 65536
 #define CONTENT_PRINT_SIZE 32
