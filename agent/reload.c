@@ -36,7 +36,7 @@ static void log_in_force(const struct runtime *rt)
         if (!rt->store->policy) {
                 log_line(LOG_WARNING, "no policy is in force: the agent only watches (catalogue %s)",
                          r->catalogue_version ? r->catalogue_version : "?");
-                if (!rt->store->has_key[STORE_POLICY])
+                if (!rt->store->keyring.installed.n_keys[TRUST_ROLE_POLICY])
                         log_line(LOG_WARNING, "'%s/policy.pub' is missing: no policy can be accepted without it",
                                  rt->config->keys);
         } else

@@ -11,15 +11,16 @@
 #include "base/io.h"
 #include "base/text.h"
 
-#define SERIAL_MAX_BYTES 32
+#define NUMBER_MAX_BYTES 32
 
 static const struct role {
+        enum trust_role trust;
         const char *name;
         const char *comment; /* of the signature, up to the serial's digits or the version */
         size_t max_bytes;
 } roles[] = {
-        [STORE_POLICY] = {"policy", "onchannel policy serial=", POLICY_MAX_BYTES},
-        [STORE_CATALOGUE] = {"catalogue", "onchannel catalogue version=", CATALOGUE_MAX_BYTES},
+        [STORE_POLICY] = {TRUST_ROLE_POLICY, "policy", "onchannel policy serial=", POLICY_MAX_BYTES},
+        [STORE_CATALOGUE] = {TRUST_ROLE_CATALOGUE, "catalogue", "onchannel catalogue version=", CATALOGUE_MAX_BYTES},
 };
 _Static_assert(ELEMENTSOF(roles) == _STORE_ROLE_MAX, "every role needs a name");
 
@@ -48,6 +49,7 @@ struct store *store_free(struct store *s)
                 return NULL;
         stored_free(s->policy);
         stored_free(s->catalogue);
+        keyring_done(&s->keyring);
         free(s->state_dir);
         free(s->installed_catalogue);
         free(s);
@@ -62,42 +64,41 @@ static void hash_bytes(const void *data, size_t size, char ret[static STORE_HASH
         hex_encode(hash, sizeof(hash), ret);
 }
 
-static int load_key(struct store *s, enum store_role role, const char *keys_dir, struct diag *reterr)
+/* A number that the state folder keeps; 0 when it is not there. */
+static int load_number(const struct store *s, const char *name, uint64_t *ret, struct diag *reterr)
 {
-        _cleanup_free_ char *path = format_new("%s/%s.pub", keys_dir, roles[role].name);
-        _cleanup_free_ char *text = NULL;
-        size_t size;
+        _cleanup_free_ char *path = format_new("%s/policy/%s", s->state_dir, name), *text = NULL;
         int r;
 
         if (!path)
                 return -ENOMEM;
-        r = file_read(path, TRUST_KEY_MAX_BYTES, &text, &size);
-        if (r == -ENOENT)
-                return 0;
-        if (r < 0)
-                return diag_set(reterr, r, path, 0, "%s", strerror(-r));
-        r = trust_key_parse(text, size, path, &s->keys[role], reterr);
-        s->has_key[role] = r >= 0;
-        return r;
-}
-
-static int load_serial(struct store *s, struct diag *reterr)
-{
-        _cleanup_free_ char *path = format_new("%s/policy/serial", s->state_dir);
-        _cleanup_free_ char *text = NULL;
-        int r;
-
-        if (!path)
-                return -ENOMEM;
-        r = file_read(path, SERIAL_MAX_BYTES, &text, NULL);
+        r = file_read(path, NUMBER_MAX_BYTES, &text, NULL);
         if (r == -ENOENT)
                 return 0;
         if (r < 0)
                 return diag_set(reterr, r, path, 0, "%s", strerror(-r));
         text[strcspn(text, "\n")] = 0;
-        if (parse_u64(text, UINT64_MAX, &s->policy_serial) < 0)
-                return diag_set(reterr, -EBADMSG, path, 1, "not a serial number: '%s'", text);
+        if (parse_u64(text, INT64_MAX, ret) < 0)
+                return diag_set(reterr, -EBADMSG, path, 1, "not a number: '%s'", text);
         return 0;
+}
+
+/* Raises it, in memory and on disk; never lowers it. */
+static int raise_number(const struct store *s, const char *name, uint64_t *held, uint64_t number)
+{
+        _cleanup_free_ char *path = format_new("%s/policy/%s", s->state_dir, name);
+        char text[NUMBER_MAX_BYTES];
+        int r;
+
+        if (number <= *held)
+                return 0;
+        if (!path)
+                return -ENOMEM;
+        snprintf(text, sizeof(text), "%" PRIu64 "\n", number);
+        r = file_write_atomic(path, text, strlen(text), 0600);
+        if (r >= 0)
+                *held = number;
+        return r;
 }
 
 int store_new(const struct store_options *o, struct store **ret, struct diag *reterr)
@@ -112,12 +113,13 @@ int store_new(const struct store_options *o, struct store **ret, struct diag *re
         s->installed_catalogue = strdup(o->catalogue);
         if (!s->state_dir || !s->installed_catalogue)
                 return -ENOMEM;
-        for (enum store_role role = 0; role < _STORE_ROLE_MAX; role++) {
-                r = load_key(s, role, o->keys_dir, reterr);
-                if (r < 0)
-                        return r;
-        }
-        r = load_serial(s, reterr);
+        s->built = o->built;
+        s->keyring.read_only = o->read_only;
+        r = keyring_open(&s->keyring, o->keys_dir, o->state_dir, o->signatures, reterr);
+        if (r >= 0)
+                r = load_number(s, "serial", &s->policy_serial, reterr);
+        if (r >= 0)
+                r = load_number(s, "signed", &s->signed_at, reterr);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(s);
@@ -162,7 +164,7 @@ static int stored_read(enum store_role role, const char *file, const char *minis
 static int serial_from_comment(enum store_role role, const char *comment, uint64_t *ret)
 {
         const char *digits = comment + strlen(roles[role].comment);
-        char number[SERIAL_MAX_BYTES];
+        char number[NUMBER_MAX_BYTES];
         size_t size;
 
         if (!text_starts_with(comment, roles[role].comment))
@@ -184,20 +186,15 @@ static int serial_from_comment(enum store_role role, const char *comment, uint64
 static int check_serial(const struct store *s, enum store_role role, const struct stored *c, struct diag *reterr)
 {
         const struct stored *held = role == STORE_POLICY ? s->policy : s->catalogue;
-        uint64_t floor = role == STORE_POLICY ? s->policy_serial : held ? held->serial : 0;
+        const struct trust_order o = {.serial = c->serial,
+                                      .hash = c->hash,
+                                      .floor = role == STORE_POLICY ? s->policy_serial
+                                               : held               ? held->serial
+                                                                    : 0,
+                                      .held_serial = held ? held->serial : 0,
+                                      .held_hash = held ? held->hash : NULL};
 
-        if (c->serial < floor)
-                return diag_set(reterr, -ESTALE, c->file, 0,
-                                "serial %" PRIu64 " is older than %" PRIu64 ", which was accepted before", c->serial,
-                                floor);
-        if (!held || c->serial != held->serial)
-                return 0;
-        if (!strcmp(c->hash, held->hash))
-                return diag_set(reterr, -EALREADY, c->file, 0, "already in force");
-        return diag_set(reterr, -ESTALE, c->file, 0,
-                        "serial %" PRIu64 " is in force with other contents: "
-                        "a changed file needs a higher serial",
-                        c->serial);
+        return trust_order_check(&o, c->file, reterr);
 }
 
 static int parse_catalogue(struct stored *c, const char *comment, struct diag *reterr)
@@ -218,36 +215,71 @@ static int parse_catalogue(struct stored *c, const char *comment, struct diag *r
         return 0;
 }
 
-/* Everything from the signature on, in the order of trust. */
-static int stored_verify(struct store *s, enum store_role role, struct stored *c, struct diag *reterr)
+/* The keys that count: for what was accepted before, those of then. */
+static void ring_for(const struct store *s, const struct stored *c, bool again, struct trust_ring *ret)
 {
-        struct trust_signature signature;
+        uint64_t serial = UINT64_MAX;
+        const char *at = memmem(c->minisig, strlen(c->minisig), roles[STORE_POLICY].comment,
+                                strlen(roles[STORE_POLICY].comment));
+
+        /* not verified yet; it only says after which links to look, and a wrong one finds no key */
+        if (again && at && serial_from_comment(STORE_POLICY, at, &serial) >= 0)
+                keyring_before(&s->keyring, serial, ret);
+        else
+                keyring_now(&s->keyring, ret);
+}
+
+static int check_signed(const struct stored *c, struct diag *reterr)
+{
+        if (c->policy && c->signed_at > c->policy->expires)
+                return diag_set(reterr, -EBADMSG, c->file, 0,
+                                "signed after it expires: was the clock right where it was signed?");
+        return 0;
+}
+
+static int parse_policy(const struct store *s, struct stored *c, bool again, const char *comment, struct diag *reterr)
+{
         int r;
 
-        if (!s->has_key[role])
-                return diag_set(reterr, -ENOKEY, c->file, 0, "no key '%s.pub' is installed to verify it with",
-                                roles[role].name);
-        r = trust_verify(&s->keys[role], 1, c->text, c->size, c->minisig, strlen(c->minisig), c->file, &signature,
-                         reterr);
+        r = policy_parse(c->text, c->size, c->file, &c->policy, reterr);
+        if (r >= 0)
+                r = catalogue_parse_own(c->text, c->size, c->file, &c->own, reterr);
+        if (r >= 0)
+                r = policy_comment_check(c->policy, comment, c->file, reterr);
+        if (r >= 0)
+                r = check_signed(c, reterr);
+        return r < 0 || again ? r : keyring_check(&s->keyring, c->policy, c->file, reterr);
+}
+
+/* Everything from the signature on, in the order of trust. `again`: it was accepted before. */
+static int stored_verify(struct store *s, enum store_role role, struct stored *c, bool again, struct diag *reterr)
+{
+        const struct trust_file f = {.name = c->file,
+                                     .data = c->text,
+                                     .size = c->size,
+                                     .minisig = c->minisig,
+                                     .minisig_size = strlen(c->minisig)};
+        struct trust_verdict v;
+        struct trust_ring ring;
+        int r;
+
+        ring_for(s, c, again && role == STORE_POLICY, &ring);
+        r = trust_ring_verify(&ring, roles[role].trust, &f, again ? 0 : store_time(s, time(NULL)), &v, reterr);
         if (r < 0)
                 return r;
-        trust_key_id_format(signature.key_id, c->signer);
-        r = serial_from_comment(role, signature.comment, &c->serial);
+        strcpy(c->signer, v.signer);
+        c->n_signers = v.n_signers;
+        c->signed_at = v.signed_at;
+        r = serial_from_comment(role, v.comment, &c->serial);
         if (r < 0)
                 return diag_set(reterr, -EBADMSG, c->file, 0,
-                                "the signature's trusted comment '%s' is not that of a %s", signature.comment,
+                                "the signature's trusted comment '%s' is not that of a %s", v.comment,
                                 roles[role].name);
         r = check_serial(s, role, c, reterr);
         if (r < 0)
                 return r;
-        if (role == STORE_CATALOGUE)
-                return parse_catalogue(c, signature.comment, reterr);
-        r = policy_parse(c->text, c->size, c->file, &c->policy, reterr);
-        if (r >= 0)
-                r = catalogue_parse_own(c->text, c->size, c->file, &c->own, reterr);
-        if (r < 0)
-                return r;
-        return policy_comment_check(c->policy, signature.comment, c->file, reterr);
+        return role == STORE_CATALOGUE ? parse_catalogue(c, v.comment, reterr)
+                                       : parse_policy(s, c, again, v.comment, reterr);
 }
 
 static int load(struct store *s, enum store_role role, const char *file, const char *minisig, struct stored **ret,
@@ -259,7 +291,7 @@ static int load(struct store *s, enum store_role role, const char *file, const c
         r = stored_read(role, file, minisig, &c, reterr);
         if (r < 0)
                 return r;
-        r = stored_verify(s, role, c, reterr);
+        r = stored_verify(s, role, c, role == STORE_POLICY, reterr);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(c);
@@ -299,24 +331,6 @@ static int load_current(struct store *s, enum store_role role, struct stored **r
         return 0;
 }
 
-static int raise_serial(struct store *s, uint64_t serial)
-{
-        _cleanup_free_ char *path = NULL;
-        char text[SERIAL_MAX_BYTES];
-        int r;
-
-        if (serial <= s->policy_serial)
-                return 0;
-        path = format_new("%s/policy/serial", s->state_dir);
-        if (!path)
-                return -ENOMEM;
-        snprintf(text, sizeof(text), "%" PRIu64 "\n", serial);
-        r = file_write_atomic(path, text, strlen(text), 0600);
-        if (r >= 0)
-                s->policy_serial = serial;
-        return r;
-}
-
 int store_load_policy(struct store *s, struct stored **ret, struct diag *reterr)
 {
         struct stored *p = NULL;
@@ -330,7 +344,7 @@ int store_load_policy(struct store *s, struct stored **ret, struct diag *reterr)
                 return r;
         stored_forget_text(p);
         s->policy = *ret = p;
-        return s->read_only ? 0 : raise_serial(s, p->serial);
+        return s->read_only ? 0 : raise_number(s, "serial", &s->policy_serial, p->serial);
 }
 
 int store_load_catalogue(struct store *s, struct stored **ret, struct diag *reterr)
@@ -365,18 +379,46 @@ static char *incoming_path(const struct store *s, enum store_role role, const ch
         return format_new("%s/incoming/%s.ini%s", s->state_dir, roles[role].name, suffix);
 }
 
-int store_read_incoming(struct store *s, enum store_role role, time_t now, struct stored **ret, struct diag *reterr)
+/* Byte for byte what is in force: whoever has signed it since, nothing changes. */
+static int check_held(const struct store *s, enum store_role role, const struct stored *c, struct diag *reterr)
+{
+        const struct stored *held = role == STORE_POLICY ? s->policy : s->catalogue;
+
+        return held && !strcmp(held->hash, c->hash) ? diag_set(reterr, -EALREADY, c->file, 0, "already in force") : 0;
+}
+
+static int take_links(struct store *s)
+{
+        _cleanup_free_ char *folder = format_new("%s/incoming/links", s->state_dir);
+
+        return folder ? keyring_take(&s->keyring, folder, store_time(s, time(NULL))) : -ENOMEM;
+}
+
+time_t store_time(const struct store *s, time_t clock)
+{
+        return trust_time(s->built, (time_t)s->signed_at, clock);
+}
+
+int store_read_incoming(struct store *s, enum store_role role, time_t clock, struct stored **ret, struct diag *reterr)
 {
         _cleanup_free_ char *file = incoming_path(s, role, ""), *minisig = incoming_path(s, role, ".minisig");
         _cleanup_stored_ struct stored *c = NULL;
         char when[TIME_TEXT_MAX];
+        time_t now;
         int r;
 
         if (!file || !minisig)
                 return -ENOMEM;
-        r = load(s, role, file, minisig, &c, reterr);
+        r = stored_read(role, file, minisig, &c, reterr);
+        if (r >= 0)
+                r = check_held(s, role, c, reterr);
+        if (r >= 0 && role == STORE_POLICY)
+                r = take_links(s);
+        if (r >= 0)
+                r = stored_verify(s, role, c, false, reterr);
         if (r < 0)
                 return r;
+        now = trust_time(0, c->signed_at, store_time(s, clock));
         if (c->policy && c->policy->not_before > now)
                 return diag_set(reterr, -ETIME, file, 0, "not to be used before %s",
                                 time_format(c->policy->not_before, when));
@@ -413,6 +455,21 @@ static int write_current(const struct store *s, enum store_role role, const stru
         return rename(next, current) < 0 ? -errno : 0;
 }
 
+static int keep_policy(struct store *s, const struct stored *p)
+{
+        const struct trust_file f = {.name = p->file,
+                                     .data = p->text,
+                                     .size = p->size,
+                                     .minisig = p->minisig,
+                                     .minisig_size = strlen(p->minisig)};
+        int r;
+
+        r = keyring_keep(&s->keyring, p->policy, &f);
+        if (r >= 0)
+                r = raise_number(s, "serial", &s->policy_serial, p->serial);
+        return r < 0 ? r : raise_number(s, "signed", &s->signed_at, (uint64_t)p->signed_at);
+}
+
 int store_commit(struct store *s, struct stored *accepted)
 {
         enum store_role role = accepted->policy ? STORE_POLICY : STORE_CATALOGUE;
@@ -421,7 +478,7 @@ int store_commit(struct store *s, struct stored *accepted)
 
         r = write_current(s, role, accepted);
         if (r >= 0 && role == STORE_POLICY)
-                r = raise_serial(s, accepted->serial);
+                r = keep_policy(s, accepted);
         stored_forget_text(accepted);
         stored_free(*held);
         *held = accepted;
@@ -443,7 +500,7 @@ int store_mend(struct store *s)
         _cleanup_free_ char *serial = format_new("%s/policy/serial", s->state_dir);
         _cleanup_free_ char *dir = format_new("%s/policy", s->state_dir);
         const struct stored *p = s->policy;
-        char text[SERIAL_MAX_BYTES];
+        char text[NUMBER_MAX_BYTES];
         int r;
 
         if (!current || !minisig || !serial || !dir)

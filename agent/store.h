@@ -3,16 +3,17 @@
 /* The policy store: which policy and catalogue are in force, which were refused. Reads signed
  * files, keeps copies in the state folder, never applies anything. Runs as root.
  *
- * Order of trust: size limit, signature over the raw bytes, serial >= the highest ever
+ * Order of trust: size limit, as many signatures over the raw bytes as are needed, serial >= the highest ever
  * accepted, INI pre-check, meaning. Whoever compiled and applied a candidate commits it. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
+#include "agent/keyring.h"
 #include "base/diag.h"
 #include "catalogue/catalogue.h"
 #include "policy/policy.h"
-#include "trust/trust.h"
+#include "trust/ring.h"
 
 #define STORE_HASH_TEXT 65
 
@@ -23,7 +24,9 @@ struct stored {
         size_t size;
         char *minisig;
         char hash[STORE_HASH_TEXT]; /* SHA-256 of the bytes, hex */
-        char signer[TRUST_KEY_ID_TEXT];
+        char signer[TRUST_KEY_ID_TEXT]; /* the first of n_signers */
+        unsigned n_signers;
+        time_t signed_at; /* 0: the signature does not say */
         uint64_t serial;
         struct policy *policy; /* one of the two is set */
         struct catalogue *catalogue;
@@ -48,6 +51,8 @@ struct store_options {
         const char *state_dir; /* policy/, catalogue/, incoming/ below it */
         const char *keys_dir;
         const char *catalogue; /* the installed one */
+        time_t built; /* when the program was: it is not earlier than this */
+        const unsigned *signatures; /* that agent.ini demands of each enum trust_role, or NULL */
         bool read_only; /* a check: neither makes folders nor finishes interrupted writes */
 };
 
@@ -55,9 +60,10 @@ struct store {
         char *state_dir;
         char *installed_catalogue;
         bool read_only;
-        struct trust_key keys[_STORE_ROLE_MAX];
-        bool has_key[_STORE_ROLE_MAX];
+        struct keyring keyring;
+        time_t built;
         uint64_t policy_serial; /* highest ever accepted, 0 none */
+        uint64_t signed_at; /* latest time that an accepted policy's signature names, 0 none */
         struct stored *policy; /* in force, or NULL */
         struct stored *catalogue;
 };
@@ -78,10 +84,13 @@ int store_load_policy(struct store *s, struct stored **ret, struct diag *reterr)
  * with a return of 0, when the received one had to be passed over. */
 int store_load_catalogue(struct store *s, struct stored **ret, struct diag *reterr);
 
-/* What lies in incoming/. -ENOENT nothing, -EALREADY it is the one in force,
- * -ESTALE serial older or equal but different, -ETIME not_before lies in the future, other
- * errors as of trust_verify() and the parsers. */
-int store_read_incoming(struct store *s, enum store_role role, time_t now, struct stored **ret, struct diag *reterr);
+/* What lies in incoming/, after the policies in incoming/links/ that handed keys over. -ENOENT nothing, -EALREADY it is
+ * the one in force, -ESTALE serial older or equal but different, -ETIME not_before lies in the future, other
+ * errors as of trust_ring_verify() and the parsers. `clock`: the system's. */
+int store_read_incoming(struct store *s, enum store_role role, time_t clock, struct stored **ret,
+                        struct diag *reterr);
+/* What time it is at least (trust_time()). */
+time_t store_time(const struct store *s, time_t clock);
 /* SHA-256 of incoming/ROLE.ini, also when it is refused; "" when it cannot be read. */
 void store_hash_incoming(const struct store *s, enum store_role role, char ret[static STORE_HASH_TEXT]);
 

@@ -26,7 +26,7 @@ _onchannel()
                 policy:check) words+=' --catalogue --strict' ;;
                 policy:diff) words+=' --catalogue --device --user --at' ;;
                 policy:test) words+=' --catalogue --at' ;;
-                policy:sign) words+=' --key --channels --output --catalogue' ;;
+                policy:sign) words+=' --key --add --channels --output --catalogue' ;;
                 catalogue:show) words+=' --summary' ;;
                 catalogue:search) words+=' --catalogue' ;;
                 catalogue:diff) words+=' --policy --device --user' ;;

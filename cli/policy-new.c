@@ -89,6 +89,8 @@ static const char *section_heading(enum policy_section s)
         case POLICY_SECTION_CHANNEL:
                 return "\n; One for each channel with a verdict of its own: 'onchannel catalogue show' lists them.\n"
                        ";[channel teams]\n";
+        case POLICY_SECTION_TRUST:
+                return "\n; Who may sign what comes after this policy. Absent: nothing changes.\n;[trust]\n";
         case _POLICY_SECTION_MAX:
                 break;
         }

@@ -129,6 +129,7 @@ static void diff_channels(const struct policy *old, const struct policy *new, js
 void policy_settings_diff(const struct policy *old, const struct policy *new, json_t *list)
 {
         diff_section(list, POLICY_SECTION_POLICY, &(struct sections){"policy", NULL, old, new});
+        diff_section(list, POLICY_SECTION_TRUST, &(struct sections){"trust", NULL, old, new});
         diff_groups(old, new, list);
         diff_channels(old, new, list);
 }

@@ -6,10 +6,11 @@
 #include "base/io.h"
 #include "cli/authoring.h"
 #include "cli/catalogue.h"
-#include "trust/trust.h"
+#include "cli/signing.h"
 
 struct sign {
         const char *file, *key, *channels, *output, *catalogue;
+        bool add;
 };
 
 /* Puts the channel files into the text that will be signed. */
@@ -36,27 +37,24 @@ static int embed(const struct cli *c, const struct sign *o, struct draft *p)
 
 static int write_signed(const struct cli *c, const struct sign *o, const struct draft *p)
 {
-        const char *file = o->output ? o->output : o->file;
-        _cleanup_free_ char *path = format_new("%s.minisig", file), *comment = NULL, *minisig = NULL;
-        _cleanup_(trust_secret_done) struct trust_secret secret = {0};
+        struct signing g = {.file = o->output ? o->output : o->file,
+                            .key = o->key,
+                            .data = p->text,
+                            .size = p->size,
+                            .until = p->policy->expires,
+                            .add = o->add,
+                            .write_data = o->output};
+        _cleanup_free_ char *path = format_new("%s.minisig", g.file), *what = NULL, *comment = NULL;
         int r;
 
-        r = read_secret(c, o->key, &secret);
-        if (r != STATUS_OK)
-                return r;
-        r = path ? policy_comment_new(p->policy, &comment) : -ENOMEM;
-        if (r >= 0)
-                r = trust_sign(&secret, p->text, p->size, comment, &minisig);
-        if (r < 0)
-                return cli_fail(c, STATUS_FAILED, "cannot sign '%s': %s", file, strerror(-r));
-        /* the signature first: whoever sees the new file finds one that fits */
-        r = write_output(c, path, minisig, strlen(minisig), 0644);
-        if (r == STATUS_OK && o->output)
-                r = write_output(c, o->output, p->text, p->size, 0644);
+        if (!path || policy_comment_new(p->policy, &what) < 0)
+                return cli_fail(c, STATUS_FAILED, "out of memory");
+        g.what = what;
+        r = sign_file(c, &g, &comment);
         if (r != STATUS_OK)
                 return r;
         if (c->json)
-                return print_json(json_pack("{s:b,s:s,s:s,s:s,s:I}", "ok", 1, "file", file, "signature", path,
+                return print_json(json_pack("{s:b,s:s,s:s,s:s,s:I}", "ok", 1, "file", g.file, "signature", path,
                                             "comment", comment, "own_channels",
                                             (json_int_t)(p->own ? p->own->n_channels : 0)));
         printf("%s: %s\n", path, comment);
@@ -76,16 +74,14 @@ static int compile_with(const struct cli *c, const struct draft *p, const char *
 int command_policy_sign(struct cli *c, int argc, char **argv)
 {
         struct sign o = {0};
-        const struct cli_option options[] = {{"key", 0, &o.key, NULL},
-                                             {"channels", 0, &o.channels, NULL},
-                                             {"output", 'o', &o.output, NULL},
-                                             {"catalogue", 0, &o.catalogue, NULL},
-                                             {0}};
+        const struct cli_option options[] = {{"key", 0, &o.key, NULL},         {"channels", 0, &o.channels, NULL},
+                                             {"output", 'o', &o.output, NULL}, {"catalogue", 0, &o.catalogue, NULL},
+                                             {"add", 0, NULL, &o.add},         {0}};
         _cleanup_draft_ struct draft p = {0};
         int r;
 
         r = cli_options(c, options, &argc, &argv);
-        if (r < 0 || argc != 1 || !o.key || !o.channels != !o.output)
+        if (r < 0 || argc != 1 || !o.key || !o.channels != !o.output || (o.add && o.channels))
                 return cli_usage(c, r);
         o.file = argv[0];
         r = draft_read(c, o.file, &p);

@@ -13,7 +13,7 @@ static const char usage[] =
         "       onchannel policy diff OLD NEW --catalogue FILE [--device NAME] [--user NAME] [--at TIME]\n"
         "       onchannel policy test FILE EXPECTATIONS --catalogue FILE [--at TIME]\n"
         "       onchannel policy keys\n"
-        "       onchannel policy sign FILE --key SECRET [--channels DIR -o FILE [--catalogue FILE]]\n"
+        "       onchannel policy sign FILE --key SECRET [--add] [--channels DIR -o FILE [--catalogue FILE]]\n"
         "       onchannel policy install FILE [--incoming DIR]\n"
         "new      writes a commented policy to start from\n"
         "check    reads a policy; with a built catalogue also whether it knows the channels; warns of what\n"
@@ -22,7 +22,9 @@ static const char usage[] =
         "diff     tells in words what a new policy changes, and for whom\n"
         "test     compares a policy with a table of expectations\n"
         "keys     describes every key\n"
-        "sign     writes FILE.minisig, as 'minisign -S' would; with --channels first puts the organisation's\n"
+        "sign     writes FILE.minisig, as 'minisign -S' would, or with --add one more signature behind those that "
+        "are\n"
+        "         there; with --channels first puts the organisation's\n"
         "         own channel files into a copy of the policy, checked as those of the catalogue are\n"
         "install  hands FILE and FILE.minisig to the agent on this machine, and waits for its answer\n";
 

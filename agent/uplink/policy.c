@@ -42,12 +42,18 @@ static int store_pair(const struct uplink_config *c, json_t *pair, const char *n
 
 int policy_store(const struct uplink_config *c, const char *json, size_t size)
 {
+        static const struct uplink_list links = {"links", UPLINK_LINKS_MAX, UPLINK_POLICY_MAX},
+                                        exemptions = {"exemptions", UPLINK_EXEMPTIONS, UPLINK_EXEMPTION_MAX};
         json_auto_t *root = json_loadb(json, size, JSON_REJECT_DUPLICATES, NULL);
         int r;
 
         if (!json_is_object(root))
                 return -EBADMSG;
-        r = store_pair(c, json_object_get(root, "catalogue"), "catalogue", UPLINK_CATALOGUE_MAX);
+        r = list_store(c, &links, json_object_get(root, "links"));
+        if (r >= 0)
+                r = list_store(c, &exemptions, json_object_get(root, "exemptions"));
+        if (r >= 0)
+                r = store_pair(c, json_object_get(root, "catalogue"), "catalogue", UPLINK_CATALOGUE_MAX);
         return r < 0 ? r : store_pair(c, json_object_get(root, "policy"), "policy", UPLINK_POLICY_MAX);
 }
 

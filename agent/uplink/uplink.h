@@ -5,6 +5,7 @@
  * signature. One thread, one loop around curl_multi_poll(3); three jobs, each at most one request
  * at a time, share one HTTP/2 connection. */
 #include <curl/curl.h>
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/buf.h"
@@ -17,6 +18,9 @@
 #define UPLINK_POLICY_MAX    (1u << 20)
 #define UPLINK_CATALOGUE_MAX (64u << 20)
 #define UPLINK_MINISIG_MAX   2048
+#define UPLINK_LINKS_MAX     16
+#define UPLINK_EXEMPTION_MAX (16u << 10)
+#define UPLINK_EXEMPTIONS    256
 #define UPLINK_STATUS_MAX    (64u << 10)
 
 /* ---- config.c ---- */
@@ -129,8 +133,15 @@ int reports_start(struct uplink *u, struct job *j);
 void reports_done(struct uplink *u, struct job *j, CURLcode code);
 int policy_start(struct uplink *u, struct job *j);
 void policy_done(struct uplink *u, struct job *j, CURLcode code);
-/* The answer's files into incoming/, signature first. -EBADMSG, -EFBIG. */
+/* The answer's files into incoming/, signature first; the policy last. -EBADMSG, -EFBIG, -E2BIG. */
 int policy_store(const struct uplink_config *c, const char *json, size_t size);
+/* A list of such files into incoming/NAME/, as collector-HASH.ini; ours that it lacks are removed. `list` may be NULL:
+ * nothing changes. */
+struct uplink_list {
+        const char *name; /* of the folder */
+        size_t max_files, max_bytes;
+};
+int list_store(const struct uplink_config *c, const struct uplink_list *l, json_t *list);
 int status_start(struct uplink *u, struct job *j);
 void status_done(struct uplink *u, struct job *j, CURLcode code);
 

@@ -6,3 +6,6 @@
 extern const char *const policy_verdict_words[];
 extern const char *const policy_mode_words[];
 extern const char *const policy_quic_words[];
+
+/* "ID" or "ID TIME". -EINVAL. */
+int policy_revoked_key_parse(const char *value, struct trust_revoked *ret);

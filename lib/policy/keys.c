@@ -12,6 +12,7 @@ static const char *const section_names[] = {
         [POLICY_SECTION_POLICY] = "[policy]",
         [POLICY_SECTION_GROUP] = "[group NAME]",
         [POLICY_SECTION_CHANNEL] = "[channel ID]",
+        [POLICY_SECTION_TRUST] = "[trust]",
 };
 _Static_assert(ELEMENTSOF(section_names) == _POLICY_SECTION_MAX, "a section without a name");
 
@@ -19,12 +20,16 @@ static const char *const type_names[] = {
         [POLICY_TYPE_FORMAT] = "number",   [POLICY_TYPE_SERIAL] = "number",    [POLICY_TYPE_TEXT] = "text",
         [POLICY_TYPE_TIME] = "time",       [POLICY_TYPE_URL] = "URL",          [POLICY_TYPE_CHOICE] = "word",
         [POLICY_TYPE_PATTERN] = "pattern", [POLICY_TYPE_LOGIN] = "login name", [POLICY_TYPE_GROUP] = "group name",
+        [POLICY_TYPE_KEY] = "public key",  [POLICY_TYPE_KEY_ID] = "key id",    [POLICY_TYPE_ID] = "id",
+        [POLICY_TYPE_COUNT] = "number",
 };
 _Static_assert(ELEMENTSOF(type_names) == _POLICY_TYPE_MAX, "a type without a name");
 
 _Static_assert(sizeof(enum verdict) == sizeof(unsigned) && sizeof(enum policy_mode) == sizeof(unsigned) &&
                        sizeof(enum quic_mode) == sizeof(unsigned),
                "a choice is stored as an unsigned");
+
+#define POLICY_EXAMPLE_KEY "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
 
 static const struct policy_choice verdicts = {"verdict", policy_verdict_words, _VERDICT_MAX, VERDICT_ALLOW};
 static const struct policy_choice programs = {"treatment of programs", policy_verdict_words + VERDICT_WATCH,
@@ -33,6 +38,8 @@ static const struct policy_choice modes = {"mode", policy_mode_words, _POLICY_MO
 static const struct policy_choice quic = {"treatment of QUIC", policy_quic_words, _QUIC_MODE_MAX, QUIC_INSPECT};
 
 #define IN_POLICY(t, n) .section = POLICY_SECTION_POLICY, .type = t, .name = #n, .offset = offsetof(struct policy, n)
+#define IN_TRUST(t, n, field)                                                                                        \
+        .section = POLICY_SECTION_TRUST, .type = t, .name = n, .offset = offsetof(struct policy, trust.field)
 #define IN_CHANNEL(t, n)                                                                                             \
         .section = POLICY_SECTION_CHANNEL, .type = t, .name = #n, .offset = offsetof(struct policy_channel, n)
 #define IN_GROUP(t, n)                                                                                               \
@@ -73,8 +80,12 @@ const struct policy_key policy_keys[] = {
 
         {IN_GROUP(POLICY_TYPE_PATTERN, device), .flags = POLICY_KEY_REPEATED,
          .meaning = "fnmatch(3) pattern of device names.", .example = "ws-03*"},
+        {IN_GROUP(POLICY_TYPE_PATTERN, tag), .flags = POLICY_KEY_REPEATED,
+         .meaning = "A word that agent.ini gives the device.", .example = "trading-floor"},
         {IN_GROUP(POLICY_TYPE_LOGIN, user), .flags = POLICY_KEY_REPEATED, .meaning = "Login name of a member.",
          .example = "anna"},
+        {IN_GROUP(POLICY_TYPE_LOGIN, unixgroup), .flags = POLICY_KEY_REPEATED,
+         .meaning = "Group of the machine or its directory, whose members these are.", .example = "traders"},
 
         {IN_CHANNEL(POLICY_TYPE_CHOICE, verdict), .flags = POLICY_KEY_REQUIRED, .choice = &verdicts,
          .meaning = "What happens to this channel.", .example = "allow"},
@@ -87,9 +98,30 @@ const struct policy_key policy_keys[] = {
          .example = "2026-12-31T00:00:00Z"},
         {IN_CHANNEL(POLICY_TYPE_TEXT, reason), .meaning = "Why, for those who read the policy.",
          .example = "CHG-4711"},
+
+        {IN_TRUST(POLICY_TYPE_KEY, "next_key", next_keys), .flags = POLICY_KEY_REPEATED,
+         .meaning = "A policy key that is accepted from this policy on, besides those before.",
+         .example = POLICY_EXAMPLE_KEY},
+        {IN_TRUST(POLICY_TYPE_KEY, "next_catalogue_key", next_catalogue_keys), .flags = POLICY_KEY_REPEATED,
+         .meaning = "The same for catalogues.", .example = POLICY_EXAMPLE_KEY},
+        {IN_TRUST(POLICY_TYPE_KEY, "next_exemption_key", next_exemption_keys), .flags = POLICY_KEY_REPEATED,
+         .meaning = "The same for exemptions.", .example = POLICY_EXAMPLE_KEY},
+        {IN_TRUST(POLICY_TYPE_KEY_ID, "revoke_key", revoke_keys), .flags = POLICY_KEY_REPEATED,
+         .meaning = "Id of a key, of whatever role, that is never accepted again; with a time: from then on.",
+         .example = "E7620F1842B4E81F 2027-01-01T00:00:00Z"},
+        {IN_TRUST(POLICY_TYPE_ID, "revoke_exemption", revoke_exemptions), .flags = POLICY_KEY_REPEATED,
+         .meaning = "Id of an exemption or break-glass token that ends now.", .example = "EX-2026-0042"},
+        {IN_TRUST(POLICY_TYPE_COUNT, "policy_signatures", policy_signatures),
+         .meaning =
+                 "By how many different keys the next policies must be signed; this one is, as those before demand.",
+         .example = "2"},
+        {IN_TRUST(POLICY_TYPE_COUNT, "catalogue_signatures", catalogue_signatures),
+         .meaning = "The same for catalogues.", .example = "1"},
+        {IN_TRUST(POLICY_TYPE_COUNT, "exemption_signatures", exemption_signatures),
+         .meaning = "The same for exemptions.", .example = "1"},
         {0},
 };
-_Static_assert(ELEMENTSOF(policy_keys) <= 33, "struct parser's `seen` has a bit a key");
+_Static_assert(ELEMENTSOF(policy_keys) <= 65, "struct parser's `seen` has a bit a key");
 
 const char *policy_section_to_string(enum policy_section s)
 {
@@ -133,6 +165,9 @@ const char *policy_key_format(const struct policy_key *k, const void *section, c
         case POLICY_TYPE_SERIAL:
                 snprintf(buf, POLICY_VALUE_MAX, "%" PRIu64, *(const uint64_t *)at);
                 return buf;
+        case POLICY_TYPE_COUNT:
+                snprintf(buf, POLICY_VALUE_MAX, "%" PRIu64, *(const uint64_t *)at);
+                return *(const uint64_t *)at ? buf : NULL;
         case POLICY_TYPE_TIME:
                 return *(const time_t *)at ? time_format(*(const time_t *)at, buf) : NULL;
         case POLICY_TYPE_CHOICE: {
@@ -147,6 +182,9 @@ const char *policy_key_format(const struct policy_key *k, const void *section, c
                 return *(char *const *)at;
         case POLICY_TYPE_PATTERN:
         case POLICY_TYPE_LOGIN:
+        case POLICY_TYPE_KEY:
+        case POLICY_TYPE_KEY_ID:
+        case POLICY_TYPE_ID:
         case _POLICY_TYPE_MAX:
                 break;
         }

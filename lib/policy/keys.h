@@ -10,6 +10,7 @@ enum policy_section {
         POLICY_SECTION_POLICY,
         POLICY_SECTION_GROUP,
         POLICY_SECTION_CHANNEL,
+        POLICY_SECTION_TRUST,
         _POLICY_SECTION_MAX,
 };
 const char *policy_section_to_string(enum policy_section s); /* "[group NAME]" */
@@ -24,6 +25,10 @@ enum policy_type {
         POLICY_TYPE_PATTERN,
         POLICY_TYPE_LOGIN,
         POLICY_TYPE_GROUP,
+        POLICY_TYPE_KEY,
+        POLICY_TYPE_KEY_ID,
+        POLICY_TYPE_ID,
+        POLICY_TYPE_COUNT,
         _POLICY_TYPE_MAX,
 };
 const char *policy_type_to_string(enum policy_type t); /* "login name" */
@@ -44,7 +49,7 @@ struct policy_key {
         enum policy_section section;
         enum policy_type type;
         const char *name;
-        size_t offset; /* of the value in struct policy, policy_group or policy_channel */
+        size_t offset; /* of the value in struct policy (also [trust]), policy_group or policy_channel */
         unsigned flags;
         const struct policy_choice *choice; /* POLICY_TYPE_CHOICE */
         const char *standard; /* what an absent key means, as it would be written; NULL: nothing */

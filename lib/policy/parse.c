@@ -5,6 +5,8 @@
 #include "base/cleanup.h"
 #include "base/ini.h"
 #include "base/text.h"
+#include "policy/exemption.h"
+#include "policy/internal.h"
 #include "policy/keys.h"
 
 #define POLICY_GROUPS_MAX   256
@@ -22,7 +24,7 @@ struct parser {
         const char *kind; /* its name for people; NULL before the first */
         unsigned section_line;
         unsigned policy_line; /* of [policy]; 0 before */
-        uint32_t seen; /* keys of the section, by index in policy_keys */
+        uint64_t seen; /* keys of the section, by index in policy_keys */
         unsigned group_line[POLICY_CHANNELS_MAX]; /* where channel i names its group */
 };
 
@@ -101,17 +103,16 @@ static int set_url(struct parser *t, char **field, const char *value)
         return set_string(field, value);
 }
 
-static int add_member(struct parser *t, char ***list, const char *value)
+static int add_to_list(struct parser *t, char ***list, const char *value)
 {
         size_t n = 0;
         char **larger;
 
-        if (strpbrk(value, " \t"))
-                return REFUSE(t, -EBADMSG, "'%s' holds a blank: one name a line", value);
         while (*list && (*list)[n])
                 n++;
         if (n >= POLICY_MEMBERS_MAX)
-                return REFUSE(t, -E2BIG, "more than %d in one group", POLICY_MEMBERS_MAX);
+                return REFUSE(t, -E2BIG, "more than %d in one %s", POLICY_MEMBERS_MAX,
+                              t->section == POLICY_SECTION_GROUP ? "group" : "section");
         larger = reallocarray(*list, n + 2, sizeof(*larger));
         if (!larger)
                 return -ENOMEM;
@@ -120,10 +121,51 @@ static int add_member(struct parser *t, char ***list, const char *value)
         return set_string(&larger[n], value);
 }
 
+static int add_member(struct parser *t, char ***list, const char *value)
+{
+        if (strpbrk(value, " \t"))
+                return REFUSE(t, -EBADMSG, "'%s' holds a blank: one name a line", value);
+        return add_to_list(t, list, value);
+}
+
+static int set_count(struct parser *t, uint64_t *field, const char *value)
+{
+        if (parse_u64(value, TRUST_SIGNATURES_MAX, field) < 0 || *field == 0)
+                return REFUSE(t, -EBADMSG, "'%s' is no number from 1 to %d", value, TRUST_SIGNATURES_MAX);
+        return 0;
+}
+
+static int add_key(struct parser *t, char ***list, const char *value)
+{
+        struct trust_key key;
+
+        if (trust_key_from_base64(value, &key) < 0)
+                return REFUSE(t, -EBADMSG, "'%s' is no public key: the second line of a .pub file", value);
+        return add_member(t, list, value);
+}
+
+static int add_revoked(struct parser *t, char ***list, const char *value)
+{
+        struct trust_revoked v;
+
+        if (policy_revoked_key_parse(value, &v) < 0)
+                return REFUSE(t, -EBADMSG,
+                              "'%s' is no key id like E7620F1842B4E81F, with or without a time behind it", value);
+        return add_to_list(t, list, value);
+}
+
+static int add_id(struct parser *t, char ***list, const char *value)
+{
+        if (!exemption_id_is_valid(value))
+                return REFUSE(t, -EBADMSG, "'%s' is no id of an exemption", value);
+        return add_to_list(t, list, value);
+}
+
 static void *section_at(struct parser *t)
 {
         switch (t->section) {
         case POLICY_SECTION_POLICY:
+        case POLICY_SECTION_TRUST:
                 return t->policy;
         case POLICY_SECTION_GROUP:
                 return last_group(t);
@@ -158,6 +200,14 @@ static int set_key(struct parser *t, const struct policy_key *k, const char *val
                 return set_string(field, value);
         case POLICY_TYPE_TEXT:
                 return set_string(field, value);
+        case POLICY_TYPE_KEY:
+                return add_key(t, field, value);
+        case POLICY_TYPE_KEY_ID:
+                return add_revoked(t, field, value);
+        case POLICY_TYPE_ID:
+                return add_id(t, field, value);
+        case POLICY_TYPE_COUNT:
+                return set_count(t, field, value);
         case _POLICY_TYPE_MAX:
                 break;
         }
@@ -172,7 +222,7 @@ static int section_close(struct parser *t)
         for (unsigned i = 0; t->kind && r == 0 && policy_keys[i].name; i++) {
                 const struct policy_key *k = &policy_keys[i];
 
-                if (k->section != t->section || (t->seen & (1u << i)))
+                if (k->section != t->section || (t->seen & UINT64_C(1) << i))
                         continue;
                 if (k->flags & POLICY_KEY_REQUIRED)
                         return diag_set(t->reterr, -EBADMSG, t->file, t->section_line, "%s without '%s'", t->kind,
@@ -182,7 +232,8 @@ static int section_close(struct parser *t)
         }
         /* It would mean everyone, which hardly anyone means who writes a group. */
         if (t->kind && t->section == POLICY_SECTION_GROUP && !t->seen)
-                return diag_set(t->reterr, -EBADMSG, t->file, t->section_line, "group without 'device' or 'user'");
+                return diag_set(t->reterr, -EBADMSG, t->file, t->section_line,
+                                "group without 'device', 'tag', 'user' or 'unixgroup'");
         return r;
 }
 
@@ -193,6 +244,16 @@ static int policy_open(struct parser *t)
         t->policy_line = t->policy->line = t->line;
         t->section = POLICY_SECTION_POLICY;
         t->kind = "[policy]";
+        return 0;
+}
+
+static int trust_open(struct parser *t)
+{
+        if (t->policy->trust_line > 0)
+                return REFUSE(t, -ENOTUNIQ, "[trust] given twice, first in line %u", t->policy->trust_line);
+        t->policy->trust_line = t->line;
+        t->section = POLICY_SECTION_TRUST;
+        t->kind = "[trust]";
         return 0;
 }
 
@@ -266,6 +327,8 @@ static int section_open(struct parser *t, const char *section)
         t->section_line = t->line;
         if (strcmp(section, "policy") == 0)
                 return policy_open(t);
+        if (strcmp(section, "trust") == 0)
+                return trust_open(t);
         if (text_starts_with(section, "group "))
                 return group_open(t, section + strlen("group "));
         if (text_starts_with(section, "channel "))
@@ -297,7 +360,7 @@ static int take(void *userdata, const char *section, const char *name, const cha
         const struct policy_key *k = policy_key_find(t->section, name);
         if (!k)
                 return REFUSE(t, -EBADMSG, "unknown key '%s' in %s", name, t->kind);
-        const uint32_t bit = 1u << (k - policy_keys);
+        const uint64_t bit = UINT64_C(1) << (k - policy_keys);
         if (!(k->flags & POLICY_KEY_REPEATED) && (t->seen & bit))
                 return REFUSE(t, -ENOTUNIQ, "'%s' given twice", name);
         if (!*value)

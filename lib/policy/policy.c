@@ -67,7 +67,9 @@ struct policy *policy_free(struct policy *p)
         for (size_t i = 0; i < p->n_groups; i++) {
                 free(p->groups[i].name);
                 strings_free(p->groups[i].devices);
+                strings_free(p->groups[i].tags);
                 strings_free(p->groups[i].users);
+                strings_free(p->groups[i].unixgroups);
         }
         for (size_t i = 0; i < p->n_channels; i++) {
                 free(p->channels[i].id);
@@ -75,6 +77,11 @@ struct policy *policy_free(struct policy *p)
                 free(p->channels[i].archive);
                 free(p->channels[i].reason);
         }
+        strings_free(p->trust.next_keys);
+        strings_free(p->trust.next_catalogue_keys);
+        strings_free(p->trust.next_exemption_keys);
+        strings_free(p->trust.revoke_keys);
+        strings_free(p->trust.revoke_exemptions);
         free(p->groups);
         free(p->channels);
         free(p->organisation);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <time.h>
 #include "base/diag.h"
+#include "trust/ring.h"
 
 #define POLICY_MAX_BYTES (1u << 20)
 #define POLICY_FORMAT    1
@@ -34,10 +35,14 @@ enum quic_mode {
 const char *policy_mode_to_string(enum policy_mode m);
 const char *quic_mode_to_string(enum quic_mode m);
 
-struct policy_group { /* [group NAME]: device and user both match, an absent kind matches all, one is there */
+/* [group NAME]: the device is one of its devices or has one of its tags, and the user is one of its users or in one of
+ * its unixgroups. Who names neither of a pair means all; one of the four is there. */
+struct policy_group {
         char *name;
-        char **devices; /* fnmatch patterns of the device name, NULL-terminated or NULL */
-        char **users; /* login names, NULL-terminated or NULL */
+        char **devices; /* fnmatch patterns of the device name, NULL-terminated or NULL as all lists here */
+        char **tags; /* words that agent.ini gives the device */
+        char **users; /* login names */
+        char **unixgroups; /* of the machine or its directory, by NSS */
         unsigned line;
 };
 
@@ -49,6 +54,14 @@ struct policy_channel { /* [channel ID] */
         char *reason;
         time_t until; /* 0: no end; afterwards as if the section were absent */
         unsigned line;
+};
+
+/* [trust]: what holds from this policy on, for all that come after it. */
+struct policy_trust {
+        char **next_keys, **next_catalogue_keys, **next_exemption_keys; /* base64, accepted besides those before */
+        char **revoke_keys; /* "ID" or "ID TIME" */
+        char **revoke_exemptions; /* ids */
+        uint64_t policy_signatures, catalogue_signatures, exemption_signatures; /* needed; 0: as before */
 };
 
 struct policy {
@@ -68,6 +81,8 @@ struct policy {
         size_t n_groups;
         struct policy_channel *channels;
         size_t n_channels;
+        struct policy_trust trust;
+        unsigned trust_line; /* of [trust]; 0 none */
         unsigned line; /* of [policy] */
 };
 
@@ -94,3 +109,9 @@ int policy_parse(const char *text, size_t size, const char *file, struct policy 
 int policy_comment_new(const struct policy *p, char **ret);
 /* -EBADMSG when the trusted comment does not agree with the file. */
 int policy_comment_check(const struct policy *p, const char *comment, const char *file, struct diag *reterr);
+
+/* Does it change who may sign, so that whoever missed it needs it? */
+bool policy_hands_over(const struct policy *p);
+/* What its [trust] section does to the ring. -E2BIG too many keys, -EPERM nobody could sign the next policy. */
+int policy_hand_over(const struct policy *p, struct trust_ring *ring, const char *file, struct diag *reterr);
+bool policy_revokes_exemption(const struct policy *p, const char *id);

@@ -55,6 +55,15 @@ static int key_file_read(struct minisign_text *t, void *ret, size_t size)
         return r < 0 ? r : minisign_read_end(t);
 }
 
+static int public_take(const struct minisign_public *public, struct trust_key *ret)
+{
+        if (memcmp(public->alg, MINISIGN_ALG_KEY, sizeof(public->alg)) != 0)
+                return -EBADMSG;
+        memcpy(ret->id, public->id, sizeof(ret->id));
+        memcpy(ret->public_key, public->key, sizeof(ret->public_key));
+        return 0;
+}
+
 int trust_key_parse(const char *text, size_t size, const char *file, struct trust_key *ret, struct diag *reterr)
 {
         struct minisign_text t = {.next = text, .end = text + size, .file = file, .reterr = reterr};
@@ -64,10 +73,28 @@ int trust_key_parse(const char *text, size_t size, const char *file, struct trus
         r = key_file_read(&t, &public, sizeof(public));
         if (r < 0)
                 return r;
-        if (memcmp(public.alg, MINISIGN_ALG_KEY, sizeof(public.alg)) != 0)
-                return diag_set(reterr, -EBADMSG, file, 2, "not an Ed25519 public key of minisign");
-        memcpy(ret->id, public.id, sizeof(ret->id));
-        memcpy(ret->public_key, public.key, sizeof(ret->public_key));
+        r = public_take(&public, ret);
+        return r < 0 ? diag_set(reterr, r, file, 2, "not an Ed25519 public key of minisign") : 0;
+}
+
+int trust_key_from_base64(const char *text, struct trust_key *ret)
+{
+        struct minisign_text t = {.next = text, .end = text + strlen(text)};
+        struct minisign_public public;
+        int r;
+
+        r = minisign_read_base64(&t, &public, sizeof(public));
+        return r < 0 ? r : public_take(&public, ret);
+}
+
+int trust_key_id_parse(const char *text, uint8_t ret[static 8])
+{
+        uint8_t big_endian[8];
+
+        if (hex_decode(text, big_endian, sizeof(big_endian)) < 0)
+                return -EINVAL;
+        for (size_t i = 0; i < sizeof(big_endian); i++)
+                ret[i] = big_endian[sizeof(big_endian) - 1 - i];
         return 0;
 }
 

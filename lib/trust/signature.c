@@ -3,6 +3,7 @@
 #include <sodium.h>
 #include <string.h>
 
+#include "base/io.h"
 #include "base/text.h"
 #include "trust/minisign.h"
 #include "trust/trust.h"
@@ -53,51 +54,71 @@ static int signature_read(struct minisign_text *t, struct minisign_signature *s,
         memcpy(c->comment, comment, size);
         c->comment[size] = 0;
         c->comment_size = size;
-        r = minisign_read_base64(t, global, 64);
-        return r < 0 ? r : minisign_read_end(t);
+        return minisign_read_base64(t, global, 64);
 }
 
-int trust_verify(const struct trust_key *keys, size_t n_keys, const void *data, size_t size,
-                 const char *signature_text, size_t signature_size, const char *file, struct trust_signature *ret,
-                 struct diag *reterr)
+static int verify_one(const struct trust_key *keys, size_t n_keys, struct minisign_text *t,
+                      const uint8_t hash[static PREHASH_BYTES], struct trust_signature *ret, struct diag *reterr)
 {
-        struct minisign_text t = {
-                .next = signature_text,
-                .end = signature_text + signature_size,
-                .file = file,
-                .reterr = reterr,
-        };
         struct minisign_signature s;
         struct signed_comment c;
-        uint8_t hash[PREHASH_BYTES], global[64];
         char id[TRUST_KEY_ID_TEXT];
+        uint8_t global[64];
         bool found = false;
         int r;
 
-        if (sodium_init() < 0)
-                return -EIO;
-        if (signature_size > TRUST_SIGNATURE_MAX_BYTES)
-                return diag_set(reterr, -EBADMSG, file, 0, "signature larger than %d bytes",
-                                TRUST_SIGNATURE_MAX_BYTES);
-        r = signature_read(&t, &s, &c, global);
+        r = signature_read(t, &s, &c, global);
         if (r < 0)
                 return r;
-        crypto_generichash(hash, sizeof(hash), data, size, NULL, 0);
+        memcpy(ret->key_id, s.id, sizeof(ret->key_id));
         for (size_t i = 0; i < n_keys; i++) {
                 if (memcmp(keys[i].id, s.id, sizeof(s.id)) != 0)
                         continue;
                 found = true;
                 if (!is_signed_by(&keys[i], &c, hash, global))
                         continue;
-                memcpy(ret->key_id, s.id, sizeof(ret->key_id));
                 memcpy(ret->comment, c.comment, c.comment_size + 1);
                 return 0;
         }
-        trust_key_id_format(s.id, id);
         if (!found)
-                return diag_set(reterr, -ENOKEY, file, 0, "signed by key %s, which is not trusted here", id);
-        return diag_set(reterr, -EKEYREJECTED, file, 0,
+                return -ENOKEY;
+        trust_key_id_format(s.id, id);
+        return diag_set(reterr, -EKEYREJECTED, t->file, 0,
                         "the signature by key %s is wrong: file or comment was changed", id);
+}
+
+int trust_verify(const struct trust_key *keys, size_t n_keys, const struct trust_file *f,
+                 struct trust_signature ret[static TRUST_SIGNATURES_MAX], size_t *ret_n,
+                 uint8_t ret_stranger[static 8], struct diag *reterr)
+{
+        struct minisign_text t = {
+                .next = f->minisig, .end = f->minisig + f->minisig_size, .file = f->name, .reterr = reterr};
+        struct trust_signature found[TRUST_SIGNATURES_MAX];
+        uint8_t hash[PREHASH_BYTES];
+        size_t n = 0;
+        int r;
+
+        if (sodium_init() < 0)
+                return -EIO;
+        if (f->minisig_size > TRUST_SIGNATURE_MAX_BYTES)
+                return diag_set(reterr, -EBADMSG, f->name, 0, "signature larger than %d bytes",
+                                TRUST_SIGNATURE_MAX_BYTES);
+        crypto_generichash(hash, sizeof(hash), f->data, f->size, NULL, 0);
+        for (size_t i = 0; i == 0 || t.next < t.end; i++) {
+                if (i == TRUST_SIGNATURES_MAX)
+                        return diag_set(reterr, -EBADMSG, f->name, 0, "more than %d signatures",
+                                        TRUST_SIGNATURES_MAX);
+                r = verify_one(keys, n_keys, &t, hash, &found[n], reterr);
+                if (r == -ENOKEY)
+                        memcpy(ret_stranger, found[n].key_id, sizeof(found[n].key_id));
+                else if (r < 0)
+                        return r;
+                else
+                        n++;
+        }
+        memcpy(ret, found, n * sizeof(*ret));
+        *ret_n = n;
+        return 0;
 }
 
 int trust_sign(const struct trust_secret *secret, const void *data, size_t size, const char *trusted_comment,
@@ -129,4 +150,26 @@ int trust_sign(const struct trust_secret *secret, const void *data, size_t size,
                 return -ENOMEM;
         *ret_signature_text = text;
         return 0;
+}
+
+#define SIGNED_AT " signed="
+
+char *trust_comment_new(const char *what, time_t signed_at)
+{
+        char text[TIME_TEXT_MAX];
+
+        return format_new("%s" SIGNED_AT "%s", what, time_format(signed_at, text));
+}
+
+time_t trust_comment_cut(char *comment)
+{
+        char *at = comment, *next;
+        time_t t;
+
+        while ((next = strstr(at + (at != comment), SIGNED_AT)))
+                at = next;
+        if (!text_starts_with(at, SIGNED_AT) || time_parse(at + strlen(SIGNED_AT), &t) < 0)
+                return 0;
+        *at = 0;
+        return t;
 }

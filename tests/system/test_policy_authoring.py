@@ -275,7 +275,8 @@ def test_keys_are_in_the_manual_and_no_others(desk):
 def test_keys_are_those_that_the_parser_takes(desk):
     """Each key with its example is taken in its section and unknown in the others."""
     keys = desk.json("policy", "keys")["keys"]
-    headings = {"[policy]": "[policy]", "[group NAME]": "[group client-desk]", "[channel ID]": "[channel teams]"}
+    headings = {"[policy]": "[policy]", "[group NAME]": "[group client-desk]", "[channel ID]": "[channel teams]",
+                "[trust]": "[trust]"}
     assert {k["section"] for k in keys} == set(headings)
     for k in keys:
         for section, heading in headings.items():

@@ -192,7 +192,7 @@ static void test_refused(void **state)
         refuse_incoming(s, STORE_POLICY, -EKEYREJECTED, "wrong");
         put_signed(w, "state/incoming/policy.ini", text, "onchannel policy serial=9 expires=2027-02-21T00:00:00Z",
                    &w->secret[STORE_CATALOGUE]);
-        refuse_incoming(s, STORE_POLICY, -ENOKEY, "not trusted");
+        refuse_incoming(s, STORE_POLICY, -ENOKEY, "which is no policy key but a catalogue key");
         put_signed(w, "state/incoming/policy.ini", text, "onchannel policy serial=8 expires=2027-02-21T00:00:00Z",
                    &w->secret[STORE_POLICY]);
         refuse_incoming(s, STORE_POLICY, -EBADMSG, "");

@@ -208,8 +208,8 @@ static void test_hostile(void **state)
                 {TEXT("[group a/b]\nuser = a\n"), -EBADMSG, 7, "'a/b' is no name"},
                 {TEXT("[group -a]\nuser = a\n"), -EBADMSG, 7, "'-a' is no name"},
                 {TEXT("[group " NAME_33 "]\n"), -EBADMSG, 7, "longer than 32 bytes"},
-                {TEXT("[group a]\n"), -EBADMSG, 7, "group without 'device' or 'user'"},
-                {TEXT("[group a]\n" CHANNEL), -EBADMSG, 7, "group without 'device' or 'user'"},
+                {TEXT("[group a]\n"), -EBADMSG, 7, "group without 'device', 'tag', 'user' or 'unixgroup'"},
+                {TEXT("[group a]\n" CHANNEL), -EBADMSG, 7, "group without 'device', 'tag', 'user' or 'unixgroup'"},
                 {TEXT("[group a]\nuser = a b\n"), -EBADMSG, 8, "'a b' holds a blank"},
                 {TEXT("[group a]\nuser =\n"), -EBADMSG, 8, "'user' without a value"},
                 {TEXT("[group a]\nverdict = allow\n"), -EBADMSG, 8, "unknown key 'verdict' in group"},
@@ -350,6 +350,7 @@ static void policy_with(struct buf *b, const struct policy_key *key, const char 
                 [POLICY_SECTION_POLICY] = "[policy]\n",
                 [POLICY_SECTION_GROUP] = "[group client-desk]\nuser = somebody\n",
                 [POLICY_SECTION_CHANNEL] = "[channel x]\n",
+                [POLICY_SECTION_TRUST] = "[trust]\n",
         };
 
         for (int s = 0; s < _POLICY_SECTION_MAX; s++) {
@@ -362,9 +363,9 @@ static void policy_with(struct buf *b, const struct policy_key *key, const char 
 
 static const void *section_of(const struct policy *p, enum policy_section s)
 {
-        return s == POLICY_SECTION_POLICY  ? (const void *)p
-               : s == POLICY_SECTION_GROUP ? (const void *)&p->groups[0]
-                                           : (const void *)&p->channels[0];
+        return s == POLICY_SECTION_GROUP     ? (const void *)&p->groups[0]
+               : s == POLICY_SECTION_CHANNEL ? (const void *)&p->channels[0]
+                                             : (const void *)p;
 }
 
 /* The value that a policy has which says `key = value`. */

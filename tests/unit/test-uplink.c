@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <sodium.h>
@@ -300,6 +301,51 @@ static void test_policy_store(void **state)
         assert_int_equal(policy_store(&c, json, strlen(json)), -EFBIG);
 }
 
+static size_t count_files(const char *folder)
+{
+        DIR *d = opendir(folder);
+        size_t n = 0;
+
+        for (const struct dirent *e; d && (e = readdir(d));)
+                n += e->d_name[0] != '.';
+        if (d)
+                closedir(d);
+        return n;
+}
+
+/* Exemptions come as a whole list: what it lacks goes, what others put there stays. */
+static void test_lists(void **state)
+{
+        static const struct {
+                const char *json;
+                int r;
+                size_t files;
+        } table[] = {
+                {"{\"exemptions\":[{\"file\":\"A\",\"minisig\":\"S\"},{\"file\":\"B\",\"minisig\":\"T\"}]}", 0, 5},
+                {"{}", 0, 5},
+                {"{\"exemptions\":[{\"file\":\"B\",\"minisig\":\"T\"}]}", 0, 3},
+                {"{\"exemptions\":[{\"file\":\"B\",\"minisig\":\"U\"}]}", 0, 3},
+                {"{\"exemptions\":[{\"file\":\"B\"}]}", -EBADMSG, 3},
+                {"{\"exemptions\":{}}", -EBADMSG, 3},
+                {"{\"exemptions\":[]}", 0, 1},
+        };
+        const struct uplink_config c = {.state = dir};
+        _cleanup_free_ char *folder = in_dir("incoming/exemptions"), *large = NULL, *huge = NULL;
+        _cleanup_free_ char *theirs = in_dir("incoming/exemptions/theirs.ini");
+
+        assert_int_equal(dir_make(folder, 0700), 0);
+        assert_int_equal(file_write_atomic(theirs, "x", 1, 0600), 0);
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                assert_int_equal(policy_store(&c, table[i].json, strlen(table[i].json)), table[i].r);
+                assert_int_equal(count_files(folder), table[i].files);
+        }
+        huge = calloc(1, UPLINK_EXEMPTION_MAX + 2);
+        memset(huge, 'x', UPLINK_EXEMPTION_MAX + 1);
+        large = format_new("{\"exemptions\":[{\"file\":\"%s\",\"minisig\":\"S\"}]}", huge);
+        assert_int_equal(policy_store(&c, large, strlen(large)), -EFBIG);
+        assert_int_equal(count_files(folder), 1);
+}
+
 static void test_enrol(void **state)
 {
         _cleanup_free_ char *key = NULL, *other = NULL, *csr = NULL, *request = NULL, *text = NULL;
@@ -357,9 +403,9 @@ int main(void)
 {
 #define UPLINK_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_config), cmocka_unit_test(test_backoff),        cmocka_unit_test(test_job),
-                UPLINK_TEST(test_reports),     UPLINK_TEST(test_reports_start),       UPLINK_TEST(test_policy_store),
-                cmocka_unit_test(test_enrol),  cmocka_unit_test(test_response_error),
+                cmocka_unit_test(test_config), cmocka_unit_test(test_backoff),  cmocka_unit_test(test_job),
+                UPLINK_TEST(test_reports),     UPLINK_TEST(test_reports_start), UPLINK_TEST(test_policy_store),
+                UPLINK_TEST(test_lists),       cmocka_unit_test(test_enrol),    cmocka_unit_test(test_response_error),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
