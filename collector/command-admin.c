@@ -23,7 +23,7 @@ static uint64_t now_ms(void)
         return (uint64_t)time(NULL) * 1000;
 }
 
-static int collector_open(const char *dir, struct config *ret_config, struct store **ret)
+int collector_open(const char *dir, struct config *ret_config, struct store **ret)
 {
         struct diag d = {0};
         int r = config_load(dir, ret_config, &d);

@@ -11,7 +11,10 @@ enum {
 
 int command_init(int argc, char **argv);
 int command_serve(int argc, char **argv);
+int command_erase(int argc, char **argv);
+int command_hold(int argc, char **argv);
 int command_migrate(int argc, char **argv);
+int command_retention(int argc, char **argv);
 int command_token(int argc, char **argv);
 int command_user(int argc, char **argv);
 int command_device(int argc, char **argv);
@@ -24,6 +27,8 @@ int fail_with(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, then how to get help; returns EXIT_USAGE. */
 int fail_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Says itself what is wrong. Returns an exit status. */
+int collector_open(const char *dir, struct config *ret_config, struct store **ret);
 /* Adds or replaces a user. password_file NULL: makes a password and returns it in *ret_password
  * (free()), else *ret_password is NULL. Says itself what is wrong. */
 int user_put(struct store *s, const struct store_user *u, const char *password_file, char **ret_password);

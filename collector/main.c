@@ -24,6 +24,15 @@ static const struct {
         {"serve", command_serve, "DIR", "run the collector until SIGTERM or SIGINT"},
         {"migrate", command_migrate, "DIR",
          "bring the database of an older version up to date; stop the server before"},
+        {"retention", command_retention, "DIR [--months N] | DIR run",
+         "how long records are kept; or remove now what is older (the server does so by and by)\n"
+         "      --months N           months after the month in which a record came; 0: for ever (default)"},
+        {"hold", command_hold, "DIR list | DIR add [options] | DIR release NUMBER",
+         "keep records whatever their age: a legal hold\n"
+         "      --user NAME, --device DEVICE, --channel ID, --from TIME, --to TIME   about what\n"
+         "      --reason TEXT        for the audit"},
+        {"erase", command_erase, "DIR [options]",
+         "take the content out of records and leave their place in the chain; options as for hold"},
         {"token", command_token, "DIR [options]",
          "print a token with which devices enrol\n"
          "      --uses N             how many devices may use it (default 1)\n"

@@ -12,6 +12,7 @@
 #define HEADERS_MS   5000
 #define MINUTE_MS    60000
 #define TIDY_MINUTES 60
+#define PURGE_ROWS   2000 /* a minute, on SQLite: a fifth of a second of the loop */
 #define PEM_MAX      65536
 
 static const struct http_route agents_routes[] = {
@@ -84,13 +85,20 @@ static void every_minute(void *userdata)
 {
         static unsigned minutes;
         struct api *a = userdata;
+        struct store_purge p;
         int r = 0;
 
         agents_flush_seen(a);
         if (minutes++ % TIDY_MINUTES == 0)
                 r = store_tidy(a->store, now_utc_ms());
+        reply_pending(a); /* what follows commits, or fails, by itself */
+        if (r == 0)
+                r = store_purge(a->store, now_utc_ms(), PURGE_ROWS, &p);
         if (r < 0)
                 log_errno(LOG_WARNING, r, "cannot tidy the store, ignoring");
+        else if (p.month && p.n_gone > 0)
+                log_line(LOG_INFO, "retention: %llu records of %lld removed", (unsigned long long)p.n_gone,
+                         (long long)p.month);
 }
 
 int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)

@@ -76,9 +76,8 @@ void page_devices(struct http_request *req)
         if (!page_authorised(req, &session))
                 return;
         agents_flush_seen(a);
-        r = store_commit(a->store);
-        if (r == 0)
-                r = store_devices(a->store, device_add, rows);
+        reply_pending(a); /* commits */
+        r = store_devices(a->store, device_add, rows);
         if (r < 0)
                 reply_errno(req, r, NULL);
         else

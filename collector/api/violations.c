@@ -108,8 +108,8 @@ static int proof_add(const struct store_row *row, void *userdata)
                 }
         }
         p->n_erased += row->erased_ms > 0;
-        if (row->erased_ms) /* its hash stays and is taken on trust: what comes behind it is chained to it */
-                memcpy(p->walk, row->hash, sizeof(p->walk));
+        if (row->erased_ms)
+                chain_link(p->device, row->seq, p->walk, row->commitment, p->walk);
         else
                 chain_next(p->device, row->seq, p->walk, row->salt, row->body, row->body_size, p->walk);
         if (row->seq != p->next++ || memcmp(p->walk, row->hash, sizeof(p->walk)) != 0)

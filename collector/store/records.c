@@ -165,13 +165,15 @@ static void row_read(const struct db_rows *q, struct store_row *ret)
 
 static int proof_read(const struct db_rows *q, struct store_row *row)
 {
-        size_t hash_size, salt_size;
+        size_t hash_size, salt_size, commitment_size;
 
         row->hash = db_blob(q, ROW_COLUMN_HASH, &hash_size);
         row->salt = db_blob(q, ROW_COLUMN_HASH + 1, &salt_size);
         row->body = db_blob(q, ROW_COLUMN_HASH + 2, &row->body_size);
         row->erased_ms = (uint64_t)db_int(q, ROW_COLUMN_HASH + 3);
-        if (hash_size != CHAIN_HASH_SIZE || (!row->erased_ms && salt_size != CHAIN_SALT_SIZE))
+        row->commitment = db_blob(q, ROW_COLUMN_HASH + 4, &commitment_size);
+        if (hash_size != CHAIN_HASH_SIZE ||
+            (row->erased_ms ? commitment_size != CHAIN_HASH_SIZE : salt_size != CHAIN_SALT_SIZE))
                 return -EUCLEAN;
         return 0;
 }

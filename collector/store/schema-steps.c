@@ -59,6 +59,9 @@ const struct schema_step schema_steps[] = {
                 "ALTER TABLE record RENAME COLUMN user TO user_name;"
                 "ALTER TABLE record ADD COLUMN month INTEGER NOT NULL DEFAULT 0;"
                 "ALTER TABLE record ADD COLUMN erased_ms INTEGER;"
+                "ALTER TABLE record ADD COLUMN commitment BLOB;"
+                "UPDATE record SET channel = NULL, class = NULL, tier = NULL, layer = NULL, outcome = NULL,"
+                "  user_name = NULL, program_name = NULL WHERE kind <> 'violation';"
                 "UPDATE record SET month = CAST(strftime('%Y%m', received_ms / 1000, 'unixepoch') AS INTEGER);"
                 "CREATE INDEX record_month ON record (month);"
                 "DROP INDEX IF EXISTS record_time; DROP INDEX IF EXISTS record_device;"
@@ -83,7 +86,7 @@ const struct schema_step schema_steps[] = {
                 "  program TEXT, program_name TEXT, remote TEXT, port INTEGER NOT NULL, count INTEGER NOT NULL,"
                 "  policy_serial INTEGER NOT NULL, entry TEXT,"
                 "  hash BLOB NOT NULL, salt BLOB NOT NULL, body BLOB NOT NULL,"
-                "  month INTEGER NOT NULL, erased_ms INTEGER"
+                "  month INTEGER NOT NULL, erased_ms INTEGER, commitment BLOB"
                 ") PARTITION BY LIST (month);"
                 /* 0: under legal hold when its month went; the other: should no month's be there in time */
                 "CREATE TABLE record_0 PARTITION OF record FOR VALUES IN (0);"

@@ -48,8 +48,8 @@ struct store_row {
         const uint8_t *hash, *salt; /* NULL in store_violations() */
         const char *body; /* the record's bytes; NULL in store_violations() */
         size_t body_size;
-        uint64_t
-                erased_ms; /* since when salt and body are gone: then the hash is taken on trust; 0: they are there */
+        uint64_t erased_ms; /* since when salt and body are gone; 0: they are there */
+        const uint8_t *commitment; /* C of chain.h, of an erased record */
 };
 
 struct store_batch {
@@ -58,6 +58,20 @@ struct store_batch {
         uint64_t received_ms;
         const struct chain_seal *seal;
         const struct store_row *rows; /* seal->n; device fields are not read */
+};
+
+/* Records by what they are about; NULL, 0: any. */
+struct store_selection {
+        const char *device; /* id or name */
+        const char *user, *channel;
+        uint64_t from_ms, to_ms; /* from <= time < to */
+};
+
+struct store_hold {
+        int64_t number;
+        const char *reason, *who;
+        struct store_selection what;
+        uint64_t time_ms, released_ms; /* 0: in force */
 };
 
 struct store_cursor {
@@ -106,6 +120,7 @@ struct store_audit {
 /* Return negative to end the search with that. */
 typedef int (*store_row_fn)(const struct store_row *row, void *userdata);
 typedef int (*store_device_fn)(const struct store_device *d, void *userdata);
+typedef int (*store_hold_fn)(const struct store_hold *h, void *userdata);
 typedef int (*store_facet_fn)(const char *value, void *userdata);
 
 struct store;
@@ -151,6 +166,27 @@ int store_session_delete(struct store *s, const uint8_t hash[static STORE_HASH_S
 int store_audit_add(struct store *s, const struct store_audit *a);
 /* Housekeeping, now and then: expired sessions and tokens; the next month's partition. */
 int store_tidy(struct store *s, uint64_t now_ms);
+
+/* ---- how long records stay: retention.c; all of it commits by itself ----
+ * Months are those of receipt. Erased: salt, bytes and what was searched are gone; place, hash and commitment stay,
+ * so that the chain and the log over it can be verified as before. */
+#define STORE_MONTHS_MAX 1200
+/* Months kept after the month of receipt; 0: for ever. */
+int store_retention_get(struct store *s, unsigned *ret_months);
+int store_retention_set(struct store *s, unsigned months);
+struct store_purge {
+        int64_t month; /* 0: there was nothing to do */
+        uint64_t n_gone, n_held;
+        bool more; /* call again */
+};
+/* Removes what is older, at most about `max` records a call where rows are removed one by one. */
+int store_purge(struct store *s, uint64_t now_ms, unsigned max, struct store_purge *ret);
+int store_hold_add(struct store *s, const struct store_hold *h, int64_t *ret_number);
+int store_hold_release(struct store *s, int64_t number, uint64_t now_ms); /* -ENOENT */
+int store_holds(struct store *s, store_hold_fn fn, void *userdata);
+/* Not what is under a hold: that is counted in *ret_held. -ENOENT no such device. */
+int store_erase(struct store *s, const struct store_selection *what, uint64_t now_ms, uint64_t *ret_erased,
+                uint64_t *ret_held);
 
 /* ---- searches, on the worker's connection ---- */
 int store_devices(struct store *s, store_device_fn fn, void *userdata);
