@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "agent/report/internal.h"
+#include "agent/report/journal.h"
 #include "base/cleanup.h"
 
 static void queue_init(struct collected_queue *q, uint64_t delay_ms)
@@ -72,7 +72,7 @@ struct collected *collapse_find(const struct collapse *c, const struct violation
         return NULL;
 }
 
-static const size_t text_members[] = {
+const size_t violation_texts[VIOLATION_TEXTS] = {
 #define TEXT_MEMBER(m) offsetof(struct violation, m)
         TEXT_MEMBER(id),
         TEXT_MEMBER(channel),
@@ -101,18 +101,18 @@ static struct collected *collected_new(const struct violation *v)
         struct collected *e;
         char *p;
 
-        for (size_t i = 0; i < ELEMENTSOF(text_members); i++) {
-                const char *text = *(const char *const *)((const char *)v + text_members[i]);
+        for (size_t i = 0; i < VIOLATION_TEXTS; i++) {
+                const char *text = *(const char *const *)((const char *)v + violation_texts[i]);
 
                 size += text ? strlen(text) + 1 : 0;
         }
         e = malloc(size);
         if (!e)
                 return NULL;
-        *e = (struct collected){.violation = *v};
+        *e = (struct collected){.violation = *v, .slot = -1};
         p = (char *)(e + 1);
-        for (size_t i = 0; i < ELEMENTSOF(text_members); i++) {
-                const char **text = (const char **)((char *)&e->violation + text_members[i]);
+        for (size_t i = 0; i < VIOLATION_TEXTS; i++) {
+                const char **text = (const char **)((char *)&e->violation + violation_texts[i]);
 
                 if (*text) {
                         char *end = stpcpy(p, *text);
@@ -149,6 +149,7 @@ static void forget(struct collapse *c, struct collected *e)
                 p = &(*p)->next_in_bucket;
         *p = e->next_in_bucket;
         c->n--;
+        journal_forget(c->journal, e->slot);
         freep(&e);
 }
 

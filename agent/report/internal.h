@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 /* Inside of report/: who this device is, what a fact means, and the table that collapses
- * repeats. Only report.c writes records. */
+ * repeats. Only report.c writes records; journal.h keeps the table through a kill. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <netinet/in.h>
@@ -47,6 +47,7 @@ struct collected { /* one violation id; owns its strings */
         struct collected *next_in_queue;
         uint64_t deadline_ms; /* CLOCK_MONOTONIC */
         uint64_t policy_serial;
+        int slot; /* of the journal, -1 none */
         struct violation violation; /* count: attempts that no record stands for yet */
 };
 
@@ -55,12 +56,17 @@ struct collected_queue { /* one constant delay, so the order of arrival is that 
         uint64_t delay_ms;
 };
 
+#define VIOLATION_TEXTS 17
+extern const size_t violation_texts[VIOLATION_TEXTS]; /* where a struct violation has its texts */
+
+struct journal;
 #define COLLAPSE_BUCKETS 1024 /* power of two */
 struct collapse {
         struct collected *buckets[COLLAPSE_BUCKETS];
         struct collected_queue settling; /* nothing written yet */
         struct collected_queue window; /* written, further attempts are counted */
         size_t n;
+        struct journal *journal; /* borrowed, or NULL: forgets what is forgotten here */
 };
 
 void collapse_init(struct collapse *c, uint64_t settle_ms, uint64_t window_ms);

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <sys/timex.h>
 #include <systemd/sd-event.h>
-#include "agent/report/internal.h"
+#include "agent/report/journal.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
@@ -25,11 +25,13 @@ struct report {
         char *device_name, *boot_id, *ack_path, *state_dir;
         uint64_t spool_max_bytes;
         int group;
+        bool has_policy; /* it was set */
         char *organisation, *policy_hash, *policy_signer, *catalogue_version;
         uint8_t public_key[DEVICE_KEY_SIZE], secret[DEVICE_SECRET_SIZE];
 
         struct spool *spool;
         struct collapse collapse;
+        struct journal *journal; /* NULL: what is collected does not outlive a kill */
         sd_event_source *timer, *seal;
         void (*notice_handler)(const struct report_notice *, void *);
         void *notice_userdata;
@@ -75,7 +77,13 @@ static int write_violation(struct report *r, const struct violation *v, uint64_t
 
 static void write_collected(const struct collected *e, void *userdata)
 {
-        write_violation(userdata, &e->violation, e->policy_serial);
+        struct report *r = userdata;
+        struct collected reported = *e;
+
+        journal_commit(r->journal, e, spool_state(r->spool)->next_seq);
+        write_violation(r, &e->violation, e->policy_serial);
+        reported.violation.count = 0;
+        journal_update(r->journal, &reported);
 }
 
 static int on_seal(sd_event_source *source, void *userdata)
@@ -140,6 +148,35 @@ static int open_spool(struct report *r)
                           &r->spool);
 }
 
+/* Left behind by an agent that was killed: its window goes on. */
+static int take_collected(const struct violation *v, uint64_t policy_serial, int slot, void *userdata)
+{
+        struct report *r = userdata;
+        struct collected *e;
+        int k;
+
+        k = collapse_add(&r->collapse, v, monotonic_ms(), &e);
+        if (k < 0)
+                return k;
+        e->policy_serial = policy_serial;
+        e->slot = slot;
+        return 0;
+}
+
+/* Without one, on a disk that is full, the agent does its work all the same. */
+static int open_journal(struct report *r)
+{
+        _cleanup_free_ char *path = format_new("%s/collected", r->state_dir);
+
+        if (!path)
+                return -ENOMEM;
+        if (journal_open(path, &r->journal) < 0)
+                return 0;
+        r->collapse.journal = r->journal;
+        journal_restore(r->journal, spool_state(r->spool)->next_seq, take_collected, r);
+        return arm_timer(r);
+}
+
 static int add_sources(struct report *r, sd_event *event)
 {
         int k;
@@ -194,6 +231,8 @@ int report_new(const struct report_options *o, sd_event *event, struct report **
         if (k < 0)
                 return k;
         k = add_sources(r, event);
+        if (k >= 0)
+                k = open_journal(r);
         if (k < 0)
                 return k;
         report_read_ack(r); /* absent or unreadable: nothing is freed */
@@ -211,6 +250,7 @@ struct report *report_free(struct report *r)
                 collapse_flush(&r->collapse, write_collected, r);
                 spool_seal(r->spool);
         }
+        journal_free(r->journal);
         spool_free(r->spool);
         sodium_memzero(r->secret, sizeof(r->secret));
         char **texts[] = {&r->device_name,  &r->boot_id,     &r->ack_path,      &r->state_dir,
@@ -236,7 +276,9 @@ int report_set_policy(struct report *r, const struct record_context *policy)
 {
         int k;
 
-        collapse_flush(&r->collapse, write_collected, r); /* under the policy that decided them */
+        if (r->has_policy) /* else it is of the agent before this one, as a rule under the same policy */
+                collapse_flush(&r->collapse, write_collected, r); /* under the policy that decided them */
+        r->has_policy = true;
         k = arm_timer(r);
         if (k >= 0)
                 k = replace_text(&r->organisation, policy->policy_organisation);
@@ -305,6 +347,7 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
         e = collapse_find(&r->collapse, &v);
         if (e) {
                 count_attempt(&e->violation, &v);
+                journal_update(r->journal, e);
                 return 0;
         }
 
@@ -318,6 +361,7 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
         if (k < 0)
                 return write_violation(r, &v, rs->policy_serial);
         e->policy_serial = rs->policy_serial;
+        e->slot = journal_add(r->journal, e);
         return arm_timer(r);
 }
 

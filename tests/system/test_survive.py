@@ -82,6 +82,33 @@ def test_kill_in_the_middle_of_a_burst(blocking):
     assert gaps and down_ms * 0.5 < gaps[-1] < 60000 * SLOW, (gaps, down_ms)
 
 
+@pytest.mark.evasion(23, "SIGKILL", "egress connect")
+@pytest.mark.parametrize("recorded", [0, 1], ids=["before the first record", "in the open window"])
+def test_kill_while_attempts_are_collected(blocking, employee, recorded):
+    """What waits for a record outlives the agent: no attempt is lost or counted twice, and the window goes on."""
+    def attempt(times):
+        for r in employee.python(f'result = [attempt(connect, "149.154.167.50", 443) for _ in range({times})]'):
+            assert r["error"]
+    attempt(1)
+    if recorded:
+        blocking.violations(employee)
+    attempt(4)
+    counted = blocking.agent.status()["counters"]["facts"]
+    blocking.agent.kill()
+    attempt(2)  # waits in the ring buffer
+    blocking.agent.start()
+    wait_for(lambda: blocking.agent.status()["counters"]["facts"] >= 2, 5 * SLOW, "the ring buffer read")
+    assert counted >= 5
+    attempt(1)
+    assert blocking.agent.kill(signal.SIGTERM) == 0  # writes what is still being collected
+    blocking.agent.start()
+    rows = blocking.violations(employee)
+    assert sum(r["count"] for r in rows) == 8, rows
+    ids = {blocking.collector.call(f"/api/v1/violations/{r['device']}/{r['seq']}")[1]["record"]["unmapped"]["onchannel"]["id"] for r in rows}
+    assert len(ids) == 1, rows
+    assert_contiguous(blocking)
+
+
 @pytest.mark.evasion(23, "SIGTERM, restart", "egress connect")
 def test_restart_in_order(blocking, employee):
     """systemctl restart: no gap in enforcement either."""

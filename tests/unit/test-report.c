@@ -2,9 +2,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -399,6 +402,61 @@ static void test_restart(void **state)
         report_free(r);
 }
 
+static void attempts(struct report *r, int n)
+{
+        struct fact f = fact(LAYER_DNS, 2, OUTCOME_DROPPED);
+
+        while (n-- > 0)
+                assert_int_equal(report_fact(r, &f, &rules), 0);
+}
+
+/* An agent that is killed before its first record, or in an open window. */
+static void test_killed(void **state)
+{
+        static const struct {
+                int before, after; /* attempts before the first record and after it */
+                uint64_t written; /* records by the one that is killed */
+        } cases[] = {{2, 0, 0}, {1, 3, 1}, {1, 0, 1}};
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                uint64_t records = (cases[i].before > 0) + (cases[i].after > 0);
+                struct report *r;
+                pid_t pid;
+                int how;
+
+                assert_int_equal(setup(NULL), 0);
+                pid = fork();
+                if (pid == 0) {
+                        assert_int_equal(sd_event_new(&event), 0);
+                        r = start();
+                        attempts(r, cases[i].before);
+                        if (cases[i].written)
+                                wait_records(r, cases[i].written);
+                        attempts(r, cases[i].after);
+                        raise(SIGKILL);
+                }
+                assert_int_equal(waitpid(pid, &how, 0), pid);
+                assert_true(WIFSIGNALED(how));
+                r = start();
+                wait_records(r, records);
+                json_auto_t *one = record(r, 1), *two = records > 1 ? record(r, 2) : NULL;
+                assert_int_equal(count(one), cases[i].before);
+                assert_string_equal(extra(one, "policy_hash"), "aa");
+                if (two) {
+                        assert_int_equal(count(two), cases[i].after);
+                        assert_string_equal(extra(one, "id"), extra(two, "id"));
+                }
+                report_free(r);
+                r = start(); /* after an orderly end nothing is left over */
+                assert_int_equal(sd_event_run(event, 100000) >= 0, 1);
+                struct report_state s;
+                report_get_state(r, &s);
+                assert_int_equal(s.next_seq, records + 1);
+                report_free(r);
+                assert_int_equal(teardown(NULL), 0);
+        }
+}
+
 /* A record names the policy that decided, also when another came in between. */
 static void test_policy_change(void **state)
 {
@@ -511,63 +569,22 @@ static void test_spool_full(void **state)
         report_free(r);
 }
 
-static void test_device_key(void **state)
-{
-        static const char *const bad[] = {"", "zz\n", "00\n", "\n"};
-        _cleanup_free_ char *key = format_new("%s/device.key", dir), *public_path = format_new("%s/device.pub", dir);
-        uint8_t p[2][DEVICE_KEY_SIZE], s[2][DEVICE_SECRET_SIZE];
-        struct stat st;
-
-        assert_int_equal(device_key_load(dir, p[0], s[0]), 0);
-        assert_int_equal(stat(key, &st), 0);
-        assert_int_equal(st.st_mode & 07777, 0600);
-        assert_int_equal(stat(public_path, &st), 0);
-        assert_int_equal(st.st_mode & 07777, 0644);
-        assert_int_equal(device_key_load(dir, p[1], s[1]), 0);
-        assert_memory_equal(p[0], p[1], DEVICE_KEY_SIZE);
-        assert_memory_equal(s[0], s[1], DEVICE_SECRET_SIZE);
-        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
-                assert_int_equal(file_write_atomic(key, bad[i], strlen(bad[i]), 0600), 0);
-                assert_int_equal(device_key_load(dir, p[1], s[1]), -EBADMSG);
-                assert_int_equal(device_key_mend(dir, p[0], s[0]), 1);
-                assert_int_equal(device_key_mend(dir, p[0], s[0]), 0);
-                assert_int_equal(device_key_load(dir, p[1], s[1]), 0);
-                assert_memory_equal(s[0], s[1], DEVICE_SECRET_SIZE);
-        }
-}
-
-static void test_os_release(void **state)
-{
-        _cleanup_free_ char *path = format_new("%s/os-release", dir);
-        static const struct {
-                const char *text, *name, *version;
-        } cases[] = {
-                {"PRETTY_NAME=\"x\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n", "Debian GNU/Linux", "12"},
-                {"NAME=Fedora\nVERSION_ID=41", "Fedora", "41"},
-                {"VERSION_ID='9'\n", "Linux", "9"},
-                {"", "Linux", ""},
-                {"\n\nNAME=", "", ""},
-        };
-
-        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                char name[OS_TEXT_MAX], version[OS_TEXT_MAX];
-
-                assert_int_equal(file_write_atomic(path, cases[i].text, strlen(cases[i].text), 0644), 0);
-                os_release_read(path, name, version);
-                assert_string_equal(name, cases[i].name);
-                assert_string_equal(version, cases[i].version);
-        }
-}
-
 int main(void)
 {
 #define REPORT_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
-                REPORT_TEST(test_collapse),   REPORT_TEST(test_what_is_one),   REPORT_TEST(test_verdicts),
-                REPORT_TEST(test_exemption),  REPORT_TEST(test_restart),       REPORT_TEST(test_coverage_and_tamper),
-                REPORT_TEST(test_notice),     REPORT_TEST(test_restart),       REPORT_TEST(test_coverage_and_tamper),
-                REPORT_TEST(test_ack),        REPORT_TEST(test_policy_change), REPORT_TEST(test_table_full),
-                REPORT_TEST(test_spool_full), REPORT_TEST(test_device_key),    REPORT_TEST(test_os_release),
+                REPORT_TEST(test_collapse),
+                REPORT_TEST(test_what_is_one),
+                REPORT_TEST(test_verdicts),
+                cmocka_unit_test(test_killed),
+                REPORT_TEST(test_exemption),
+                REPORT_TEST(test_restart),
+                REPORT_TEST(test_coverage_and_tamper),
+                REPORT_TEST(test_notice),
+                REPORT_TEST(test_ack),
+                REPORT_TEST(test_policy_change),
+                REPORT_TEST(test_table_full),
+                REPORT_TEST(test_spool_full),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
