@@ -55,9 +55,7 @@ static __always_inline const struct oc_match *port_match(const struct attempt *a
 static __always_inline void attempt_decide(struct attempt *a)
 {
         struct oc_task *t = bpf_map_lookup_elem(&oc_tasks, &a->tgid);
-        __u32 slot = a->rules.slot;
-        void *prefixes = bpf_map_lookup_elem(&oc_prefixes, &slot);
-        const struct oc_match *m = prefixes ? bpf_map_lookup_elem(prefixes, &a->to) : NULL;
+        const struct oc_match *m = rules_find_prefix(&a->rules, &a->to);
 
         if (t && t->catalogue == a->rules.catalogue) {
                 a->match = t->match;

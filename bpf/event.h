@@ -170,12 +170,14 @@ struct oc_verdict {
         __u32 programs; /* the same for starting a program */
 };
 
-/* The rule set that a slot of oc_names, oc_prefixes, oc_verdicts holds. */
+/* A rule set, and where its maps are: another policy keeps the slot of the catalogue's. */
 struct oc_rules {
         __u32 generation;
-        __u32 slot;
+        __u16 verdicts; /* slot of oc_verdicts */
+        __u16 names; /* slot of oc_names and oc_prefixes */
         __u64 catalogue; /* tells whether channel and entry numbers mean the same */
 };
+EVENT_LAYOUT(oc_rules, 16);
 
 /* Value of oc_active, mapped by user space: `slot` changes in one store. */
 struct oc_active {

@@ -100,11 +100,9 @@ __noinline __weak int address_judge(struct __sk_buff *skb, const struct packet *
                 return PASS;
         struct name_walk w = {.rules = rules_active()};
         struct oc_prefix_key key = {.length = 128};
-        __u32 slot = w.rules.slot;
 
         __builtin_memcpy(key.address, name->text, sizeof(key.address));
-        void *prefixes = bpf_map_lookup_elem(&oc_prefixes, &slot);
-        const struct oc_match *m = prefixes ? bpf_map_lookup_elem(prefixes, &key) : NULL;
+        const struct oc_match *m = rules_find_prefix(&w.rules, &key);
         if (!m)
                 return PASS;
         w.match = *m;

@@ -12,11 +12,8 @@ static __always_inline struct oc_rules rules_active(void)
         struct oc_active *a = bpf_map_lookup_elem(&oc_active, &zero);
         struct oc_rules r = {};
 
-        if (a) {
-                __u32 slot = *(volatile __u32 *)&a->slot & 1;
-                r = a->rules[slot];
-                r.slot = slot;
-        }
+        if (a)
+                r = a->rules[*(volatile __u32 *)&a->slot & 1];
         return r;
 }
 
@@ -24,15 +21,23 @@ static __always_inline const struct oc_match *rules_find_key(const struct oc_rul
                                                              enum oc_key_kind kind)
 {
         struct oc_name_key key = oc_key_of_kind(k, kind);
-        __u32 slot = r->slot;
+        __u32 slot = r->names;
         void *names = bpf_map_lookup_elem(&oc_names, &slot);
         return names ? bpf_map_lookup_elem(names, &key) : NULL;
+}
+
+static __always_inline const struct oc_match *rules_find_prefix(const struct oc_rules *r,
+                                                                const struct oc_prefix_key *address)
+{
+        __u32 slot = r->names;
+        void *prefixes = bpf_map_lookup_elem(&oc_prefixes, &slot);
+        return prefixes ? bpf_map_lookup_elem(prefixes, address) : NULL;
 }
 
 static __always_inline struct oc_verdict rules_verdict(const struct oc_rules *r, __u32 channel, __u32 uid)
 {
         struct oc_verdict_key key = {.channel = channel, .uid = uid};
-        __u32 slot = r->slot;
+        __u32 slot = r->verdicts;
         void *verdicts = bpf_map_lookup_elem(&oc_verdicts, &slot);
         struct oc_verdict *v = NULL;
 

@@ -67,9 +67,7 @@ static __always_inline void take_stricter(struct open_sock *o, const struct oc_m
 static __noinline void open_sock_judge(struct open_sock *o, const struct oc_sock *known)
 {
         struct oc_task *t = bpf_map_lookup_elem(&oc_tasks, &o->tgid);
-        __u32 slot = o->rules.slot;
-        void *prefixes = bpf_map_lookup_elem(&oc_prefixes, &slot);
-        const struct oc_match *m = prefixes ? bpf_map_lookup_elem(prefixes, &o->to) : NULL;
+        const struct oc_match *m = rules_find_prefix(&o->rules, &o->to);
 
         if (t && t->catalogue == o->rules.catalogue)
                 take_stricter(o, &t->match, OC_TIER_PROGRAM, EVENT_CONNECT);

@@ -235,7 +235,8 @@ static uint64_t hash_catalogue(const struct ruleset *r)
         uint64_t h = OC_HASH_A;
 
         for (size_t i = 1; i < r->n_channels; i++)
-                h = hash_bytes(h, r->channels[i].id, strlen(r->channels[i].id) + 1);
+                h = hash_bytes(hash_bytes(h, r->channels[i].id, strlen(r->channels[i].id) + 1),
+                               &r->channels[i].category, sizeof(r->channels[i].category));
         for (size_t i = 1; i < r->n_entries; i++) {
                 const struct rule_entry *e = &r->entries[i];
                 h = hash_bytes(h, &e->kind, sizeof(e->kind));
@@ -255,13 +256,18 @@ static size_t count_entries(const struct ruleset *r, bool prefixes)
         return n;
 }
 
-static int read_slot(const struct watch *w, uint32_t ret_ids[static SLOT_MAPS])
+/* Ids of the maps that a rule set uses. */
+static int read_maps(const struct watch *w, const struct oc_rules *r, uint32_t ret_ids[static SLOT_MAPS])
 {
-        const struct bpf_map *const maps[SLOT_MAPS] = {w->bpf->maps.oc_names, w->bpf->maps.oc_prefixes,
-                                                       w->bpf->maps.oc_verdicts};
+        const struct {
+                const struct bpf_map *map;
+                uint32_t slot;
+        } maps[SLOT_MAPS] = {{w->bpf->maps.oc_names, r->names},
+                             {w->bpf->maps.oc_prefixes, r->names},
+                             {w->bpf->maps.oc_verdicts, r->verdicts}};
 
         for (size_t i = 0; i < SLOT_MAPS; i++)
-                if (bpf_map_lookup_elem(bpf_map__fd(maps[i]), &w->applied.slot, &ret_ids[i]) < 0)
+                if (bpf_map_lookup_elem(bpf_map__fd(maps[i].map), &maps[i].slot, &ret_ids[i]) < 0)
                         return -errno;
         return 0;
 }
@@ -269,59 +275,82 @@ static int read_slot(const struct watch *w, uint32_t ret_ids[static SLOT_MAPS])
 static int remember(struct watch *w)
 {
         w->applied = *w->active;
-        return read_slot(w, w->applied_maps);
+        return read_maps(w, &w->applied.rules[w->applied.slot], w->applied_maps);
 }
 
-int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
+static int fill_catalogue(const struct watch *w, const struct ruleset *r, const struct slot_map *verdicts,
+                          uint32_t slot)
 {
-        uint32_t old = w->active->slot & 1, slot = !old;
         struct slot_map maps[SLOT_MAPS] = {
-                {.outer = w->bpf->maps.oc_names,
+                *verdicts,
+                {.rules = r,
+                 .slot = slot,
+                 .outer = w->bpf->maps.oc_names,
                  .type = BPF_MAP_TYPE_HASH,
                  .key_size = sizeof(struct oc_name_key),
                  .value_size = sizeof(struct oc_match),
                  .size = count_entries(r, false),
                  .add = add_names},
-                {.outer = w->bpf->maps.oc_prefixes,
+                {.rules = r,
+                 .slot = slot,
+                 .outer = w->bpf->maps.oc_prefixes,
                  .type = BPF_MAP_TYPE_LPM_TRIE,
                  .flags = BPF_F_NO_PREALLOC,
                  .key_size = sizeof(struct oc_prefix_key),
                  .value_size = sizeof(struct oc_match),
                  .size = count_entries(r, true),
                  .add = add_prefixes},
-                {.outer = w->bpf->maps.oc_verdicts,
-                 .type = BPF_MAP_TYPE_HASH,
-                 .key_size = sizeof(struct oc_verdict_key),
-                 .value_size = sizeof(struct oc_verdict),
-                 .size = r->n_channels + r->n_exemptions,
-                 .add = add_verdicts},
         };
-        uint64_t catalogue = hash_catalogue(r);
 
-        for (size_t i = 0; i < SLOT_MAPS; i++) {
-                maps[i].rules = r;
-                maps[i].slot = slot;
+        return fill_slots(maps, SLOT_MAPS);
+}
+
+int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
+{
+        uint32_t slot = !(w->active->slot & 1);
+        const struct oc_rules *old = &w->active->rules[!slot];
+        struct oc_rules next = {.generation = generation,
+                                .verdicts = (uint16_t)slot,
+                                .names = old->names & 1,
+                                .catalogue = hash_catalogue(r)};
+        struct slot_map verdicts = {.rules = r,
+                                    .slot = slot,
+                                    .outer = w->bpf->maps.oc_verdicts,
+                                    .type = BPF_MAP_TYPE_HASH,
+                                    .key_size = sizeof(struct oc_verdict_key),
+                                    .value_size = sizeof(struct oc_verdict),
+                                    .size = r->n_channels + r->n_exemptions,
+                                    .add = add_verdicts};
+        bool same = next.catalogue == old->catalogue;
+        int q;
+
+        if (same && watch_rules_in_place(w)) {
+                q = fill_slot(&verdicts);
+        } else {
+                next.names = !next.names;
+                q = fill_catalogue(w, r, &verdicts, next.names);
         }
-        int q = fill_slots(maps, SLOT_MAPS);
         if (q < 0)
                 return q;
-        if (catalogue != w->active->rules[old].catalogue)
+        if (!same)
                 watch_map_clear(bpf_map__fd(w->bpf->maps.oc_exes), sizeof(struct oc_exe));
         if (r->quic == QUIC_INSPECT)
                 w->active->inspect |= 1u << slot;
         else
                 w->active->inspect &= ~(1u << slot);
-        w->active->rules[slot] = (struct oc_rules){.generation = generation, .catalogue = catalogue};
+        w->active->rules[slot] = next;
         __atomic_store_n(&w->active->slot, slot, __ATOMIC_RELEASE);
-        watch_forget_tasks(w, catalogue);
+        if (!same)
+                watch_forget_tasks(w, next.catalogue);
         return remember(w);
 }
 
 bool watch_rules_in_place(const struct watch *w)
 {
-        uint32_t ids[SLOT_MAPS], slot = w->applied.slot;
+        const struct oc_rules *r = &w->applied.rules[w->applied.slot];
+        uint32_t ids[SLOT_MAPS];
 
-        return w->active->slot == slot &&
-               memcmp(&w->active->rules[slot], &w->applied.rules[slot], sizeof(struct oc_rules)) == 0 &&
-               read_slot(w, ids) == 0 && memcmp(ids, w->applied_maps, sizeof(ids)) == 0;
+        return r->generation != 0 && w->active->slot == w->applied.slot &&
+               memcmp(&w->active->rules[w->applied.slot], r, sizeof(*r)) == 0 && read_maps(w, r, ids) == 0 &&
+               memcmp(ids, w->applied_maps, sizeof(ids)) == 0;
 }
