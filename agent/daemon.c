@@ -26,11 +26,6 @@ static struct watch_options watch_options_of(const struct config *c, bool no_lsm
                 .bpffs = c->bpffs, .cgroup = c->cgroup, .mark_mask = c->mark_mask, .no_lsm = no_lsm};
 }
 
-static struct nft_options nft_options_of(const struct config *c)
-{
-        return (struct nft_options){.table = c->table, .mark_mask = c->mark_mask};
-}
-
 /* One sentence that says what is missing. */
 static int check_machine(const struct config *c)
 {
@@ -261,10 +256,25 @@ static int open_packets(struct runtime *rt)
         return 0;
 }
 
+/* A kernel without CONFIG_INET_DIAG_DESTROY says so whatever the socket. */
+static bool can_end_sockets(struct runtime *rt)
+{
+        const struct fact_flow nobody = {.family = AF_INET, .protocol = IPPROTO_TCP};
+        int r;
+
+        r = sockdestroy_new(&rt->sockdestroy);
+        if (r >= 0)
+                r = sockdestroy_flow(rt->sockdestroy, &nobody, 0);
+        if (r >= 0 || r == -ENOENT)
+                return true;
+        log_errno(LOG_WARNING, r, "this kernel cannot end sockets; connections are reset by nftables");
+        return false;
+}
+
 static int open_enforcement(struct runtime *rt, const struct daemon_options *d)
 {
         struct watch_options wo = watch_options_of(rt->config, d->no_lsm);
-        struct nft_options no = nft_options_of(rt->config);
+        struct nft_options no = {.table = rt->config->table, .mark_mask = rt->config->mark_mask};
         bool pinned = false;
         int r;
 
@@ -273,13 +283,11 @@ static int open_enforcement(struct runtime *rt, const struct daemon_options *d)
                 return log_errno(LOG_ERR, r, "cannot load the eBPF programs");
         if (pinned)
                 log_line(LOG_INFO, "took over what an earlier agent had left in '%s'", rt->config->bpffs);
+        rt->netns_cookie = own_netns_cookie();
+        no.flows = !can_end_sockets(rt);
         r = nft_new(&no, &rt->nft);
         if (r < 0)
                 return log_errno(LOG_ERR, r, "cannot talk to nftables");
-        rt->netns_cookie = own_netns_cookie();
-        r = sockdestroy_new(&rt->sockdestroy);
-        if (r < 0)
-                log_errno(LOG_WARNING, r, "this kernel cannot end sockets; connections are reset by nftables");
         return open_packets(rt);
 }
 
@@ -513,7 +521,7 @@ static void ignore_fact(const struct fact *f, void *userdata)
 int daemon_release(const struct config *c)
 {
         struct watch_options wo = watch_options_of(c, false);
-        struct nft_options no = nft_options_of(c);
+        struct nft_options no = {.table = c->table, .mark_mask = c->mark_mask};
         struct watch *w = NULL;
         struct nft *n = NULL;
         bool pinned;

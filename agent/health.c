@@ -53,6 +53,7 @@ static void restore_table(struct runtime *rt)
         struct diag d = {0};
         int r;
 
+        nft_distrust(rt->nft);
         r = nft_apply(rt->nft, rt->current, &d);
         if (r < 0) {
                 log_errno(LOG_CRIT, r, "cannot restore the nftables table: %s",
@@ -137,8 +138,12 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
 static int on_applied(sd_event_source *s, void *userdata)
 {
         struct runtime *rt = userdata;
+        int r;
 
         browsers_apply(rt);
+        r = nft_tidy(rt->nft, rt->current);
+        if (r < 0 && r != -ERESTART)
+                log_errno(LOG_WARNING, r, "cannot remove old maps from the nftables table, ignoring");
         learn_table_hash(rt);
         rt->self_test_passed = *rt->table_hash != 0;
         health_check_sensors(rt);

@@ -1,36 +1,36 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
-#include <libnftnl/common.h>
-#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <sodium.h>
 #include <string.h>
+#include "agent/enforce/dump.h"
 #include "agent/enforce/hash.h"
-#include "base/buf.h"
+#include "agent/enforce/table.h"
 #include "base/text.h"
 
-#define DUMP_BUFFER (32u << 10) /* af_netlink.c: the kernel fills at most 32 KiB a read */
-#define HASH_SIZE   crypto_hash_sha256_BYTES
+#define HASH_SIZE crypto_hash_sha256_BYTES
 
 struct digest {
         uint8_t bytes[HASH_SIZE];
 };
 
-struct dump {
-        struct mnl_socket *socket;
-        const char *table;
-        uint32_t sequence;
-        crypto_hash_sha256_state hash;
+/* Each chain, rule and set has a digest, and in the end they are sorted: chains and sets stand in
+ * the order in which they were made, which says nothing. */
+struct table_digest {
+        struct dump dump;
+        struct buf digests; /* struct digest each */
         struct buf sets; /* of those that do not time out: a letter, the name, NUL */
         struct buf elements; /* of one hash set: struct digest each */
-        bool found;
+        char chain[NFT_NAME_MAXLEN]; /* of the rule before, and how many it has had */
+        uint32_t n_rules;
+        crypto_hash_sha256_state ordered; /* elements of one interval set */
 };
 
-static void dump_done(struct dump *d)
+static void table_digest_done(struct table_digest *d)
 {
+        buf_done(&d->digests);
         buf_done(&d->sets);
         buf_done(&d->elements);
 }
@@ -44,9 +44,9 @@ static void dump_done(struct dump *d)
 #define TABLE_ATTRS (BIT(NFTA_TABLE_NAME) | BIT(NFTA_TABLE_FLAGS))
 #define CHAIN_ATTRS (BIT(NFTA_CHAIN_NAME) | BIT(NFTA_CHAIN_HOOK) | BIT(NFTA_CHAIN_POLICY) | BIT(NFTA_CHAIN_TYPE))
 #define RULE_ATTRS  BIT(NFTA_RULE_CHAIN) /* its expressions apart */
-#define SET_ATTRS                                                                                                    \
-        (BIT(NFTA_SET_NAME) | BIT(NFTA_SET_FLAGS) | BIT(NFTA_SET_KEY_TYPE) | BIT(NFTA_SET_KEY_LEN) |                 \
-         BIT(NFTA_SET_DATA_TYPE) | BIT(NFTA_SET_TIMEOUT))
+#define SET_ATTRS   /* its name apart */                                                                             \
+        (BIT(NFTA_SET_FLAGS) | BIT(NFTA_SET_KEY_TYPE) | BIT(NFTA_SET_KEY_LEN) | BIT(NFTA_SET_DATA_TYPE) |            \
+         BIT(NFTA_SET_TIMEOUT))
 #define ELEMENT_ATTRS                                                                                                \
         (BIT(NFTA_SET_ELEM_KEY) | BIT(NFTA_SET_ELEM_KEY_END) | BIT(NFTA_SET_ELEM_DATA) | BIT(NFTA_SET_ELEM_FLAGS))
 
@@ -58,91 +58,112 @@ static void hash_attr(crypto_hash_sha256_state *h, const struct nlattr *attr)
         crypto_hash_sha256_update(h, mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr));
 }
 
-static void hash_message(struct dump *d, const struct nlmsghdr *nlh, uint32_t wanted)
+/* Without the number of its version. */
+static void hash_set_name(crypto_hash_sha256_state *h, const char *name)
+{
+        crypto_hash_sha256_update(h, (const uint8_t *)name, table_set_name_size(name));
+        crypto_hash_sha256_update(h, (const uint8_t *)"", 1);
+}
+
+static void hash_begin(crypto_hash_sha256_state *h, const struct nlmsghdr *nlh, uint32_t wanted)
 {
         const struct nlattr *attr;
 
-        crypto_hash_sha256_update(&d->hash, (const uint8_t *)&nlh->nlmsg_type, sizeof(nlh->nlmsg_type));
+        crypto_hash_sha256_init(h);
+        crypto_hash_sha256_update(h, (const uint8_t *)&nlh->nlmsg_type, sizeof(nlh->nlmsg_type));
         mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg))
         {
                 uint16_t type = mnl_attr_get_type(attr);
 
                 if (type < 32 && wanted & BIT(type))
-                        hash_attr(&d->hash, attr);
+                        hash_attr(h, attr);
         }
 }
 
-static const struct nlattr *find_attr(const struct nlmsghdr *nlh, uint16_t type)
+static void hash_end(crypto_hash_sha256_state *h, struct buf *to)
 {
-        const struct nlattr *attr;
+        struct digest digest;
 
-        mnl_attr_for_each(attr, nlh, sizeof(struct nfgenmsg)) if (mnl_attr_get_type(attr) == type) return attr;
-        return NULL;
-}
-
-/* Attribute 1 is the table's name in every object. */
-static bool is_ours(const struct dump *d, const struct nlmsghdr *nlh)
-{
-        const struct nlattr *attr = find_attr(nlh, NFTA_TABLE_NAME);
-
-        return attr && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0 &&
-               strcmp(mnl_attr_get_str(attr), d->table) == 0;
+        crypto_hash_sha256_final(h, digest.bytes);
+        buf_add(to, &digest, sizeof(digest));
 }
 
 static int on_table(const struct nlmsghdr *nlh, void *userdata)
 {
-        struct dump *d = userdata;
+        crypto_hash_sha256_state h;
+        struct table_digest *d = userdata;
 
-        if (is_ours(d, nlh)) {
-                d->found = true;
-                hash_message(d, nlh, TABLE_ATTRS);
-        }
+        hash_begin(&h, nlh, TABLE_ATTRS);
+        hash_end(&h, &d->digests);
         return MNL_CB_OK;
 }
 
 static int on_chain(const struct nlmsghdr *nlh, void *userdata)
 {
-        struct dump *d = userdata;
+        crypto_hash_sha256_state h;
+        struct table_digest *d = userdata;
 
-        if (is_ours(d, nlh))
-                hash_message(d, nlh, CHAIN_ATTRS);
+        hash_begin(&h, nlh, CHAIN_ATTRS);
+        hash_end(&h, &d->digests);
         return MNL_CB_OK;
 }
 
-/* A counter counts by its presence only. */
-static void hash_expression(struct dump *d, const struct nlattr *expression)
+static void hash_lookup(crypto_hash_sha256_state *h, const struct nlattr *data)
 {
         const struct nlattr *attr;
-        bool is_counter = false;
+
+        mnl_attr_for_each_nested(attr, data)
+        {
+                if (mnl_attr_get_type(attr) == NFTA_LOOKUP_SET && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0)
+                        hash_set_name(h, mnl_attr_get_str(attr));
+                else
+                        hash_attr(h, attr);
+        }
+}
+
+/* A counter counts by its presence only. */
+static void hash_expression(crypto_hash_sha256_state *h, const struct nlattr *expression)
+{
+        const struct nlattr *attr;
+        const char *name = "";
 
         mnl_attr_for_each_nested(attr, expression)
         {
-                if (mnl_attr_get_type(attr) == NFTA_EXPR_NAME) {
-                        is_counter = mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0 &&
-                                     strcmp(mnl_attr_get_str(attr), "counter") == 0;
-                        hash_attr(&d->hash, attr);
-                } else if (!is_counter) {
-                        hash_attr(&d->hash, attr);
+                if (mnl_attr_get_type(attr) == NFTA_EXPR_NAME && mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) >= 0) {
+                        name = mnl_attr_get_str(attr);
+                        hash_attr(h, attr);
+                } else if (strcmp(name, "lookup") == 0) {
+                        hash_lookup(h, attr);
+                } else if (strcmp(name, "counter") != 0) {
+                        hash_attr(h, attr);
                 }
         }
 }
 
+/* The rules of a chain come one after the other. */
 static int on_rule(const struct nlmsghdr *nlh, void *userdata)
 {
-        const struct nlattr *expressions = find_attr(nlh, NFTA_RULE_EXPRESSIONS), *attr;
-        struct dump *d = userdata;
+        const struct nlattr *expressions = dump_attr(nlh, NFTA_RULE_EXPRESSIONS), *attr;
+        const char *chain = dump_string(nlh, NFTA_RULE_CHAIN);
+        crypto_hash_sha256_state h;
+        struct table_digest *d = userdata;
 
-        if (!is_ours(d, nlh))
-                return MNL_CB_OK;
-        hash_message(d, nlh, RULE_ATTRS);
+        if (strcmp(chain, d->chain) != 0) {
+                d->n_rules = 0;
+                snprintf(d->chain, sizeof(d->chain), "%s", chain);
+        }
+        d->n_rules++;
+        hash_begin(&h, nlh, RULE_ATTRS);
+        crypto_hash_sha256_update(&h, (const uint8_t *)&d->n_rules, sizeof(d->n_rules));
         if (expressions)
-                mnl_attr_for_each_nested(attr, expressions) hash_expression(d, attr);
+                mnl_attr_for_each_nested(attr, expressions) hash_expression(&h, attr);
+        hash_end(&h, &d->digests);
         return MNL_CB_OK;
 }
 
 static bool is_interval_set(const struct nlmsghdr *nlh)
 {
-        const struct nlattr *flags = find_attr(nlh, NFTA_SET_FLAGS);
+        const struct nlattr *flags = dump_attr(nlh, NFTA_SET_FLAGS);
 
         return flags && mnl_attr_validate(flags, MNL_TYPE_U32) >= 0 &&
                ntohl(mnl_attr_get_u32(flags)) & NFT_SET_INTERVAL;
@@ -150,15 +171,15 @@ static bool is_interval_set(const struct nlmsghdr *nlh)
 
 static int on_set(const struct nlmsghdr *nlh, void *userdata)
 {
-        const struct nlattr *name = find_attr(nlh, NFTA_SET_NAME);
-        struct dump *d = userdata;
+        const char *name = dump_string(nlh, NFTA_SET_NAME);
+        crypto_hash_sha256_state h;
+        struct table_digest *d = userdata;
 
-        if (!is_ours(d, nlh) || !name || mnl_attr_validate(name, MNL_TYPE_NUL_STRING) < 0)
-                return MNL_CB_OK;
-        hash_message(d, nlh, SET_ATTRS);
-        if (!find_attr(nlh, NFTA_SET_TIMEOUT)) {
-                buf_addf(&d->sets, "%c%s", is_interval_set(nlh) ? SET_IN_ORDER : SET_IN_DISORDER,
-                         mnl_attr_get_str(name));
+        hash_begin(&h, nlh, SET_ATTRS);
+        hash_set_name(&h, name);
+        hash_end(&h, &d->digests);
+        if (!dump_attr(nlh, NFTA_SET_TIMEOUT)) {
+                buf_addf(&d->sets, "%c%s", is_interval_set(nlh) ? SET_IN_ORDER : SET_IN_DISORDER, name);
                 buf_add(&d->sets, "", 1);
         }
         return MNL_CB_OK;
@@ -174,68 +195,30 @@ static void hash_element(crypto_hash_sha256_state *h, const struct nlattr *eleme
 
 static int on_ordered_elements(const struct nlmsghdr *nlh, void *userdata)
 {
-        const struct nlattr *list = find_attr(nlh, NFTA_SET_ELEM_LIST_ELEMENTS), *item;
-        struct dump *d = userdata;
+        const struct nlattr *list = dump_attr(nlh, NFTA_SET_ELEM_LIST_ELEMENTS), *item;
+        struct table_digest *d = userdata;
 
         if (list)
-                mnl_attr_for_each_nested(item, list) hash_element(&d->hash, item);
+                mnl_attr_for_each_nested(item, list) hash_element(&d->ordered, item);
         return MNL_CB_OK;
 }
 
 static int on_elements(const struct nlmsghdr *nlh, void *userdata)
 {
-        const struct nlattr *list = find_attr(nlh, NFTA_SET_ELEM_LIST_ELEMENTS), *item;
-        struct dump *d = userdata;
+        const struct nlattr *list = dump_attr(nlh, NFTA_SET_ELEM_LIST_ELEMENTS), *item;
+        struct table_digest *d = userdata;
 
         if (!list)
                 return MNL_CB_OK;
         mnl_attr_for_each_nested(item, list)
         {
                 crypto_hash_sha256_state h;
-                struct digest digest;
 
                 crypto_hash_sha256_init(&h);
                 hash_element(&h, item);
-                crypto_hash_sha256_final(&h, digest.bytes);
-                buf_add(&d->elements, &digest, sizeof(digest));
+                hash_end(&h, &d->elements);
         }
         return MNL_CB_OK;
-}
-
-/* -EINTR: the rules changed during the dump. */
-static int dump(struct dump *d, struct nlmsghdr *nlh, mnl_cb_t callback)
-{
-        _cleanup_free_ uint8_t *buf = malloc(DUMP_BUFFER);
-        int r;
-
-        if (!buf)
-                return -ENOMEM;
-        if (mnl_socket_sendto(d->socket, nlh, nlh->nlmsg_len) < 0)
-                return -errno;
-        do {
-                ssize_t size = mnl_socket_recvfrom(d->socket, buf, DUMP_BUFFER);
-
-                if (size < 0)
-                        return -errno;
-                r = mnl_cb_run(buf, (size_t)size, nlh->nlmsg_seq, mnl_socket_get_portid(d->socket), callback, d);
-                if (r < 0)
-                        return -errno;
-        } while (r > MNL_CB_STOP);
-        return 0;
-}
-
-/* Ask for all objects of a kind; `set` only for elements. */
-static int dump_objects(struct dump *d, uint16_t type, const char *set, mnl_cb_t callback)
-{
-        char buf[1024];
-        struct nlmsghdr *nlh = nftnl_nlmsg_build_hdr(buf, type, NFPROTO_INET, NLM_F_DUMP, ++d->sequence);
-
-        /* A table dump takes no filter, and a filter is only a hint for the rest. */
-        if (type != NFT_MSG_GETTABLE)
-                mnl_attr_put_strz(nlh, NFTA_RULE_TABLE, d->table);
-        if (set)
-                mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_SET, set);
-        return dump(d, nlh, callback);
 }
 
 static int compare_digests(const void *a, const void *b)
@@ -243,64 +226,75 @@ static int compare_digests(const void *a, const void *b)
         return memcmp(a, b, sizeof(struct digest));
 }
 
-/* `set` as it stands in d->sets. */
-static int hash_elements(struct dump *d, const char *set)
+static int hash_sorted(crypto_hash_sha256_state *h, const struct buf *digests)
 {
-        bool in_order = set[0] == SET_IN_ORDER;
-        int r;
-
-        crypto_hash_sha256_update(&d->hash, (const uint8_t *)set, strlen(set) + 1);
-        d->elements.size = 0;
-        r = dump_objects(d, NFT_MSG_GETSETELEM, set + 1, in_order ? on_ordered_elements : on_elements);
-        if (r == 0)
-                r = buf_error(&d->elements);
-        if (r < 0)
-                return r;
-        if (d->elements.size > 0)
-                qsort(d->elements.data, d->elements.size / sizeof(struct digest), sizeof(struct digest),
-                      compare_digests);
-        crypto_hash_sha256_update(&d->hash, d->elements.data, d->elements.size);
+        if (buf_error(digests) < 0)
+                return buf_error(digests);
+        if (digests->size > 0)
+                qsort(digests->data, digests->size / sizeof(struct digest), sizeof(struct digest), compare_digests);
+        crypto_hash_sha256_update(h, digests->data, digests->size);
         return 0;
 }
 
-static int hash_once(struct dump *d)
+/* `set` as it stands in d->sets. */
+static int hash_elements(struct table_digest *d, const char *set)
 {
-        static const struct {
-                uint16_t type;
-                mnl_cb_t callback;
-        } steps[] = {
-                {NFT_MSG_GETTABLE, on_table},
-                {NFT_MSG_GETCHAIN, on_chain},
-                {NFT_MSG_GETRULE, on_rule},
-                {NFT_MSG_GETSET, on_set},
+        bool in_order = set[0] == SET_IN_ORDER;
+        struct dump_request request = {.type = NFT_MSG_GETSETELEM,
+                                       .set = set + 1,
+                                       .callback = in_order ? on_ordered_elements : on_elements,
+                                       .userdata = d};
+        int r;
+
+        crypto_hash_sha256_init(&d->ordered);
+        hash_set_name(&d->ordered, set);
+        d->elements.size = 0;
+        r = dump_objects(&d->dump, &request);
+        if (r == 0)
+                r = hash_sorted(&d->ordered, &d->elements);
+        if (r == 0)
+                hash_end(&d->ordered, &d->digests);
+        return r;
+}
+
+static int collect(struct table_digest *d)
+{
+        const struct dump_request steps[] = {
+                {NFT_MSG_GETTABLE, NULL, on_table, d},
+                {NFT_MSG_GETCHAIN, NULL, on_chain, d},
+                {NFT_MSG_GETRULE, NULL, on_rule, d},
+                {NFT_MSG_GETSET, NULL, on_set, d},
         };
         int r;
 
-        crypto_hash_sha256_init(&d->hash);
         for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
-                r = dump_objects(d, steps[i].type, NULL, steps[i].callback);
+                r = dump_objects(&d->dump, &steps[i]);
                 if (r < 0)
                         return r;
-                if (!d->found)
+                if (d->digests.size == 0)
                         return -ENOENT;
         }
         r = buf_error(&d->sets);
-        for (const char *p = (char *)d->sets.data; r == 0 && p < (char *)d->sets.data + d->sets.size;
-             p += strlen(p) + 1)
-                r = hash_elements(d, p);
+        for (const char *set = NULL; r == 0 && (set = names_next(&d->sets, set));)
+                r = hash_elements(d, set);
         return r;
 }
 
 int hash_table(struct mnl_socket *s, const char *table, char ret_hex[static 65])
 {
-        _cleanup_(dump_done) struct dump d = {.socket = s, .table = table};
+        _cleanup_(table_digest_done) struct table_digest d = {.dump = {.socket = s, .table = table}};
+        crypto_hash_sha256_state h;
         uint8_t result[HASH_SIZE];
         int r;
 
-        r = hash_once(&d);
+        r = collect(&d);
         if (r < 0)
                 return r;
-        crypto_hash_sha256_final(&d.hash, result);
+        crypto_hash_sha256_init(&h);
+        r = hash_sorted(&h, &d.digests);
+        if (r < 0)
+                return r;
+        crypto_hash_sha256_final(&h, result);
         hex_encode(result, sizeof(result), ret_hex);
         return 0;
 }

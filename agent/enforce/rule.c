@@ -75,11 +75,11 @@ void rule_payload(struct rule *r, struct rule_field field, uint32_t reg)
                     {NFTNL_EXPR_PAYLOAD_OFFSET, field.offset}, {NFTNL_EXPR_PAYLOAD_LEN, field.size}));
 }
 
-void rule_equal(struct rule *r, uint32_t reg, const void *data, uint32_t size)
+void rule_compare(struct rule *r, uint32_t reg, uint32_t op, struct iovec data)
 {
-        struct nftnl_expr *e = add(r, "cmp", NUMBERS({NFTNL_EXPR_CMP_SREG, reg}, {NFTNL_EXPR_CMP_OP, NFT_CMP_EQ}));
+        struct nftnl_expr *e = add(r, "cmp", NUMBERS({NFTNL_EXPR_CMP_SREG, reg}, {NFTNL_EXPR_CMP_OP, op}));
 
-        add_data(r, e, NFTNL_EXPR_CMP_DATA, (struct iovec){(void *)data, size});
+        add_data(r, e, NFTNL_EXPR_CMP_DATA, data);
 }
 
 void rule_mask(struct rule *r, uint32_t reg, uint32_t mask)

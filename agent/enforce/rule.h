@@ -2,6 +2,7 @@
 #pragma once
 /* One nftables rule, expression by expression. Failures stick to the transaction. */
 #include <libnftnl/rule.h>
+#include <sys/uio.h>
 #include "agent/enforce/txn.h"
 
 struct rule {
@@ -22,7 +23,7 @@ struct rule_field {
         uint32_t size;
 };
 void rule_payload(struct rule *r, struct rule_field field, uint32_t reg);
-void rule_equal(struct rule *r, uint32_t reg, const void *data, uint32_t size);
+void rule_compare(struct rule *r, uint32_t reg, uint32_t op, struct iovec data); /* NFT_CMP_EQ, … */
 void rule_mask(struct rule *r, uint32_t reg, uint32_t mask);
 void rule_lookup(struct rule *r, const char *set, uint32_t reg);
 void rule_verdict_map(struct rule *r, const char *map, uint32_t reg);

@@ -34,6 +34,8 @@ void set_add(struct txn *t, const char *table, const struct set_spec *spec)
                 nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, NFT_DATA_VERDICT);
                 nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, 0);
         }
+        if (spec->n_elements > 0)
+                nftnl_set_set_u32(s, NFTNL_SET_DESC_SIZE, spec->n_elements);
         if (spec->timeout_ms > 0)
                 nftnl_set_set_u64(s, NFTNL_SET_TIMEOUT, spec->timeout_ms);
         nftnl_udata_put_u32(udata, NFTNL_UDATA_SET_KEYBYTEORDER,

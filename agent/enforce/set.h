@@ -12,6 +12,7 @@ struct set_spec {
         uint32_t key_size;
         bool is_host_order; /* of the key */
         bool is_verdict_map;
+        uint32_t n_elements; /* at most: the kernel takes a faster table; 0: any number */
         uint64_t timeout_ms;
 };
 /* Data types of nft(8) (datatype.h); a concatenation takes six bits each. */

@@ -72,6 +72,14 @@ int txn_begin(struct txn *t, uint32_t sequence)
         return 0;
 }
 
+void txn_expect(struct txn *t, uint32_t generation)
+{
+        struct nlmsghdr *begin = (struct nlmsghdr *)t->data;
+
+        mnl_attr_put_u32(begin, NFNL_BATCH_GENID, htonl(generation));
+        t->size = begin->nlmsg_len;
+}
+
 void txn_fail(struct txn *t, int error)
 {
         if (t->error == 0)
@@ -133,6 +141,15 @@ static void describe(const struct nlmsghdr *nlh, char *ret, size_t size)
                 return;
         case NFT_MSG_NEWCHAIN:
                 snprintf(ret, size, "cannot add chain '%s'", string_attr(nlh, NFTA_CHAIN_NAME));
+                return;
+        case NFT_MSG_DELRULE:
+                snprintf(ret, size, "cannot delete the rules of table '%s'", string_attr(nlh, NFTA_RULE_TABLE));
+                return;
+        case NFT_MSG_DELCHAIN:
+                snprintf(ret, size, "cannot delete chain '%s'", string_attr(nlh, NFTA_CHAIN_NAME));
+                return;
+        case NFT_MSG_DELSET:
+                snprintf(ret, size, "cannot delete set '%s'", string_attr(nlh, NFTA_SET_NAME));
                 return;
         case NFT_MSG_NEWRULE:
                 snprintf(ret, size, "cannot add rule to chain '%s'", string_attr(nlh, NFTA_RULE_CHAIN));

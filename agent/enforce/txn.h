@@ -25,6 +25,8 @@ struct txn {
 /* -ENOMEM */
 int txn_begin(struct txn *t, uint32_t sequence);
 void txn_done(struct txn *t);
+/* Right after txn_begin(): refused with -ERESTART when the tables have another generation by then. */
+void txn_expect(struct txn *t, uint32_t generation);
 #define _cleanup_txn_ _cleanup_(txn_done)
 
 /* Start operation `type` (NFT_MSG_*) on family inet. The header may be filled with up to

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The nftables half of a reload: 200 blocked channels, 10,000 prefixes, one transaction, in a
- * network namespace of its own. */
+ * network namespace of its own; of another catalogue (replace) and of another policy (reload). */
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,7 +52,7 @@ int main(void)
 {
         const struct nft_options options = {.table = "onchannel", .mark_mask = 0x3ff00000};
         const struct ruleset rules = make_ruleset();
-        double encode[ROUNDS], apply[ROUNDS], hash[ROUNDS];
+        double encode[ROUNDS], replace[ROUNDS], apply[ROUNDS], hash[ROUNDS];
         struct nft *n = NULL;
         struct diag d = {};
         char hex[65];
@@ -70,6 +70,13 @@ int main(void)
                         goto failed;
                 encode[i] = now_us() - start;
                 free(bytes);
+                nft_distrust(n);
+                start = now_us();
+                if (nft_apply(n, &rules, &d) < 0)
+                        goto failed;
+                replace[i] = now_us() - start;
+                if (nft_tidy(n, &rules) < 0)
+                        goto failed;
                 start = now_us();
                 if (nft_apply(n, &rules, &d) < 0)
                         goto failed;
@@ -80,6 +87,7 @@ int main(void)
                 hash[i] = now_us() - start;
         }
         printf("nft_encode %.2f ms\n", median(encode, ROUNDS) / 1e3);
+        printf("nft_replace %.2f ms\n", median(replace, ROUNDS) / 1e3);
         printf("nft_reload %.2f ms\n", median(apply, ROUNDS) / 1e3);
         printf("nft_hash %.2f ms\n", median(hash, ROUNDS) / 1e3);
         n = nft_free(n);

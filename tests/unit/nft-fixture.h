@@ -16,8 +16,10 @@
 #include <cmocka.h>
 #include "agent/enforce/nft.h"
 #include "base/buf.h"
+#include "base/io.h"
 
 static const struct nft_options options = {.table = "onchannel", .mark_mask = 0x3ff00000};
+static const struct nft_options with_flows = {.table = "onchannel", .mark_mask = 0x3ff00000, .flows = true};
 
 enum { TELEGRAM = 1, SLACK, WHATSAPP, DISCORD, TEAMS, N_CHANNELS };
 
@@ -89,9 +91,14 @@ static inline int own_namespace(void **state)
                 }                                                                                                    \
         } while (0)
 
+/* Shell commands; `current NAME` prints the name of that set or map with its version. */
 static inline char *run(const char *command)
 {
-        _cleanup_file_ FILE *f = popen(command, "re");
+        static const char functions[] =
+                "PATH=/usr/sbin:/sbin:$PATH\n"
+                "current() { nft list table inet onchannel | grep -o \"$1-[0-9]*\" | head -1; }\n";
+        _cleanup_free_ char *script = format_new("%s%s", functions, command);
+        _cleanup_file_ FILE *f = popen(script, "re");
         struct buf b = {};
         char chunk[4096];
         size_t n;
@@ -112,6 +119,7 @@ static inline void apply(struct nft *n, const struct ruleset *rules)
         if (r < 0)
                 print_error("%s\n", d.text);
         assert_int_equal(r, 0);
+        assert_int_equal(nft_tidy(n, rules), 0);
 }
 
 /* A UDP datagram with this mark to this port: 0, or the errno of the rejected send(). */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What the table does to packets, and the ending of sockets: in a network namespace, root only. */
+#include <limits.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include "agent/enforce/sockdestroy.h"
 #include "nft-fixture.h"
@@ -76,7 +78,10 @@ static void test_verdicts(void **state)
         struct nft *n = NULL;
 
         NEEDS_ROOT();
-        free(run("for a in 1::1 1:2::1 2::1; do ip address add 2001:db8:$a/128 dev lo nodad; done"));
+        free(run(
+                "for a in 1::1 1:2::1 2::1; do ip address add 2001:db8:$a/128 dev lo nodad; done\n"
+                "until [ $(ip -6 address show dev lo | grep -c 2001:db8:.*tentative) = 0 ]; do :; done\n"
+                "until [ $(ip -6 route show table local | grep -c 2001:db8) = 3 ]; do :; done")); /* a worker adds them */
         assert_int_equal(nft_new(&options, &n), 0);
         apply(n, &rules);
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -90,6 +95,10 @@ static void test_verdicts(void **state)
         apply(n, &rules);
         for (size_t i = 0; i < ELEMENTSOF(cases); i++)
                 assert_int_equal(try_connect(cases[i].address, cases[i].uid), 0);
+        rules.mode = POLICY_MODE_ENFORCE; /* the rules only, this time */
+        apply(n, &rules);
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+                assert_int_equal(try_connect(cases[i].address, cases[i].uid), cases[i].expected);
         n = nft_free(n);
 }
 
@@ -184,12 +193,18 @@ static void test_flow(void **state)
 
         NEEDS_ROOT();
         assert_int_equal(nft_new(&options, &n), 0);
+        assert_int_equal(nft_add_flow(n, &(struct fact_flow){.family = AF_INET}), -EOPNOTSUPP);
+        nft_free(n);
+        assert_int_equal(nft_new(&with_flows, &n), 0);
         c = connect_pair();
         other = connect_pair();
         assert_int_equal(nft_add_flow(n, &c.flow), -ENOENT); /* no table yet */
         apply(n, &rules);
+        assert_true(nft_monitor_fd(n) >= 0);
         assert_int_equal(nft_add_flow(n, &c.flow), 0);
         assert_int_equal(nft_add_flow(n, &c.flow), 0); /* again: no error */
+        rules.quic = QUIC_INSPECT;
+        apply(n, &rules); /* a policy leaves it in place */
         assert_int_equal(write(c.client, "x", 1), 1);
         assert_int_equal(read_error(c.client), ECONNRESET);
         assert_int_equal(write(other.client, "x", 1), 1);
@@ -197,6 +212,70 @@ static void test_flow(void **state)
         assert_int_equal(nft_add_flow(n, &(struct fact_flow){}), -EINVAL);
         connection_close(&c);
         connection_close(&other);
+        n = nft_free(n);
+}
+
+struct probe {
+        unsigned sent;
+        unsigned passed;
+        bool end;
+};
+
+/* Sends to a blocked address, and with a blocked mark to another one, as fast as it can. */
+static void probe_run(volatile struct probe *p)
+{
+        const uint32_t mark = TELEGRAM << 20;
+        struct sockaddr_in to[2] = {{.sin_family = AF_INET, .sin_port = htons(9)},
+                                    {.sin_family = AF_INET, .sin_port = htons(9)}};
+        int fds[2];
+
+        inet_pton(AF_INET, "127.20.0.1", &to[0].sin_addr);
+        inet_pton(AF_INET, "127.0.0.1", &to[1].sin_addr);
+        for (size_t i = 0; i < 2; i++)
+                fds[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        if (setsockopt(fds[1], SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
+                _exit(1);
+        for (unsigned i = 0; !p->end; i ^= 1) {
+                ssize_t n = sendto(fds[i], "x", 1, 0, (struct sockaddr *)&to[i], sizeof(to[i]));
+
+                p->passed += n == 1 || errno != EPERM;
+                p->sent++;
+        }
+        _exit(0);
+}
+
+static void test_no_gap(void **state)
+{
+        struct ruleset rules = small_ruleset();
+        volatile struct probe *p;
+        struct nft *n = NULL;
+        pid_t pid;
+        int status;
+
+        NEEDS_ROOT();
+        assert_int_equal(nft_new(&options, &n), 0);
+        apply(n, &rules);
+        p = mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        assert_ptr_not_equal(p, MAP_FAILED);
+        pid = fork();
+        if (pid == 0)
+                probe_run(p);
+        assert_true(pid > 0);
+        for (unsigned i = 0; i < 1000; i++) {
+                rules.n_exemptions = i % 2 ? 0 : ELEMENTSOF(exemptions);
+                rules.quic = i % 3 ? QUIC_BLOCK : QUIC_INSPECT;
+                if (i % 10 == 0)
+                        nft_distrust(n); /* the maps as well */
+                assert_int_equal(nft_apply(n, &rules, NULL), 0);
+                if (i % 30 == 0)
+                        assert_int_equal(nft_tidy(n, &rules), 0);
+        }
+        p->end = true;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        assert_in_range(p->sent, 1000, UINT_MAX);
+        assert_int_equal(p->passed, 0);
+        munmap((void *)p, sizeof(*p));
         n = nft_free(n);
 }
 
@@ -245,6 +324,7 @@ int main(void)
                 cmocka_unit_test_setup(test_verdicts, own_namespace),
                 cmocka_unit_test_setup(test_marks, own_namespace),
                 cmocka_unit_test_setup(test_flow, own_namespace),
+                cmocka_unit_test_setup(test_no_gap, own_namespace),
                 cmocka_unit_test_setup(test_sockdestroy, own_namespace),
         };
 

@@ -113,11 +113,12 @@ static void test_listing(void **state)
         assert_int_equal(nft_new(&options, &n), 0);
         apply(n, &rules);
         apply(n, &rules); /* replaces itself */
-        text = run("/usr/sbin/nft -s list table inet onchannel");
+        text = run("nft -s list table inet onchannel");
         assert_golden("nft-small.nft", text);
+        free(run("nft -s list table inet onchannel | nft -c -f -")); /* what is saved can be loaded */
         assert_int_equal(nft_remove(n), 0);
         assert_int_equal(nft_remove(n), 0);
-        empty = run("/usr/sbin/nft list ruleset");
+        empty = run("nft list ruleset");
         assert_string_equal(empty, "");
         n = nft_free(n);
 }
@@ -138,7 +139,7 @@ static void test_hash(void **state)
         char first[65], hash[65];
 
         NEEDS_ROOT();
-        assert_int_equal(nft_new(&options, &n), 0);
+        assert_int_equal(nft_new(&with_flows, &n), 0);
         assert_int_equal(nft_hash(n, hash), -ENOENT);
         apply(n, &rules);
         assert_int_equal(nft_hash(n, first), 0);
@@ -146,25 +147,23 @@ static void test_hash(void **state)
         apply(n, &rules); /* other handles, other hash seeds */
         (void)try_datagram(TELEGRAM << 20, 0); /* counters */
         assert_int_equal(nft_add_flow(n, &flow), 0);
-        free(run("/usr/sbin/nft add table inet other"));
+        free(run("nft add table inet other"));
         assert_int_equal(nft_hash(n, hash), 0);
         assert_string_equal(hash, first);
 
         static const char *const changes[] = {
-                "nft delete element inet onchannel prefix4 '{ 127.20.0.0-127.20.6.255 }'",
-                "nft add element inet onchannel exempt_3 '{ 7 }'",
+                "nft delete element inet onchannel $(current prefix4) '{ 127.20.0.0-127.20.6.255 }'",
+                "nft add element inet onchannel $(current exempt_3) '{ 7 }'",
                 "nft insert rule inet onchannel output accept",
                 "nft flush chain inet onchannel channel-telegram",
                 "nft add chain inet onchannel x",
                 "nft chain inet onchannel output '{ policy drop; }'",
         };
         for (size_t i = 0; i < ELEMENTSOF(changes); i++) {
-                _cleanup_free_ char *command = format_new("/usr/sbin/%s", changes[i]);
-
                 apply(n, &rules);
                 assert_int_equal(nft_hash(n, hash), 0);
                 assert_string_equal(hash, first);
-                free(run(command));
+                free(run(changes[i]));
                 assert_int_equal(nft_hash(n, hash), 0);
                 assert_string_not_equal(hash, first);
         }
@@ -175,15 +174,187 @@ static void test_hash(void **state)
         n = nft_free(n);
 }
 
+/* Handles of the table and of the map of prefixes: which of them were made anew? */
+struct handles {
+        unsigned long table;
+        unsigned long map;
+};
+
+static struct handles read_handles(void)
+{
+        _cleanup_free_ char *text = run("nft -a list table inet onchannel");
+        const char *table = strstr(text, "handle "), *map = strstr(text, "map prefix4");
+
+        assert_true(table && map);
+        map = strstr(map, "handle ");
+        assert_non_null(map);
+        return (struct handles){strtoul(table + strlen("handle "), NULL, 10),
+                                strtoul(map + strlen("handle "), NULL, 10)};
+}
+
+static void assert_hash(struct nft *n, const char *expected)
+{
+        char hash[65];
+
+        assert_int_equal(nft_hash(n, hash), 0);
+        assert_string_equal(hash, expected);
+}
+
+/* A policy changes the rules of the table that is there; the result is the same as a new table. */
+static void test_policy(void **state)
+{
+        static const struct {
+                enum policy_mode mode;
+                enum quic_mode quic;
+                enum verdict telegram;
+                size_t n_exemptions;
+        } policies[] = {
+                {POLICY_MODE_ENFORCE, QUIC_BLOCK, VERDICT_BLOCK, ELEMENTSOF(exemptions)},
+                {POLICY_MODE_ENFORCE, QUIC_INSPECT, VERDICT_ALLOW, 0},
+                {POLICY_MODE_ENFORCE, QUIC_BLOCK, VERDICT_BLOCK, 2},
+                {POLICY_MODE_MONITOR, QUIC_BLOCK, VERDICT_BLOCK, ELEMENTSOF(exemptions)},
+        };
+        char expected[ELEMENTSOF(policies)][65];
+        struct ruleset rules = small_ruleset();
+        struct nft *n = NULL;
+
+        NEEDS_ROOT();
+        assert_int_equal(nft_new(&with_flows, &n), 0);
+        for (size_t i = 0; i < 2 * ELEMENTSOF(policies) * ELEMENTSOF(policies); i++) {
+                size_t p = i % ELEMENTSOF(policies), round = i / ELEMENTSOF(policies);
+                struct handles before = {}, after;
+
+                if (i % 2 && round > 0)
+                        p = round % ELEMENTSOF(policies); /* from each to each */
+                rules.mode = policies[p].mode;
+                rules.quic = policies[p].quic;
+                rules.channels[TELEGRAM].verdict = policies[p].telegram;
+                rules.n_exemptions = policies[p].n_exemptions;
+                if (round == 0)
+                        assert_int_equal(nft_remove(n), 0);
+                else
+                        before = read_handles();
+                apply(n, &rules);
+                after = read_handles();
+                assert_true(round == 0 || (before.table == after.table && before.map == after.map));
+                if (round == 0)
+                        assert_int_equal(nft_hash(n, expected[p]), 0);
+                assert_hash(n, expected[p]);
+        }
+        rules.channels[TELEGRAM].verdict = VERDICT_BLOCK;
+        n = nft_free(n);
+}
+
+/* Who touches the table, or brings another catalogue, gets new maps, beside the old ones first. */
+static void test_touched(void **state)
+{
+        enum { RULES, MAPS, TABLE };
+        static const struct {
+                const char *command;
+                bool has_monitor;
+                int made_anew;
+        } cases[] = {
+                {"true", false, RULES},
+                {"nft add table inet other", false, MAPS}, /* without a monitor it might have been ours */
+                {"nft add chain inet onchannel x", false, MAPS},
+                {"nft add chain inet onchannel x '{ type filter hook output priority 0; policy drop; }'", false,
+                 MAPS},
+                {"nft add set inet onchannel x-1 '{ type mark; }'; nft add set inet onchannel channels-9 '{ type "
+                 "mark; }'",
+                 false, MAPS},
+                {"nft chain inet onchannel output '{ policy drop; }'", false, MAPS},
+                {"nft add table inet onchannel '{ flags dormant; }'", false, MAPS},
+                {"nft delete table inet onchannel; nft add table inet onchannel; nft add chain inet onchannel output",
+                 false, TABLE},
+                {"true", true, RULES},
+                {"nft add table inet third; nft delete table inet third", true, MAPS}, /* not read yet */
+                {"nft delete rule inet onchannel channel-telegram handle "
+                 "$(nft -a list chain inet onchannel channel-telegram | grep -o 'handle [0-9]*$' | tail -1 | cut "
+                 "-c8-)",
+                 true, MAPS},
+                {"nft delete table inet onchannel", true, TABLE},
+        };
+        struct ruleset rules = small_ruleset();
+        struct handles before, after;
+        struct nft *n = NULL;
+        char expected[65];
+        bool r;
+
+        NEEDS_ROOT();
+        assert_int_equal(nft_new(&options, &n), 0);
+        apply(n, &rules);
+        assert_int_equal(nft_hash(n, expected), 0);
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+
+                if (cases[i].has_monitor)
+                        assert_true(nft_monitor_fd(n) >= 0);
+                before = read_handles();
+                free(run(cases[i].command));
+                apply(n, &rules);
+                after = read_handles();
+                if ((before.map != after.map) + (before.table != after.table) != cases[i].made_anew)
+                        print_error("after '%s'\n", cases[i].command);
+                assert_int_equal((before.map != after.map) + (before.table != after.table), cases[i].made_anew);
+                assert_hash(n, expected);
+                r = false;
+                if (cases[i].has_monitor) /* tampering is still told */
+                        assert_int_equal(nft_monitor_read(n, &r), 0);
+                if (r != (cases[i].has_monitor && strstr(cases[i].command, "onchannel")))
+                        print_error("after %s\n", cases[i].command);
+                assert_int_equal(r, cases[i].has_monitor && strstr(cases[i].command, "onchannel"));
+        }
+        n = nft_free(n);
+}
+
+/* Another firewall next to us costs nothing; another catalogue leaves nothing of the one before. */
+static void test_neighbours(void **state)
+{
+        struct ruleset rules = small_ruleset();
+        struct handles before, after;
+        struct nft *n = NULL;
+        char expected[65];
+        bool r;
+
+        NEEDS_ROOT();
+        assert_int_equal(nft_new(&options, &n), 0);
+        rules.n_entries -= 2;
+        rules.n_channels--;
+        apply(n, &rules);
+        assert_int_equal(nft_hash(n, expected), 0);
+        rules = small_ruleset();
+        before = read_handles();
+        apply(n, &rules);
+        after = read_handles();
+        assert_true(before.map != after.map && before.table == after.table);
+        rules.n_entries -= 2;
+        rules.n_channels--;
+        apply(n, &rules);
+        assert_hash(n, expected);
+
+        assert_true(nft_monitor_fd(n) >= 0);
+        for (int i = 0; i < 2; i++) {
+                free(run(i ? "nft delete table ip other" : "nft add table ip other"));
+                assert_int_equal(nft_monitor_read(n, &r), 0);
+                before = read_handles();
+                apply(n, &rules);
+                after = read_handles();
+                assert_true(before.map == after.map && before.table == after.table);
+        }
+        n = nft_free(n);
+}
+
 static void test_monitor(void **state)
 {
         static const struct {
                 const char *command;
                 bool is_ours;
         } cases[] = {
-                {"nft add table inet other", false},      {"nft add table ip onchannel", false},
-                {"nft add chain inet onchannel x", true}, {"nft add element inet onchannel exempt_3 '{ 7 }'", true},
-                {"nft delete table inet other", false},   {"nft flush ruleset", true},
+                {"nft add table inet other", false},
+                {"nft add table ip onchannel", false},
+                {"nft add chain inet onchannel x", true},
+                {"nft add element inet onchannel $(current exempt_3) '{ 7 }'", true},
+                {"nft delete table inet other", false},
+                {"nft flush ruleset", true},
         };
         struct ruleset rules = small_ruleset();
         struct fact_flow flow = {.family = AF_INET6, .protocol = IPPROTO_UDP, .local = {1}, .remote = {2}};
@@ -191,7 +362,7 @@ static void test_monitor(void **state)
         struct pollfd p = {.events = POLLIN};
 
         NEEDS_ROOT();
-        assert_int_equal(nft_new(&options, &n), 0);
+        assert_int_equal(nft_new(&with_flows, &n), 0);
         p.fd = nft_monitor_fd(n);
         assert_true(p.fd >= 0);
         assert_int_equal(nft_monitor_fd(n), p.fd);
@@ -201,9 +372,8 @@ static void test_monitor(void **state)
         assert_int_equal(poll(&p, 1, 0), 0); /* our own changes do not even wake us */
         assert_false(changed(n));
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
-                _cleanup_free_ char *command = format_new("/usr/sbin/%s", cases[i].command);
 
-                free(run(command));
+                free(run(cases[i].command));
                 assert_int_equal(poll(&p, 1, 0), 1);
                 assert_int_equal(changed(n), cases[i].is_ours);
                 assert_false(changed(n));
@@ -264,6 +434,9 @@ int main(void)
                 cmocka_unit_test(test_encode_chunks),
                 cmocka_unit_test_setup(test_listing, own_namespace),
                 cmocka_unit_test_setup(test_hash, own_namespace),
+                cmocka_unit_test_setup(test_policy, own_namespace),
+                cmocka_unit_test_setup(test_touched, own_namespace),
+                cmocka_unit_test_setup(test_neighbours, own_namespace),
                 cmocka_unit_test_setup(test_monitor, own_namespace),
                 cmocka_unit_test_setup(test_errors, own_namespace),
         };
