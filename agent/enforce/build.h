@@ -17,6 +17,8 @@ struct family {
         uint8_t nfproto;
         int family;
         const char *prefix_map;
+        const char *top_set;
+        uint8_t top_bits[2]; /* the second when the first makes too many */
         const char *flow_set;
         uint32_t key_type;
         uint32_t size;
@@ -30,5 +32,7 @@ struct build build_begin(struct txn *t, const struct table_spec *spec);
 const char *build_chain_name(const struct build *b, size_t channel, char buf[static TABLE_NAME_MAX]);
 const char *build_map_name(const struct build *b, const char *name, char buf[static TABLE_NAME_MAX]);
 void build_set(struct build *b, struct set_spec spec);
+/* How many leading bits of an address the set of tops holds. */
+unsigned build_top_bits(const struct build *b, const struct family *f);
 /* policy.c: the sets of users, and all rules. */
 void build_policy(struct build *b);

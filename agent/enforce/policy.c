@@ -89,23 +89,30 @@ static void add_mark_rule(struct build *b)
 {
         struct rule r = rule_begin(b->txn, b->table, "output");
         char map[TABLE_NAME_MAX];
-        uint32_t none = 0;
+        uint32_t mask = b->spec->options->mark_mask, none = 0;
 
         rule_meta(&r, NFT_META_MARK, RULE_REG(0));
-        rule_mask(&r, RULE_REG(0), b->spec->options->mark_mask);
+        rule_mask(&r, RULE_REG(0), RULE_REG(0), (struct iovec){&mask, sizeof(mask)});
         rule_compare(&r, RULE_REG(0), NFT_CMP_NEQ, (struct iovec){&none, sizeof(none)});
         rule_verdict_map(&r, build_map_name(b, "channels", map), RULE_REG(0));
         rule_end(&r);
 }
 
+/* Nearly every address is far from all prefixes, and its leading bits tell: one look-up in a hash
+ * table instead of a dozen steps through a tree. */
 static void add_prefix_rule(struct build *b, const char *chain, const struct family *f)
 {
+        const uint32_t head_be = htonl(UINT32_MAX << (32 - build_top_bits(b, f)));
         struct rule r = rule_begin(b->txn, b->table, chain);
-        char map[TABLE_NAME_MAX];
+        char name[TABLE_NAME_MAX];
+        uint8_t mask[16] = {};
 
+        memcpy(mask, &head_be, sizeof(head_be));
         match_family(&r, f);
         rule_payload(&r, (struct rule_field){NFT_PAYLOAD_NETWORK_HEADER, f->destination, f->size}, RULE_REG(0));
-        rule_verdict_map(&r, build_map_name(b, f->prefix_map, map), RULE_REG(0));
+        rule_mask(&r, RULE_REG(0), RULE_REG(4), (struct iovec){mask, f->size});
+        rule_lookup(&r, build_map_name(b, f->top_set, name), RULE_REG(4));
+        rule_verdict_map(&r, build_map_name(b, f->prefix_map, name), RULE_REG(0));
         rule_end(&r);
 }
 

@@ -82,16 +82,16 @@ void rule_compare(struct rule *r, uint32_t reg, uint32_t op, struct iovec data)
         add_data(r, e, NFTNL_EXPR_CMP_DATA, data);
 }
 
-void rule_mask(struct rule *r, uint32_t reg, uint32_t mask)
+void rule_mask(struct rule *r, uint32_t from, uint32_t to, struct iovec mask)
 {
-        struct nftnl_expr *e =
-                add(r, "bitwise",
-                    NUMBERS({NFTNL_EXPR_BITWISE_SREG, reg}, {NFTNL_EXPR_BITWISE_DREG, reg},
-                            {NFTNL_EXPR_BITWISE_OP, NFT_BITWISE_BOOL}, {NFTNL_EXPR_BITWISE_LEN, sizeof(mask)}));
-        uint32_t zero = 0;
+        static uint8_t zero[16];
+        struct nftnl_expr *e = add(r, "bitwise",
+                                   NUMBERS({NFTNL_EXPR_BITWISE_SREG, from}, {NFTNL_EXPR_BITWISE_DREG, to},
+                                           {NFTNL_EXPR_BITWISE_OP, NFT_BITWISE_BOOL},
+                                           {NFTNL_EXPR_BITWISE_LEN, (uint32_t)mask.iov_len}));
 
-        add_data(r, e, NFTNL_EXPR_BITWISE_MASK, (struct iovec){&mask, sizeof(mask)});
-        add_data(r, e, NFTNL_EXPR_BITWISE_XOR, (struct iovec){&zero, sizeof(zero)});
+        add_data(r, e, NFTNL_EXPR_BITWISE_MASK, mask);
+        add_data(r, e, NFTNL_EXPR_BITWISE_XOR, (struct iovec){zero, mask.iov_len});
 }
 
 void rule_lookup(struct rule *r, const char *set, uint32_t reg)

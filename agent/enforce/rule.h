@@ -24,7 +24,7 @@ struct rule_field {
 };
 void rule_payload(struct rule *r, struct rule_field field, uint32_t reg);
 void rule_compare(struct rule *r, uint32_t reg, uint32_t op, struct iovec data); /* NFT_CMP_EQ, … */
-void rule_mask(struct rule *r, uint32_t reg, uint32_t mask);
+void rule_mask(struct rule *r, uint32_t from, uint32_t to, struct iovec mask); /* of 16 bytes at most */
 void rule_lookup(struct rule *r, const char *set, uint32_t reg);
 void rule_verdict_map(struct rule *r, const char *map, uint32_t reg);
 void rule_counter(struct rule *r);

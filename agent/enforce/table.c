@@ -11,11 +11,13 @@
 #include "agent/enforce/build.h"
 #include "agent/enforce/ranges.h"
 
+#define TOPS_MORE_MAX 4096 /* tops beyond one a prefix */
+
 _Static_assert(TABLE_HASH_SIZE == crypto_hash_sha256_BYTES, "the hash is SHA-256");
 
 const struct family families[N_FAMILIES] = {
-        {NFPROTO_IPV4, AF_INET, "prefix4", "flow4", SET_KEY_IPV4, 4, 12, 16},
-        {NFPROTO_IPV6, AF_INET6, "prefix6", "flow6", SET_KEY_IPV6, 16, 8, 24},
+        {NFPROTO_IPV4, AF_INET, "prefix4", "top4", {16, 8}, "flow4", SET_KEY_IPV4, 4, 12, 16},
+        {NFPROTO_IPV6, AF_INET6, "prefix6", "top6", {32, 16}, "flow6", SET_KEY_IPV6, 16, 8, 24},
 };
 
 DEFINE_CLEANUP(struct nftnl_chain, nftnl_chain_free)
@@ -173,14 +175,79 @@ static bool is_prefix(const struct ruleset *r, const struct rule_entry *e)
         return e->kind == ENTRY_PREFIX && e->channel > 0 && e->channel < r->n_channels;
 }
 
+unsigned build_top_bits(const struct build *b, const struct family *f)
+{
+        size_t more = 0;
+
+        for (size_t i = 1; i < b->rules->n_entries; i++) {
+                const struct prefix *p = &b->rules->entries[i].prefix;
+
+                if (is_prefix(b->rules, &b->rules->entries[i]) && p->family == f->family &&
+                    p->length < f->top_bits[0])
+                        more += (size_t)1 << (f->top_bits[0] - p->length);
+        }
+        return f->top_bits[more > TOPS_MORE_MAX];
+}
+
+static uint32_t top_of(const uint8_t address[static 16], unsigned bits)
+{
+        uint32_t head_be;
+
+        memcpy(&head_be, address, sizeof(head_be));
+        return ntohl(head_be) >> (32 - bits);
+}
+
+struct ranges {
+        struct range *list;
+        size_t n;
+};
+
+/* Every top once: the ranges are sorted. Returns how many there are; adds them to `e` unless NULL. */
+static uint32_t for_each_top(const struct ranges *r, const struct family *f, unsigned bits, struct elements *e)
+{
+        uint64_t next = 0; /* tops below are done */
+        uint32_t n = 0;
+
+        for (size_t i = 0; i < r->n; i++) {
+                uint64_t first = top_of(r->list[i].first, bits), last = top_of(r->list[i].last, bits);
+
+                for (uint64_t top = first < next ? next : first; top <= last; top++, n++) {
+                        const uint32_t head_be = htonl((uint32_t)top << (32 - bits));
+                        uint8_t key[16] = {};
+
+                        memcpy(key, &head_be, sizeof(head_be));
+                        if (e)
+                                elements_add(e, &(struct element){.key = key, .key_size = (uint16_t)f->size});
+                }
+                next = last + 1;
+        }
+        return n;
+}
+
+static void add_tops(struct build *b, const struct family *f, const struct ranges *r)
+{
+        unsigned bits = build_top_bits(b, f);
+        uint32_t n = for_each_top(r, f, bits, NULL);
+        char set[TABLE_NAME_MAX];
+        struct elements e = {.txn = b->txn, .table = b->table, .set = build_map_name(b, f->top_set, set)};
+
+        add_map(b, (struct set_spec){.name = f->top_set,
+                                     .key_type = f->key_type,
+                                     .key_size = f->size,
+                                     .n_elements = n > 0 ? n : 1});
+        for_each_top(r, f, bits, &e);
+        elements_end(&e);
+}
+
 static void fill_prefixes(struct build *b, const struct family *f)
 {
         const struct ruleset *r = b->rules;
         _cleanup_free_ struct range_prefix *prefixes = calloc(r->n_entries + 1, sizeof(*prefixes));
-        _cleanup_free_ struct range *ranges = NULL;
+        _cleanup_free_ struct range *list = NULL;
         char map[TABLE_NAME_MAX];
         struct elements e = {.txn = b->txn, .table = b->table, .set = build_map_name(b, f->prefix_map, map)};
-        size_t n = 0, n_ranges = 0;
+        struct ranges ranges = {};
+        size_t n = 0;
         int error;
 
         if (!prefixes) {
@@ -190,12 +257,14 @@ static void fill_prefixes(struct build *b, const struct family *f)
         for (size_t i = 1; i < r->n_entries; i++)
                 if (is_prefix(r, &r->entries[i]) && r->entries[i].prefix.family == f->family)
                         prefixes[n++] = (struct range_prefix){&r->entries[i].prefix, r->entries[i].channel};
-        error = ranges_flatten(prefixes, n, f->family, &ranges, &n_ranges);
+        error = ranges_flatten(prefixes, n, f->family, &list, &ranges.n);
         if (error < 0)
                 txn_fail(b->txn, error);
-        for (size_t i = 0; i < n_ranges; i++)
-                fill_range(b, &e, f, &ranges[i]);
+        ranges.list = list;
+        for (size_t i = 0; i < ranges.n; i++)
+                fill_range(b, &e, f, &ranges.list[i]);
         elements_end(&e);
+        add_tops(b, f, &ranges);
 }
 
 int table_check(const struct table_spec *s, struct diag *reterr)

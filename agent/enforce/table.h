@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 /* The desired table as operations of a transaction:
- *   output:  mark -> @channels; daddr -> @prefix4/6; QUIC; flow4/flow6 -> refuse
- *   forward: daddr -> @prefix4/6
+ *   output:  mark -> @channels; daddr -> @top4/6 -> @prefix4/6; QUIC; flow4/flow6 -> refuse
+ *   forward: daddr -> @top4/6 -> @prefix4/6
  *   channel-ID: for each channel; exemptions, counter, goto refuse; empty when nobody is blocked
  *   refuse
  * Chains and maps depend on the catalogue alone, the sets of users and all rules on the policy.

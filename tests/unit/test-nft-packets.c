@@ -102,6 +102,53 @@ static void test_verdicts(void **state)
         n = nft_free(n);
 }
 
+/* The leading bits that packets are told apart by first: a prefix shorter than they are, and so
+ * many tops that fewer bits have to do. */
+static void test_tops(void **state)
+{
+        static const struct {
+                const char *address;
+                int expected;
+        } cases[] = {
+                {"127.31.255.255", 0},
+                {"127.32.0.1", ECONNREFUSED},
+                {"127.47.0.1", ECONNREFUSED},
+                {"127.63.255.254", ECONNREFUSED},
+                {"127.64.0.1", 0},
+                {"127.96.1.255", 0},
+                {"127.96.2.0", ECONNREFUSED},
+                {"127.96.3.255", ECONNREFUSED},
+                {"127.96.4.0", 0},
+        };
+        static const char *const more[] = {"192.0.2.0/24", "128.0.0.0/1"};
+        static struct rule_entry own[4];
+        struct ruleset rules = small_ruleset();
+        struct nft *n = NULL;
+
+        NEEDS_ROOT();
+        rules.entries = own;
+        rules.n_entries = ELEMENTSOF(own);
+        rules.quic = QUIC_INSPECT;
+        assert_int_equal(nft_new(&options, &n), 0);
+        for (size_t m = 0; m < ELEMENTSOF(more); m++) {
+                const char *const prefixes[] = {"127.32.0.0/11", "127.96.2.0/23", more[m]};
+
+                for (size_t i = 0; i < ELEMENTSOF(prefixes); i++) {
+                        own[i + 1] = (struct rule_entry){.kind = ENTRY_PREFIX, .channel = TELEGRAM};
+                        assert_int_equal(prefix_parse(prefixes[i], &own[i + 1].prefix), 0);
+                }
+                apply(n, &rules);
+                for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                        int got = try_connect(cases[i].address, 0);
+
+                        if (got != cases[i].expected)
+                                print_error("%s beside %s: %s\n", cases[i].address, more[m], strerror(got));
+                        assert_int_equal(got, cases[i].expected);
+                }
+        }
+        n = nft_free(n);
+}
+
 static void test_marks(void **state)
 {
         static const struct {
@@ -322,6 +369,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup(test_verdicts, own_namespace),
+                cmocka_unit_test_setup(test_tops, own_namespace),
                 cmocka_unit_test_setup(test_marks, own_namespace),
                 cmocka_unit_test_setup(test_flow, own_namespace),
                 cmocka_unit_test_setup(test_no_gap, own_namespace),
