@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* DNS answers that arrive: an innocent name may be the alias of a channel's. */
 #include "bpf/copy.h"
+#include "bpf/owner.h"
 #include "wire/answer.h"
 
 #define PORT_DNS 53
@@ -39,7 +40,13 @@ static __always_inline int answer_judge(struct __sk_buff *skb, const struct pack
 
         if (!s)
                 return PASS;
-        int verdict = names_judge(skb, p, sock, &s->dns.name);
+        int verdict = names_judge(skb, p, sock, &s->dns.name) == DROP ? DROP : PASS;
+        if (verdict == DROP && p->protocol == IPPROTO_UDP) {
+                if (!sock)
+                        sock = scratch_sock(skb, s);
+                if (sock->netns == oc_netns_cookie)
+                        packet_copy(skb, p, sock, EVENT_QUERY);
+        }
         scratch_give(s);
         return verdict;
 }
@@ -57,12 +64,7 @@ int oc_ingress(struct __sk_buff *skb)
                 return PASS;
         /* RFC 1035 4.2.2: the size; an answer in pieces is not read */
         p.start = p.pos + (p.protocol == IPPROTO_TCP ? DNS_SIZE_BYTES : 0);
-        struct oc_sock *sock = bpf_sk_storage_get(&oc_socks, sk, NULL, 0);
-        if (!sock || answer_judge(skb, &p, sock) != DROP)
-                return PASS;
-        if (p.protocol == IPPROTO_UDP && sock->netns == oc_netns_cookie)
-                packet_copy(skb, &p, sock, EVENT_QUERY);
-        return DROP;
+        return answer_judge(skb, &p, bpf_sk_storage_get(&oc_socks, sk, NULL, 0));
 }
 
 char LICENSE[] SEC("license") = "GPL";

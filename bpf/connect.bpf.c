@@ -3,7 +3,7 @@
  * channel alone. A blocked connect marks its socket, and nftables rejects what it sends. */
 #include <linux/in.h>
 #include "bpf/address.h"
-#include "bpf/rules.h"
+#include "bpf/owner.h"
 
 const volatile __u32 oc_mark_mask = 0x3ff00000;
 const volatile __u32 oc_mark_shift = 20;
@@ -21,12 +21,15 @@ struct attempt {
         bool sending; /* sendto() on an unconnected socket */
 };
 
+/* A socket may be connected anew, and by another process. */
 static __always_inline struct oc_sock *sock_attribute(struct bpf_sock_addr *ctx, const struct attempt *a)
 {
-        struct oc_sock *s = bpf_sk_storage_get(&oc_socks, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+        __u64 flags = a->verdict == OC_WATCH ? BPF_SK_STORAGE_GET_F_CREATE : 0;
+        struct oc_sock *s = bpf_sk_storage_get(&oc_socks, ctx->sk, NULL, flags);
 
         if (!s) {
-                drops_add(DROP_FLOW_MAP_FULL);
+                if (flags)
+                        drops_add(DROP_FLOW_MAP_FULL);
                 return NULL;
         }
         if (s->tgid != a->tgid || !a->sending) {
@@ -34,6 +37,13 @@ static __always_inline struct oc_sock *sock_attribute(struct bpf_sock_addr *ctx,
                 s->uid = a->uid;
                 s->netns = bpf_get_netns_cookie(ctx);
                 bpf_get_current_comm(s->comm, sizeof(s->comm));
+        }
+        if (a->protocol == IPPROTO_TCP) {
+                s->state = SOCK_NEW;
+                s->talk = TALK_OPEN;
+                s->watched = 0;
+                s->judged = (struct oc_match){};
+                bpf_sk_storage_delete(&oc_dns, ctx->sk);
         }
         return s;
 }
@@ -44,6 +54,8 @@ static __always_inline const struct oc_match *port_match(const struct attempt *a
 {
         struct oc_name_key k;
 
+        if (!(a->rules.ports >> (a->port & 63) & 1))
+                return NULL;
         oc_key_init(&k);
         oc_key_byte(&k, a->protocol);
         oc_key_byte(&k, a->port >> 8);
@@ -115,9 +127,10 @@ static __noinline int attempt_judge(struct bpf_sock_addr *ctx, struct attempt *a
         a->protocol = ctx->protocol;
         a->to.length = 128;
 
-        struct oc_sock *sock = sock_attribute(ctx, a);
         if (!is_local_service(&a->to, a->port))
                 attempt_decide(a);
+        owner_set(ctx, a->tgid, a->uid);
+        struct oc_sock *sock = sock_attribute(ctx, a);
         if (a->verdict != OC_BLOCK) {
                 __u64 told = a->to.address[15] | (__u64)a->port << 8 | (__u64)a->match.entry << 32;
                 mark_set(ctx, 0);

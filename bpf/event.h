@@ -176,8 +176,9 @@ struct oc_rules {
         __u16 verdicts; /* slot of oc_verdicts */
         __u16 names; /* slot of oc_names and oc_prefixes */
         __u64 catalogue; /* tells whether channel and entry numbers mean the same */
+        __u64 ports; /* bit n: a port n modulo 64 is a key of oc_names */
 };
-EVENT_LAYOUT(oc_rules, 16);
+EVENT_LAYOUT(oc_rules, 24);
 
 /* Value of oc_active, mapped by user space: `slot` changes in one store. */
 struct oc_active {
@@ -185,7 +186,7 @@ struct oc_active {
         __u32 inspect; /* bit n: the rule set in slot n wants QUIC to be read */
         struct oc_rules rules[2];
 };
-EVENT_LAYOUT(oc_active, 40);
+EVENT_LAYOUT(oc_active, 56);
 
 /* Key of oc_flows: datagrams of one socket to one peer. */
 struct oc_flow_key {
@@ -252,7 +253,9 @@ static inline __attribute__((always_inline)) void oc_key_byte(struct oc_name_key
  * key of a suffix, so a look-up costs O(labels). Upper case is folded here. */
 static inline __attribute__((always_inline)) void oc_key_name_byte(struct oc_name_key *k, __u8 c)
 {
-        oc_key_byte(k, c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+        __u32 from_a = (__u32)c - 'A', is_upper = ((from_a - 26) & ~from_a) >> 31; /* without a branch */
+
+        oc_key_byte(k, (__u8)(c | is_upper << 5));
 }
 
 static inline __attribute__((always_inline)) struct oc_name_key oc_key_of_kind(const struct oc_name_key *k,

@@ -135,6 +135,29 @@ struct {
         __type(value, struct oc_sock);
 } oc_socks SEC(".maps") __weak;
 
+#define OWNERS 16384
+
+/* Who connected or sent last. */
+struct oc_owner {
+        struct bpf_spin_lock lock;
+        __u32 tgid;
+        __u64 cookie; /* of the socket */
+        __u64 netns;
+        __u32 uid;
+        __u32 reserved;
+        char comm[OC_COMM_SIZE];
+};
+
+/* By the socket's cookie modulo OWNERS: a later socket takes the place. Storage of its own costs
+ * a connect() four times as much, so a socket gets it with its first payload, and one that asks a
+ * resolver never. */
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, OWNERS);
+        __type(key, __u32);
+        __type(value, struct oc_owner);
+} oc_owners SEC(".maps") __weak;
+
 /* A TLS hello that is not complete yet. */
 struct {
         __uint(type, BPF_MAP_TYPE_SK_STORAGE);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 /* A name that a packet speaks: which channel's it is, and the verdict. */
+#include "bpf/owner.h"
 #include "bpf/packet.h"
-#include "bpf/rules.h"
-#include "bpf/scratch.h"
 
 #define PASS 1
 #define DROP 0
+
+#define NAME_STEP 64 /* RFC 1035 2.3.4: a label and its dot; what is longer takes several steps */
 
 struct name_walk {
         struct oc_rules rules;
@@ -14,28 +15,37 @@ struct name_walk {
         struct oc_name_key key;
         struct oc_match match; /* channel 0: none */
         __u16 action; /* enum event_action */
+        __u32 at; /* bytes of the name that are left */
 };
 
-/* Byte i of the name from its end. At each dot the bytes so far are a suffix; the longest
- * comes last and wins, at the first byte of the name `exact` before `suffix`. */
+/* One label, from its end. At each dot the bytes so far are a suffix; the longest comes last and
+ * wins, at the first byte of the name `exact` before `suffix`. */
 static long name_step(__u32 i, struct name_walk *w)
 {
-        __u32 at = w->name->size - 1 - i;
+        struct oc_name_key key = w->key;
+        __u32 at = w->at;
+        __u8 c = 0;
 
-        if (at >= WIRE_NAME_SIZE)
-                return 1;
-        __u8 c = w->name->text[at];
-        if (c == '.') {
-                const struct oc_match *m = rules_find_key(&w->rules, &w->key, OC_KEY_SUFFIX);
-                if (m)
-                        w->match = *m;
-                if (at == 0)
-                        m = rules_find_key(&w->rules, &w->key, OC_KEY_EXACT);
-                if (at == 0 && m)
-                        w->match = *m;
+        for (__u32 n = 0; n < NAME_STEP && c != '.'; n++) {
+                if (--at >= WIRE_NAME_SIZE)
+                        return 1;
+                c = w->name->text[at];
+                if (c != '.')
+                        oc_key_name_byte(&key, c);
         }
-        oc_key_name_byte(&w->key, c);
-        return 0;
+        w->at = at;
+        w->key = key;
+        if (c != '.')
+                return 0;
+        const struct oc_match *m = rules_find_key(&w->rules, &key, OC_KEY_SUFFIX);
+        if (m)
+                w->match = *m;
+        if (at == 0)
+                m = rules_find_key(&w->rules, &key, OC_KEY_EXACT);
+        if (at == 0 && m)
+                w->match = *m;
+        oc_key_byte(&w->key, '.');
+        return at == 0;
 }
 
 static __always_inline void match_report(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock,
@@ -64,18 +74,23 @@ static __always_inline void match_report(struct __sk_buff *skb, const struct pac
 static __always_inline int match_judge(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock,
                                        struct name_walk *w, enum event_type type, __u16 tier)
 {
+        struct oc_scratch *s = NULL;
+
         if (!w->match.channel)
                 return PASS;
+        if (!sock && (s = scratch_take()))
+                sock = scratch_sock(skb, s);
         if (sock && type != EVENT_DNS) { /* a later policy may turn against this connection */
                 sock->judged = w->match;
                 sock->catalogue = w->rules.catalogue;
         }
         __u32 uid = sock && sock->tgid ? sock->uid : bpf_get_socket_uid(skb);
         __u32 verdict = rules_verdict(&w->rules, w->match.channel, uid).verdict;
-        if (verdict == OC_ALLOW)
-                return PASS;
         w->action = verdict == OC_BLOCK ? ACTION_DROPPED : ACTION_PASSED;
-        match_report(skb, p, sock, w, type, tier);
+        if (verdict != OC_ALLOW)
+                match_report(skb, p, sock, w, type, tier);
+        if (s)
+                scratch_give(s);
         return verdict == OC_BLOCK ? DROP : PASS;
 }
 
@@ -85,7 +100,7 @@ __noinline __weak int name_judge(struct __sk_buff *skb, const struct packet *p, 
 {
         if (!p || !name)
                 return PASS;
-        struct name_walk w = {.rules = rules_active(), .name = name};
+        struct name_walk w = {.rules = rules_active(), .name = name, .at = name->size};
 
         oc_key_init(&w.key);
         bpf_loop(WIRE_NAME_SIZE, name_step, &w, 0);

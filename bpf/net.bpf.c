@@ -4,6 +4,7 @@
  *
  * A TCP stream is followed from its first payload on, by sequence numbers. What a hello needs
  * to be read lets its earlier segments pass: no server answers before it has the last. */
+#include "bpf/owner.h"
 #include "bpf/quic.h"
 #include "bpf/request.h"
 
@@ -65,34 +66,51 @@ __noinline int questions_judge(struct __sk_buff *skb, struct packet *p, struct o
         return DROP;
 }
 
+/* Global: see packet_parse(). */
+__noinline int query_next(struct __sk_buff *skb, struct packet *p, struct wire_name *name)
+{
+        return p && name ? dns_query_name(skb, p->pos, p->end, name) : WIRE_NONE;
+}
+
 /* The agent answers a dropped query in the resolver's place, where it can. Else, as for a
  * packet that has other queries as well, sending fails. */
 static __always_inline int query_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
 {
         struct oc_scratch *s = scratch_take();
         __u32 size = skb->gso_size;
+        int verdict;
 
         if (!s)
                 return DROP; /* unread; who asks will ask again */
-        int verdict = questions_judge(skb, p, sock, &s->dns, size ? size : p->end - p->pos);
+        p->start = p->pos;
+        if (!size && query_next(skb, p, &s->dns.name) == WIRE_FOUND)
+                verdict = name_judge(skb, p, sock, &s->dns.name, EVENT_DNS);
+        else
+                verdict = questions_judge(skb, p, sock, &s->dns, size ? size : p->end - p->pos);
+        verdict = verdict == DROP ? DROP : PASS;
+        if (verdict == DROP && !size) {
+                if (!sock)
+                        sock = scratch_sock(skb, s);
+                if (sock->netns == oc_netns_cookie && packet_copy(skb, p, sock, EVENT_QUERY) == 0)
+                        verdict = SWALLOW;
+        }
         scratch_give(s);
-        if (verdict != DROP)
-                return PASS;
-        if (size || !sock || sock->netns != oc_netns_cookie)
-                return DROP;
-        return packet_copy(skb, p, sock, EVENT_QUERY) == 0 ? SWALLOW : DROP;
+        return verdict;
 }
 
-static __always_inline int datagram_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+static __always_inline int datagram_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
+                                          struct bpf_sock *sk)
 {
         __u32 zero = 0;
 
         if (p->remote_port == PORT_DNS)
                 return query_judge(skb, p, sock);
         struct oc_active *a = bpf_map_lookup_elem(&oc_active, &zero);
-        if (!sock || !a || !(a->inspect >> (a->slot & 1) & 1))
+        if (!a || !(a->inspect >> (a->slot & 1) & 1))
                 return PASS;
-        return quic_judge(skb, p, sock) == DROP ? DROP : PASS;
+        if (!sock && p->end - p->pos >= QUIC_INITIAL_MIN)
+                sock = sock_new(skb, sk);
+        return sock && quic_judge(skb, p, sock) == DROP ? DROP : PASS;
 }
 
 /* Where payload that was not seen before begins; false: there is none, or nowhere. */
@@ -178,7 +196,7 @@ int oc_egress(struct __sk_buff *skb)
         struct bpf_sock *sk = skb->sk;
         struct packet p = {};
 
-        if (!sk)
+        if (!sk || packet_is_bare(skb))
                 return PASS;
         struct oc_sock *sock = bpf_sk_storage_get(&oc_socks, sk, NULL, 0);
         if (sock && sock->state == SOCK_JUDGED)
@@ -186,14 +204,10 @@ int oc_egress(struct __sk_buff *skb)
         if (packet_parse(skb, &p) < 0 || p.pos >= p.end)
                 return PASS;
         if (p.protocol == IPPROTO_UDP)
-                return datagram_judge(skb, &p, sock);
+                return datagram_judge(skb, &p, sock, sk);
         if (!sock)
-                sock = bpf_sk_storage_get(&oc_socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-        if (!sock) {
-                drops_add(DROP_FLOW_MAP_FULL);
-                return PASS;
-        }
-        return segment_judge(skb, &p, sock) == DROP ? DROP : PASS;
+                sock = sock_new(skb, sk);
+        return sock && segment_judge(skb, &p, sock) == DROP ? DROP : PASS;
 }
 
 char LICENSE[] SEC("license") = "GPL";

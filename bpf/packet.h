@@ -96,6 +96,18 @@ static __always_inline int hdr_tcp(struct __sk_buff *skb, struct packet *p)
         return 0;
 }
 
+/* A TCP segment without payload: half of all packets, and none of them of interest. */
+static __always_inline bool packet_is_bare(struct __sk_buff *skb)
+{
+        const __u8 *h = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+        if (h + 40 > end)
+                return false;
+        if (h[0] == 0x45)
+                return h[9] == IPPROTO_TCP && skb->len == 20 + (h[32] >> 4) * 4u;
+        return h[0] >> 4 == 6 && h[6] == IPPROTO_TCP && h + 60 <= end && skb->len == 40 + (h[52] >> 4) * 4u;
+}
+
 /* Global, so that it is verified once and not again on each path of its caller; the verifier
  * then takes p for a pointer that may be NULL. */
 __noinline __weak int packet_parse(struct __sk_buff *skb, struct packet *p)

@@ -59,6 +59,21 @@ static bool key_of_port(const struct ruleset *r, const struct rule_entry *e, str
         return true;
 }
 
+static uint64_t ports_of(const struct ruleset *r)
+{
+        struct oc_name_key k;
+        uint64_t ports = 0;
+
+        for (size_t i = 1; i < r->n_entries; i++) {
+                const struct rule_entry *e = &r->entries[i];
+
+                oc_key_init(&k);
+                if ((e->kind == ENTRY_PORT_TCP || e->kind == ENTRY_PORT_UDP) && key_of_port(r, e, &k))
+                        ports |= 1ull << (strtoul(e->value, NULL, 10) & 63);
+        }
+        return ports;
+}
+
 static bool key_of_entry(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret)
 {
         size_t size = strlen(e->value);
@@ -312,7 +327,8 @@ int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
         struct oc_rules next = {.generation = generation,
                                 .verdicts = (uint16_t)slot,
                                 .names = old->names & 1,
-                                .catalogue = hash_catalogue(r)};
+                                .catalogue = hash_catalogue(r),
+                                .ports = ports_of(r)};
         struct slot_map verdicts = {.rules = r,
                                     .slot = slot,
                                     .outer = w->bpf->maps.oc_verdicts,

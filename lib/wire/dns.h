@@ -147,6 +147,58 @@ static long dns_step(__u32 i, struct dns_walk *w)
         return 0;
 }
 
+static inline int dns_has_dot(const struct wire_name *name, __u32 size)
+{
+        for (__u32 i = 0; i < WIRE_NAME_SIZE && i < size; i += sizeof(__u32)) {
+                __u32 w;
+
+                __builtin_memcpy(&w, name->text + i, sizeof(w));
+                w ^= 0x2e2e2e2e;
+                if ((w - 0x01010101) & ~w & 0x80808080) /* one of its bytes is 0 */
+                        return 1;
+        }
+        return 0;
+}
+
+/* Where the root stands behind labels on the wire; 0: there is none, or no label. Each length
+ * becomes `dot` unless that is 0. */
+static inline __u32 dns_labels(struct wire_name *name, __u32 size, __u8 dot)
+{
+        __u32 at = 0;
+
+        for (__u32 label = 0; label <= DNS_NAME_WIRE_MAX / 2; label++) {
+                if (at >= size || at >= DNS_NAME_WIRE_MAX)
+                        return 0;
+                __u8 c = (__u8)name->text[at];
+                if (!dns_is_length(c))
+                        return c == 0 ? at : 0;
+                if (dot)
+                        name->text[at] = (char)dot;
+                at += c + 1;
+        }
+        return 0;
+}
+
+/* The only question of a datagram, at once: what nearly every query is. WIRE_NONE: it has to be
+ * read byte by byte. */
+static inline enum wire_result dns_query_name(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
+{
+        __u8 h[DNS_HEADER_SIZE];
+        __u32 size;
+
+        ret->size = 0;
+        if (end <= pos + sizeof(h) || wire_load(p, pos, h, sizeof(h)) < 0 || h[2] & 0x80 || h[4] || h[5] != 1)
+                return WIRE_NONE;
+        size = end - pos - sizeof(h);
+        if (wire_load_some(p, pos + sizeof(h), ret->text, size, DNS_NAME_WIRE_MAX) < 0)
+                return WIRE_NONE;
+        size = dns_labels(ret, size, 0);
+        if (!size || dns_has_dot(ret, size) || !dns_labels(ret, size + 1, '.'))
+                return WIRE_NONE;
+        ret->size = size;
+        return WIRE_FOUND;
+}
+
 /* Goes on from *pos. WIRE_FOUND: the stream has a name, and there may be more. WIRE_NONE: a
  * message asks for more than one name and not all can be read; no honest client does that.
  * WIRE_CUT: all is read. */

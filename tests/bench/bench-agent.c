@@ -82,7 +82,7 @@ static double measure_connect(void)
 static double measure_dns(void)
 {
         static const uint8_t query[] = "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
-                                       "\x03www\x09innocent\x04shop\x07"
+                                       "\x03www\x08innocent\x04shop\x07"
                                        "example\x00\x00\x01\x00\x01";
         double samples[N_DNS];
         uint8_t answer[512];

@@ -13,6 +13,21 @@ static void check(const struct wire_name *n)
                         abort(); /* an empty label */
 }
 
+/* A datagram read at once says the same as one read byte by byte. */
+static void check_query(const struct wire_bytes *p)
+{
+        struct dns_stream whole = {};
+        struct wire_name name;
+        __u32 pos = 0;
+
+        if (dns_query_name(p, 0, p->size, &name) != WIRE_FOUND)
+                return;
+        dns_begin(&whole, p->size);
+        if (dns_feed(&whole, p, &pos, p->size) != WIRE_FOUND || whole.name.size != name.size ||
+            memcmp(whole.name.text, name.text, name.size) != 0)
+                abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -20,6 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct dns_stream whole = {}, bytes = {};
         __u32 pos = 0, at = 0;
 
+        check_query(&p);
         while (dns_feed(&whole, &p, &pos, p.size) == WIRE_FOUND) {
                 check(&whole.name);
                 while (dns_feed(&bytes, &p, &at, at + 1) != WIRE_FOUND)

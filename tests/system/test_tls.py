@@ -139,3 +139,27 @@ result = [attempt(send, c) for c in cases]
     blocking.agent.alive()
     assert blocking.violations(employee) == []
     assert employee.curl("https://web.whatsapp.com/", *resolve("web.whatsapp.com"))[0] in (35, 56)
+
+
+def test_socket_connected_anew(blocking, employee):
+    """What was found out about a socket's first peer says nothing about its second."""
+    result = employee.python("""
+import ctypes, fcntl, termios
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+def again(name):
+    s = socket.create_connection(("%s", 80), 10)
+    s.sendall(b"x" * 40000)  # more than is looked at
+    end = time.monotonic() + 5
+    while any(fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4))) and time.monotonic() < end:
+        pass
+    unconnected = (ctypes.c_char * 16)()  # sa_family AF_UNSPEC: connect(2), "dissolve the association"
+    assert ctypes.CDLL(None).connect(s.fileno(), unconnected, 16) == 0
+    s.settimeout(10)
+    s.connect(("%s", 443))
+    return context.wrap_socket(s, server_hostname=name).version()
+result = attempt(again, "www.example.org"), attempt(again, "web.whatsapp.com")
+""" % (world.SHARED4, world.SHARED4))
+    assert result[0]["error"] is None and result[1]["error"], result
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="tls", user=employee.name)

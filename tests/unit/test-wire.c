@@ -42,6 +42,18 @@ static enum wire_result parse_dns(const void *data, size_t size, struct dns_stre
         return dns_feed(s, &p, &pos, p.size);
 }
 
+/* At once; an exact-size copy as well. */
+static enum wire_result parse_query(const void *data, size_t size, struct wire_name *name)
+{
+        _cleanup_free_ __u8 *copy = malloc(size ? size : 1);
+
+        assert_non_null(copy);
+        memcpy(copy, data, size);
+        memset(name, 0xee, sizeof(*name));
+        const struct wire_bytes p = {copy, (__u32)size};
+        return dns_query_name(&p, 0, p.size, name);
+}
+
 static void assert_name(const struct wire_name *n, const char *want)
 {
         assert_int_equal(n->size, strlen(want));
@@ -108,6 +120,45 @@ static void test_dns(void **state)
                         assert_name(&d.name, queries[i].name);
                 else if (r == WIRE_FOUND)
                         assert_int_equal(d.name.size, 254);
+        }
+}
+
+/* What can be read at once is what is read byte by byte; the odd cases are left to that. */
+static void test_dns_query(void **state)
+{
+        static const struct {
+                const char *data;
+                size_t size;
+                const char *name; /* NULL: not at once */
+        } cases[] = {
+#define C(bytes, name) {bytes, sizeof(bytes) - 1, name}
+                C(HEADER "\3web\7example\3org\0" TYPE, ".web.example.org"),
+                C(HEADER "\3web\7example\3org\0", ".web.example.org"),
+                C(HEADER "\3web\7example\3org\0" TYPE "\0\0\x29....", ".web.example.org"), /* dots behind it */
+                C("\0\1\1\0\0\1\0\0\0\0\0\1\1a\0" TYPE, ".a"),
+                C("\0\1\1\0\0\2\0\0\0\0\0\0\1a\0" TYPE "\1b\0" TYPE, NULL),
+                C(HEADER "\7web.org\0" TYPE, NULL),
+                C(HEADER "\0" TYPE, NULL),
+                C(HEADER "\3web", NULL),
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                struct wire_name name;
+                enum wire_result r = parse_query(cases[i].data, cases[i].size, &name);
+
+                assert_int_equal(r, cases[i].name ? WIRE_FOUND : WIRE_NONE);
+                if (cases[i].name)
+                        assert_name(&name, cases[i].name);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(queries); i++) {
+                struct dns_stream d;
+                struct wire_name name;
+
+                if (parse_query(queries[i].data, queries[i].size, &name) != WIRE_FOUND)
+                        continue;
+                assert_int_equal(parse_dns(queries[i].data, queries[i].size, &d), WIRE_FOUND);
+                assert_int_equal(name.size, d.name.size);
+                assert_memory_equal(name.text, d.name.text, name.size);
         }
 }
 
@@ -370,10 +421,15 @@ static void test_tls_second_entry(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_dns),       cmocka_unit_test(test_dns_stream),
-                cmocka_unit_test(test_answer),    cmocka_unit_test(test_tls),
-                cmocka_unit_test(test_tls_cut),   cmocka_unit_test(test_tls_records),
-                cmocka_unit_test(test_tls_other), cmocka_unit_test(test_tls_second_entry),
+                cmocka_unit_test(test_dns),
+                cmocka_unit_test(test_dns_query),
+                cmocka_unit_test(test_dns_stream),
+                cmocka_unit_test(test_answer),
+                cmocka_unit_test(test_tls),
+                cmocka_unit_test(test_tls_cut),
+                cmocka_unit_test(test_tls_records),
+                cmocka_unit_test(test_tls_other),
+                cmocka_unit_test(test_tls_second_entry),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
