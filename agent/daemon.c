@@ -425,6 +425,7 @@ static void runtime_done(struct runtime *rt)
         sd_event_source_disable_unref(rt->on_change);
         sd_event_source_disable_unref(rt->on_status);
         sd_event_source_disable_unref(rt->on_applied);
+        sd_event_source_disable_unref(rt->on_settle);
         sd_event_source_disable_unref(rt->on_heartbeat);
         sd_event_source_disable_unref(rt->on_running);
         sd_event_source_disable_unref(rt->on_check);

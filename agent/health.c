@@ -11,6 +11,7 @@
 #define USEC_PER_SEC        1000000ull
 #define RESTORES_PER_SECOND 20
 #define TAMPER_EVERY_US     (60 * USEC_PER_SEC) /* of one kind */
+#define SETTLE_AGAIN_US     USEC_PER_SEC
 
 static uint64_t now_us(void)
 {
@@ -35,16 +36,47 @@ void health_tamper(struct runtime *rt, enum tamper kind, const char *what, enum 
                 log_errno(LOG_ERR, r, "cannot record tampering");
 }
 
-/* Only now is the table as we want it, so its hash is the one to expect. */
-static void learn_table_hash(struct runtime *rt)
+static int on_settle(sd_event_source *s, uint64_t usec, void *userdata);
+
+static void settle_in(struct runtime *rt, uint64_t usec)
 {
         int r;
 
+        rt->is_table_settled = false;
+        if (!rt->on_settle)
+                r = sd_event_add_time_relative(rt->event, &rt->on_settle, CLOCK_MONOTONIC, usec, 0, on_settle, rt);
+        else
+                r = sd_event_source_set_time_relative(rt->on_settle, usec);
+        if (r >= 0)
+                r = sd_event_source_set_priority(rt->on_settle, PRIORITY_TELEMETRY);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(rt->on_settle, SD_EVENT_ONESHOT);
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot schedule the removal of old maps, ignoring");
+}
+
+/* Only now is the table as we want it, so its hash is the one to expect. */
+static void settle_table(struct runtime *rt)
+{
+        int r;
+
+        r = nft_tidy(rt->nft, rt->current);
+        rt->is_table_settled = r >= 0;
+        if (r < 0)
+                settle_in(rt, SETTLE_AGAIN_US);
+        if (r < 0 && r != -ERESTART)
+                log_errno(LOG_WARNING, r, "cannot remove old maps from the nftables table, trying again");
         r = nft_hash(rt->nft, rt->table_hash);
         if (r < 0) {
                 *rt->table_hash = 0;
                 log_errno(LOG_WARNING, r, "cannot read the nftables table '%s' back", rt->config->table);
         }
+}
+
+static int on_settle(sd_event_source *s, uint64_t usec, void *userdata)
+{
+        settle_table(userdata);
+        return 0;
 }
 
 static void restore_table(struct runtime *rt)
@@ -62,6 +94,7 @@ static void restore_table(struct runtime *rt)
                               OUTCOME_PASSED);
                 return;
         }
+        settle_in(rt, 0);
         health_tamper(rt, TAMPER_TABLE, "somebody changed the nftables table; it was restored", OUTCOME_DENIED);
         status_dirty(rt);
 }
@@ -85,6 +118,10 @@ static void check_table(struct runtime *rt)
         char live[65] = "";
         int r;
 
+        if (!rt->is_table_settled) {
+                settle_table(rt);
+                return;
+        }
         r = nft_hash(rt->nft, live);
         if (r < 0 && r != -ENOENT) {
                 log_errno(LOG_WARNING, r, "cannot read the nftables table '%s' back", rt->config->table);
@@ -92,7 +129,7 @@ static void check_table(struct runtime *rt)
         } else if (strcmp(live, rt->table_hash)) {
                 rt->self_test_passed = false;
                 restore_table(rt);
-                learn_table_hash(rt);
+                settle_table(rt);
         }
 }
 
@@ -138,13 +175,9 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
 static int on_applied(sd_event_source *s, void *userdata)
 {
         struct runtime *rt = userdata;
-        int r;
 
         browsers_apply(rt);
-        r = nft_tidy(rt->nft, rt->current);
-        if (r < 0 && r != -ERESTART)
-                log_errno(LOG_WARNING, r, "cannot remove old maps from the nftables table, ignoring");
-        learn_table_hash(rt);
+        settle_table(rt);
         rt->self_test_passed = *rt->table_hash != 0;
         health_check_sensors(rt);
         health_coverage(rt, COVERAGE_POLICY, 0, rt->coverage_detail);
@@ -158,6 +191,7 @@ void health_applied(struct runtime *rt, const char *detail)
         int r;
 
         rt->coverage_detail = detail;
+        rt->is_table_settled = false;
         if (rt->on_applied) {
                 sd_event_source_set_enabled(rt->on_applied, SD_EVENT_ONESHOT);
                 return;

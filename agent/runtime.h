@@ -83,6 +83,7 @@ struct runtime {
         struct runtime_counters counters;
         struct lastrun lastrun;
         char table_hash[65]; /* of the table as applied; "" unknown */
+        bool is_table_settled; /* nothing is left of what was there before, and the hash is known */
         bool self_test_passed;
         uint64_t started_us; /* CLOCK_MONOTONIC */
         uint64_t tamper_reported_us[_TAMPER_MAX];
@@ -94,7 +95,7 @@ struct runtime {
         bool state_bytes; /* a segment of the spool may have been changed */
 
         sd_event_source *on_check, *on_state, *on_clock, *on_folder[_GUARDED_MAX];
-        sd_event_source *on_change, *on_status, *on_applied, *on_heartbeat, *on_running;
+        sd_event_source *on_change, *on_status, *on_applied, *on_settle, *on_heartbeat, *on_running;
 };
 
 /* ---- runtime.c: the rule set ---- */

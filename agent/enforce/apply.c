@@ -70,15 +70,20 @@ static int rebuild(struct nft *n, struct table_spec *s, struct diag *reterr)
 
 /* The kernel builds a notification for each element as long as anybody listens, which doubles
  * the time of a large transaction: do not listen meanwhile. When the generation tells that
- * somebody else made a change in that moment, do it again and listen. */
+ * somebody else made a change in that moment, do it again and listen. What is still queued of a
+ * change that nft_monitor_read() has told is made good now, and not told again. */
 static int rebuild_unheard(struct nft *n, struct table_spec *s, struct diag *reterr)
 {
         uint32_t now = 0;
         int error, listening;
+        bool rest;
 
         if (nft_listen(n, false) < 0)
                 return rebuild(n, s, reterr);
         error = rebuild(n, s, reterr);
+        if (error == 0 && n->is_change_told)
+                (void)nft_monitor_read(n, &rest);
+        n->is_change_told = false;
         listening = nft_listen(n, true);
         if (error < 0)
                 return error;

@@ -14,6 +14,7 @@ struct nft {
         uint32_t sequence;
         /* The table as it was left, while it is not known to have been touched since. */
         bool is_in_force;
+        bool is_change_told; /* and nothing has been made good since */
         uint8_t hash[TABLE_HASH_SIZE];
         unsigned maps_version, users_version;
         unsigned n_untidy; /* times applied since nft_tidy() */

@@ -113,6 +113,7 @@ int nft_monitor_read(struct nft *n, bool *ret_changed)
         }
         if (changed)
                 nft_distrust(n);
+        n->is_change_told |= changed;
         *ret_changed = changed;
         return 0;
 }

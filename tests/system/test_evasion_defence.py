@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -18,6 +19,7 @@ from internet import Internet, wait_for
 
 TELEGRAM = "149.154.167.64"
 CONNECT = f'result = attempt(connect, "{TELEGRAM}", 443)'
+HEARTBEAT = 2  # seconds
 LSM = bool(os.environ.get("ONCHANNEL_LSM"))
 without_lsm = pytest.mark.skipif(LSM, reason="BPF LSM denies it: test_evasion_lsm.py")
 
@@ -25,7 +27,7 @@ without_lsm = pytest.mark.skipif(LSM, reason="BPF LSM denies it: test_evasion_ls
 @pytest.fixture(scope="module")
 def station(internet):
     s = harness.Station(internet)
-    s.agent.write_ini(check=1)
+    s.agent.write_ini(check=1, heartbeat=HEARTBEAT)
     assert s.agent.kill(signal.SIGTERM) == 0
     s.agent.start()
     yield s
@@ -46,6 +48,27 @@ def blocked(employee):
 
 def restored(station):
     return station.agent.status()["counters"]["restored"]
+
+
+def table(station):
+    """The table's lines without counters, order and the numbers of maps' versions."""
+    listing = root(station, "nft", "-s", "list", "table", "inet", "onchannel").stdout
+    return sorted(re.sub(r"\b((?:channels|prefix|top|flow|exempt|blocked)[46_\d]*)-\d+\b", r"\1", line)
+                  for line in listing.splitlines())
+
+
+def is_tidy(lines):
+    """Every map and set is there once."""
+    named = [line for line in lines if re.match(r"\s*(map|set) ", line)]
+    return len(set(named)) == len(named)
+
+
+def heartbeat(station):
+    """One whole one, from its beginning to its end."""
+    last = station.agent.state / "last-run"
+    for _ in range(2):
+        then = last.stat().st_mtime_ns
+        wait_for(lambda: last.stat().st_mtime_ns != then, (HEARTBEAT + 3) * SLOW, "a heartbeat")
 
 
 def records(station):
@@ -79,11 +102,14 @@ def assert_mended(station, employee, before, word):
                                      ["add", "rule", "inet", "onchannel", "output", "accept"]])
 @pytest.mark.evasion(23, "nft flush, delete, edit", "restore")
 def test_23_nft(blocking, employee, command):
-    before = restored(blocking)
-    wanted = root(blocking, "nft", "-s", "list", "table", "inet", "onchannel").stdout
+    wait_for(lambda: is_tidy(table(blocking)), 5 * SLOW, "no maps of the policy before")
+    wanted, before = table(blocking), restored(blocking)
     root(blocking, "nft", *command)
     assert_mended(blocking, employee, before, "nftables table")
-    assert root(blocking, "nft", "-s", "list", "table", "inet", "onchannel").stdout == wanted
+    wait_for(lambda: table(blocking) == wanted, 5 * SLOW, "the table as it was, with one of each map")
+    expected = blocking.agent.status()["table_hash"]
+    heartbeat(blocking)
+    assert restored(blocking) == before + 1 and blocking.agent.status()["table_hash"] == expected
 
 
 @without_lsm
