@@ -16,6 +16,7 @@
 /* Behind a hello only a second one is of interest, after a HelloRetryRequest. */
 #define WATCHED_HELLO 12288
 #define QUESTIONS_MAX 512 /* in one packet; nobody asks more at once */
+#define QUESTION_GOES_ON 2 /* beside PASS and DROP */
 
 /* Global, also the following: see packet_parse(). */
 __noinline int dns_next(struct __sk_buff *skb, struct packet *p, struct dns_stream *s)
@@ -40,30 +41,38 @@ static __always_inline bool next_datagram(struct packet *p, struct dns_stream *s
         return true;
 }
 
+/* The next question that is there. PASS: no more; DROP; QUESTION_GOES_ON */
+__noinline int question_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock, struct dns_stream *s,
+                              __u64 rest)
+{
+        if (!p || !s)
+                return PASS;
+        int r = dns_next(skb, p, s);
+
+        if (r == WIRE_FOUND)
+                return name_judge(skb, p, sock, &s->name, EVENT_DNS) == DROP ? DROP : QUESTION_GOES_ON;
+        if (r != WIRE_CUT)
+                return DROP;
+        return next_datagram(p, s, rest >> 32, (__u32)rest) ? QUESTION_GOES_ON : PASS;
+}
+
 __noinline int questions_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock, struct dns_stream *s,
                                __u32 datagram)
 {
         if (!p || !s)
                 return PASS;
         __u32 end = p->end, n = 0;
-        bool over;
+        int r;
 
         if (datagram) {
                 p->end = p->pos;
                 next_datagram(p, s, end, datagram);
         }
         /* a callback of bpf_loop() would need a frame more than the stack has */
-        do {
-                int r = dns_next(skb, p, s);
-
-                if (r == WIRE_FOUND)
-                        over = name_judge(skb, p, sock, &s->name, EVENT_DNS) == DROP;
-                else
-                        over = r != WIRE_CUT || !next_datagram(p, s, end, datagram);
-                if (over && r == WIRE_CUT)
-                        return PASS;
-        } while (!over && ++n < QUESTIONS_MAX);
-        return DROP;
+        do
+                r = question_judge(skb, p, sock, s, (__u64)end << 32 | datagram);
+        while (r == QUESTION_GOES_ON && ++n < QUESTIONS_MAX);
+        return r == PASS ? PASS : DROP;
 }
 
 /* Global: see packet_parse(). */

@@ -147,8 +147,10 @@ static long dns_step(__u32 i, struct dns_walk *w)
         return 0;
 }
 
-static inline int dns_has_dot(const struct wire_name *name, __u32 size)
+wire_apart int dns_has_dot(const struct wire_name *name, __u32 size)
 {
+        if (!name)
+                return 1;
         for (__u32 i = 0; i < WIRE_NAME_SIZE && i < size; i += sizeof(__u32)) {
                 __u32 w;
 
@@ -162,10 +164,12 @@ static inline int dns_has_dot(const struct wire_name *name, __u32 size)
 
 /* Where the root stands behind labels on the wire; 0: there is none, or no label. Each length
  * becomes `dot` unless that is 0. */
-static inline __u32 dns_labels(struct wire_name *name, __u32 size, __u8 dot)
+wire_apart __u32 dns_labels(struct wire_name *name, __u32 size, __u32 dot)
 {
         __u32 at = 0;
 
+        if (!name)
+                return 0;
         for (__u32 label = 0; label <= DNS_NAME_WIRE_MAX / 2; label++) {
                 if (at >= size || at >= DNS_NAME_WIRE_MAX)
                         return 0;

@@ -302,6 +302,8 @@ static void test_touched(void **state)
                 if (r != (cases[i].has_monitor && strstr(cases[i].command, "onchannel")))
                         print_error("after %s\n", cases[i].command);
                 assert_int_equal(r, cases[i].has_monitor && strstr(cases[i].command, "onchannel"));
+                if (r)
+                        apply(n, &rules);
         }
         n = nft_free(n);
 }
