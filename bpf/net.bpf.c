@@ -14,8 +14,8 @@
  * clear text of STARTTLS. A hello itself is read to its end, whatever its size. */
 #define WATCHED_MAX 16384
 /* Behind a hello only a second one is of interest, after a HelloRetryRequest. */
-#define WATCHED_HELLO 12288
-#define QUESTIONS_MAX 512 /* in one packet; nobody asks more at once */
+#define WATCHED_HELLO    12288
+#define QUESTIONS_MAX    512 /* in one packet; nobody asks more at once */
 #define QUESTION_GOES_ON 2 /* beside PASS and DROP */
 
 /* Global, also the following: see packet_parse(). */

@@ -38,7 +38,7 @@ int nft_add_flow(struct nft *n, const struct fact_flow *f);
  * handles, timed flows and what came first; -ENOENT when the table is gone. */
 int nft_hash(struct nft *n, char ret_hex[static 65]);
 /* Subscribe to NFNLGRP_NFTABLES; poll nft_monitor_fd(), then nft_monitor_read() tells whether
- * somebody else changed our table (*ret_changed): then nft_apply(), which is not told the rest. */
+ * somebody else changed our table (*ret_changed). Then nft_apply(): what is still queued is not told. */
 int nft_monitor_fd(struct nft *n);
 int nft_monitor_read(struct nft *n, bool *ret_changed);
 /* The bytes of the transaction for a rule set (golden file in unit tests); free(). */
