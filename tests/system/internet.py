@@ -34,7 +34,7 @@ PREFIX = "onchannel-test-"
 LAPTOP4, LAPTOP6 = "192.168.77.10", "fd77::10"
 WORLD4, WORLD6 = "192.168.77.1", "fd77::1"
 COLLECTOR = "collector.onchannel.test"  # resolves to the world itself
-OPEN_PORTS = "8443, 8444"  # of the world's own address: the collector's
+OPEN_PORTS = "22, 587, 8443, 8444"  # of the world's own address: servers that a test starts, the collector's
 PEOPLE = {"anna": 4242, "ben": 4243, **{f"u{n:03}": 4300 + n for n in range(600)}}
 SERVICES = {"onchannel": 4200, "onchannel-collector": 4201}
 

@@ -40,6 +40,8 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
+import sites
+
 DNS_PORT, ANY_PORT = 5300, 4400  # where the namespace redirects port 53, and all other ports
 SHARED4, SHARED6 = "104.18.32.47", "2606:4700:4400::6812:202f"  # one front for many sites
 SHARED = (r"(web\.whatsapp\.com|([a-z0-9-]+\.)*discord\.com|www\.example\.org|innocent\.shop\.example"
@@ -240,8 +242,12 @@ EMBEDDED = """<!doctype html><title>shop</title><h1>fine wares</h1>
 PICTURE = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")  # GIF, 1 by 1
 
 
-def page(name, path):
-    """(content type, iterable of chunks) of any URL."""
+def page(folder, name, path):
+    """(status, content type, iterable of chunks) of any URL."""
+    return sites.file(folder, name, path) or (200, *made_up(name, path))
+
+
+def made_up(name, path):
     match = re.match(r"/bytes/(\d+)$", path)
     if match:
         size = int(match.group(1))
@@ -327,6 +333,15 @@ class AnyTcp(socketserver.BaseRequestHandler):
         sock.sendall(done)
         self._serve(sock)
 
+    @staticmethod
+    def _body(sock, head, buffered):
+        """(body of a request, what follows it)."""
+        size = re.search(rb"(?mi)^content-length:\s*(\d+)", head)
+        size = int(size.group(1)) if size else 0
+        if size > len(buffered):
+            buffered += read_exactly(sock, size - len(buffered))
+        return buffered[:size], buffered[size:]
+
     def _http1(self, sock):
         buffered = b""
         while True:
@@ -346,10 +361,17 @@ class AnyTcp(socketserver.BaseRequestHandler):
                 sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
                 self._serve(sock)
                 return
-            kind, chunks = page(name, path)
-            sock.sendall(f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\naccess-control-allow-origin: *\r\n"
+            method, (body, buffered) = match.group(1).decode(), self._body(sock, head, buffered)
+            if sites.websocket(sock, head):
+                return
+            answer = sites.git(self.server.folder, method, path, head, body)
+            if answer:
+                sock.sendall(b"".join(answer))
+                continue
+            status, kind, chunks = page(self.server.folder, name, path)
+            sock.sendall(f"HTTP/1.1 {status} {'OK' if status == 200 else 'Not Found'}\r\ncontent-type: {kind}\r\naccess-control-allow-origin: *\r\n"
                          "transfer-encoding: chunked\r\n\r\n".encode())
-            if match.group(1) != b"HEAD":
+            if method != "HEAD":
                 for chunk in chunks:
                     sock.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk))
             sock.sendall(b"0\r\n\r\n")
@@ -377,8 +399,8 @@ class AnyTcp(socketserver.BaseRequestHandler):
                        ((k if isinstance(k, bytes) else k.encode(), v if isinstance(v, bytes) else v.encode())
                         for k, v in event.headers)}
             self.server.log.write("http", name=headers[":authority"], path=headers[":path"], **self.where)
-            kind, chunks = page(headers[":authority"], headers[":path"])
-            connection.send_headers(event.stream_id, [(":status", "200"), ("content-type", kind),
+            status, kind, chunks = page(self.server.folder, headers[":authority"], headers[":path"])
+            connection.send_headers(event.stream_id, [(":status", str(status)), ("content-type", kind),
                                                       ("access-control-allow-origin", "*")])
             answers[event.stream_id] = [iter(chunks), b""]
         elif isinstance(event, h2.events.DataReceived):
@@ -418,7 +440,7 @@ def main(folder):
     servers = [Tcp(("::", DNS_PORT), DnsTcp), Udp(("::", DNS_PORT), DnsUdp), Tcp(("::", ANY_PORT), AnyTcp),
                Udp(("::", ANY_PORT), AnyUdp)]
     for server in servers:
-        server.log, server.authority = log, authority
+        server.log, server.authority, server.folder = log, authority, folder
         threading.Thread(target=server.serve_forever, daemon=True).start()
     print("ready", flush=True)
     threading.Event().wait()
