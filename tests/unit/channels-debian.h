@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
-/* Every executable of Debian 12 (main, amd64) that the channel files recognise by name or path, out of
- * the index of its files; and others that are called alike or do like things. purple-discord and its
- * kin are libraries: they run inside pidgin and finch. */
+/* Every executable of Debian 12 (main, amd64) that the channel files recognise by name or path, as
+ * test_debian_index finds them in the index of its files; and others that are called alike or do like
+ * things. purple-discord and its kin are libraries: they run inside pidgin and finch. */
 
 static const struct {
         const char *path;
         const char *channel;
 } debian_programs[] = {
         {"/usr/bin/DHT_bootstrap", "tox"},
+        {"/usr/bin/TalkSoup", "irc"},
+        {"/usr/bin/alice", "irc"},
         {"/usr/bin/baresip", "sip-softphone"},
         {"/usr/bin/barnowl", "zephyr"},
         {"/usr/bin/biboumi", "xmpp-gateways"},
@@ -22,6 +24,8 @@ static const struct {
         {"/usr/bin/dircproxy", "irc-networks"},
         {"/usr/bin/dns2tcpc", "dns-tunnel"},
         {"/usr/bin/dns2tcpd", "dns-tunnel"},
+        {"/usr/bin/dnss", "encrypted-dns"},
+        {"/usr/bin/eggdrop", "irc-networks"},
         {"/usr/bin/epic4", "irc"},
         {"/usr/bin/epic5", "irc"},
         {"/usr/bin/finch", "pidgin"},
@@ -40,6 +44,8 @@ static const struct {
         {"/usr/bin/i2pd", "i2p"},
         {"/usr/bin/iptux", "iptux"},
         {"/usr/bin/ircII", "irc-networks"},
+        {"/usr/bin/irkerd", "irc-networks"},
+        {"/usr/bin/iroffer", "irc-networks"},
         {"/usr/bin/irssi", "irc"},
         {"/usr/bin/jami", "jami"},
         {"/usr/bin/kaidan", "xmpp"},
@@ -81,6 +87,7 @@ static const struct {
         {"/usr/bin/proxytunnel", "reverse-tunnels"},
         {"/usr/bin/psi", "xmpp"},
         {"/usr/bin/psi-plus", "xmpp"},
+        {"/usr/bin/psi-plus-webkit", "xmpp"},
         {"/usr/bin/ptunnel-ng", "icmp-tunnel"},
         {"/usr/bin/purple-remote", "pidgin"},
         {"/usr/bin/purple-send", "pidgin"},
@@ -94,9 +101,11 @@ static const struct {
         {"/usr/bin/robustirc-bridge", "irc-networks"},
         {"/usr/bin/scrollz", "irc"},
         {"/usr/bin/scrollz-2.2.3", "irc-networks"},
+        {"/usr/bin/selektor", "tor-tools"},
         {"/usr/bin/sendxmpp", "xmpp"},
         {"/usr/bin/sms4you", "modem-sms"},
         {"/usr/bin/snowflake-client", "tor"},
+        {"/usr/bin/snowflake-proxy", "tor-tools"},
         {"/usr/bin/spacebar", "modem-sms"},
         {"/usr/bin/srain", "irc"},
         {"/usr/bin/ss-local", "shadowsocks"},
@@ -107,8 +116,10 @@ static const struct {
         {"/usr/bin/ss-v2ray-plugin", "shadowsocks"},
         {"/usr/bin/sshuttle", "reverse-tunnels"},
         {"/usr/bin/stubby", "encrypted-dns"},
+        {"/usr/bin/supybot", "irc-networks"},
         {"/usr/bin/swirc", "irc"},
         {"/usr/bin/telegram-desktop", "telegram"},
+        {"/usr/bin/telegram-send", "telegram"},
         {"/usr/bin/teredo-mire", "teredo"},
         {"/usr/bin/tinyirc", "irc"},
         {"/usr/bin/tkabber", "xmpp"},
@@ -123,11 +134,14 @@ static const struct {
         {"/usr/bin/twinkle", "sip-softphone"},
         {"/usr/bin/twinkle-console", "sip-softphone"},
         {"/usr/bin/udptunnel", "reverse-tunnels"},
+        {"/usr/bin/utalk", "unix-talk"},
         {"/usr/bin/utox", "tox"},
         {"/usr/bin/v2ctl", "v2ray"},
         {"/usr/bin/v2ray", "v2ray"},
         {"/usr/bin/vipagekite", "pagekite"},
+        {"/usr/bin/vpnbridge", "vpngate"},
         {"/usr/bin/vpnclient", "vpngate"},
+        {"/usr/bin/vpnserver", "vpngate"},
         {"/usr/bin/weechat", "irc"},
         {"/usr/bin/weechat-curses", "irc"},
         {"/usr/bin/weechat-headless", "irc"},
@@ -140,7 +154,10 @@ static const struct {
         {"/usr/lib/telepathy/telepathy-rakia", "telepathy"},
         {"/usr/libexec/jamid", "jami"},
         {"/usr/libexec/miredo/miredo-privproc", "teredo"},
+        {"/usr/libexec/softether/vpnbridge/vpnbridge", "vpngate"},
         {"/usr/libexec/softether/vpnclient/vpnclient", "vpngate"},
+        {"/usr/libexec/softether/vpncmd/vpncmd", "vpngate"},
+        {"/usr/libexec/softether/vpnserver/vpnserver", "vpngate"},
         {"/usr/sbin/bitlbee", "irc-gateways"},
         {"/usr/sbin/bitmask-root", "riseup-vpn"},
         {"/usr/sbin/i2pd", "i2p"},
@@ -152,6 +169,8 @@ static const struct {
         {"/usr/sbin/miredo", "teredo"},
         {"/usr/sbin/murmurd", "mumble"},
         {"/usr/sbin/ptunnel", "icmp-tunnel"},
+        {"/usr/sbin/quicktun", "mesh-vpns"},
+        {"/usr/sbin/smsd", "modem-sms"},
         {"/usr/sbin/tor", "tor"},
         {"/usr/sbin/yggdrasil", "yggdrasil"},
         {"/usr/sbin/yggdrasilctl", "yggdrasil"},
@@ -187,7 +206,6 @@ static const struct {
         {"/usr/sbin/edge", ""},
         {"/usr/bin/nebula-cert", ""},
         {"/usr/bin/vpncmd", ""},
-        {"/usr/bin/vpnserver", ""},
         {"/usr/sbin/dnsproxy", ""},
         {"/usr/sbin/unbound", ""},
         {"/usr/bin/proxychains4", ""},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The channel files of the tree: what they must recognise and what they must leave alone. */
 #include <dirent.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -133,6 +134,7 @@ static void test_programs(void **state)
                 {{.path = "/usr/sbin/tailscaled"}, "tailscale"},
                 {{.path = "/usr/bin/ii", .package = "ii"}, "irc-networks"},
                 {{.path = "/usr/bin/sic", .package = "sic"}, "irc-networks"},
+                {{.path = "/usr/sbin/edge", .package = "n2n"}, "mesh-vpns"},
                 {{.flatpak = "com.nextcloud.talk"}, "nextcloud-talk"},
                 {{.flatpak = "org.gajim.Gajim"}, "xmpp"},
                 {{.argv = (const char *const[]){"java", "freenet.node.NodeStarter", NULL}}, "hyphanet"},
@@ -220,6 +222,45 @@ static void test_debian_programs(void **state)
                 print_error("'%s' is of '%s', not of '%s'\n", program.path, channel, debian_programs[i].channel);
                 bad++;
         }
+        assert_int_equal(bad, 0);
+}
+
+static const char *channel_in_debian(const char *path)
+{
+        for (size_t i = 0; i < ELEMENTSOF(debian_programs); i++)
+                if (strcmp(debian_programs[i].path, path) == 0)
+                        return debian_programs[i].channel;
+        return "";
+}
+
+/* Lines of Debian's index of files ("usr/bin/NAME   SECTION/PACKAGE") of the folders that hold programs:
+ * what the table has is found, and nothing else is. */
+static void test_debian_index(void **state)
+{
+        const char *index = getenv("ONCHANNEL_DEBIAN_INDEX");
+        _cleanup_free_ char *text = NULL;
+        unsigned n = 0, found = 0, bad = 0;
+        char *save = NULL;
+        size_t size;
+
+        if (!index || !*index) {
+                print_message("ONCHANNEL_DEBIAN_INDEX does not name an index of Debian's files\n");
+                skip();
+        }
+        assert_int_equal(file_read(index, LIST_BYTES_MAX, &text, &size), 0);
+        for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save), n++) {
+                char path[PATH_MAX];
+                snprintf(path, sizeof(path), "/%.*s", (int)strcspn(line, " \t"), line);
+                const struct rules_program program = {.path = path};
+                const char *channel = channel_of(rules_match_program(rules, &program));
+                found += *channel != '\0';
+                if (strcmp(channel, channel_in_debian(path)) != 0) {
+                        print_error("'%s' is of '%s', not of '%s'\n", path, channel, channel_in_debian(path));
+                        bad++;
+                }
+        }
+        assert_in_range(n, 40000, UINT32_MAX);
+        assert_in_range(found, 150, UINT32_MAX);
         assert_int_equal(bad, 0);
 }
 
@@ -432,6 +473,7 @@ int main(void)
                 cmocka_unit_test(test_popular_sites),  cmocka_unit_test(test_popular_hosts),
                 cmocka_unit_test(test_infrastructure), cmocka_unit_test(test_telegram_prefixes),
                 cmocka_unit_test(test_public_names),   cmocka_unit_test(test_resolvers),
+                cmocka_unit_test(test_debian_index),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }
