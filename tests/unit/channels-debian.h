@@ -10,7 +10,6 @@ static const struct {
 } debian_programs[] = {
         {"/usr/bin/DHT_bootstrap", "tox"},
         {"/usr/bin/TalkSoup", "irc"},
-        {"/usr/bin/alice", "irc"},
         {"/usr/bin/baresip", "sip-softphone"},
         {"/usr/bin/barnowl", "zephyr"},
         {"/usr/bin/biboumi", "xmpp-gateways"},
@@ -28,7 +27,6 @@ static const struct {
         {"/usr/bin/eggdrop", "irc-networks"},
         {"/usr/bin/epic4", "irc"},
         {"/usr/bin/epic5", "irc"},
-        {"/usr/bin/finch", "pidgin"},
         {"/usr/bin/gajim", "xmpp"},
         {"/usr/bin/gajim-remote", "xmpp"},
         {"/usr/bin/gammu-smsd", "modem-sms"},
@@ -115,7 +113,6 @@ static const struct {
         {"/usr/bin/ss-tunnel", "shadowsocks"},
         {"/usr/bin/ss-v2ray-plugin", "shadowsocks"},
         {"/usr/bin/sshuttle", "reverse-tunnels"},
-        {"/usr/bin/stubby", "encrypted-dns"},
         {"/usr/bin/supybot", "irc-networks"},
         {"/usr/bin/swirc", "irc"},
         {"/usr/bin/telegram-desktop", "telegram"},
@@ -175,7 +172,10 @@ static const struct {
         {"/usr/sbin/yggdrasil", "yggdrasil"},
         {"/usr/sbin/yggdrasilctl", "yggdrasil"},
         {"/usr/sbin/zhm", "zephyr"},
-        /* not to be recognised */
+        /* not to be recognised by this alone */
+        {"/usr/bin/finch", ""},
+        {"/usr/bin/stubby", ""},
+        {"/usr/bin/alice", ""},
         {"/usr/libexec/installed-tests/graphene-1.0/quaternion", ""},
         {"/usr/sbin/slack", ""},
         {"/usr/games/zoom", ""},

@@ -135,6 +135,11 @@ static void test_programs(void **state)
                 {{.path = "/usr/bin/ii", .package = "ii"}, "irc-networks"},
                 {{.path = "/usr/bin/sic", .package = "sic"}, "irc-networks"},
                 {{.path = "/usr/sbin/edge", .package = "n2n"}, "mesh-vpns"},
+                {{.path = "/usr/bin/finch", .package = "finch"}, "pidgin"},
+                {{.path = "/usr/bin/alice", .package = "alice"}, "irc"},
+                {{.path = "/usr/bin/stubby", .package = "stubby"}, "encrypted-dns"},
+                {{.path = "/usr/local/bin/xray"}, "v2ray"},
+                {{.path = "/usr/bin/myst", .package = "myst"}, "mysterium"},
                 {{.flatpak = "com.nextcloud.talk"}, "nextcloud-talk"},
                 {{.flatpak = "org.gajim.Gajim"}, "xmpp"},
                 {{.argv = (const char *const[]){"java", "freenet.node.NodeStarter", NULL}}, "hyphanet"},
@@ -192,6 +197,23 @@ static void test_programs(void **state)
                 {{.path = "/usr/bin/status"}, ""},
                 {{.path = "/usr/games/ricochet"}, ""},
                 {{.path = "/usr/bin/gap"}, ""},
+                {{.path = "/usr/bin/xray", .package = "aws-xray-daemon"}, ""}, /* Amazon's tracing */
+                {{.path = "/usr/bin/finch", .package = "runfinch-finch"}, ""}, /* Amazon's containers */
+                {{.path = "/usr/bin/stubby"}, ""}, /* a stub web server */
+                {{.path = "/usr/bin/myst"}, ""}, /* a book maker */
+                {{.path = "/usr/local/bin/iodine"}, ""}, /* a web server */
+                {{.path = "/usr/sbin/yggd", .package = "yggdrasil"}, ""}, /* Red Hat's support agent */
+                {{.path = "/home/a/bin/element"}, ""},
+                {{.path = "/usr/local/bin/line"}, ""},
+                {{.path = "/home/a/src/wire/wire"}, ""}, /* a generator of Go code */
+                {{.path = "/home/a/go/bin/wire"}, ""},
+                {{.path = "/usr/local/bin/signal"}, ""},
+                {{.path = "/opt/app/session"}, ""},
+                {{.path = "/opt/ParaView/bin/zoom"}, ""},
+                {{.path = "/usr/bin/root"}, ""}, /* CERN's */
+                {{.path = "/opt/root/bin/root"}, ""},
+                {{.path = "/usr/bin/teamsd"}, ""},
+                {{.path = "/usr/bin/meet"}, ""},
                 {{.path = "/usr/bin/max"}, ""},
                 {{.path = "/usr/bin/signond"}, ""},
                 {{.argv = (const char *const[]){"chromium", "--app=https://www.instagram.com/explore/", NULL}}, ""},
