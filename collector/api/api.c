@@ -109,6 +109,7 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
 
         if (!a)
                 return -ENOMEM;
+        json_object_seed(0); /* before there are threads */
         a->loop = o->loop;
         a->store = o->store;
         limiter_init(&a->logins);
@@ -120,6 +121,8 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         }
         if (r == 0)
                 r = bundle_open(o->loop, o->bundle_dir, &a->bundle, reterr);
+        if (r == 0)
+                r = worker_new(o->loop, &a->worker);
         if (r == 0)
                 r = loop_add_after(o->loop, after_turn, a);
         if (r == 0)
@@ -148,6 +151,7 @@ void api_free(struct api *a)
 {
         if (!a)
                 return;
+        worker_free(a->worker);
         agents_flush_seen(a);
         (void)store_commit(a->store);
         bundle_free(a->bundle);

@@ -66,22 +66,12 @@ static int device_add(const struct store_device *d, void *userdata)
         return 0;
 }
 
-void page_devices(struct http_request *req)
+static json_t *devices_run(struct later *l)
 {
-        struct api *a = api_of(req);
-        struct store_session session;
         json_auto_t *rows = json_array();
-        int r;
 
-        if (!page_authorised(req, &session))
-                return;
-        agents_flush_seen(a);
-        reply_pending(a); /* commits */
-        r = store_devices(a->store, device_add, rows);
-        if (r < 0)
-                reply_errno(req, r, NULL);
-        else
-                reply_json(req, 200, json_pack("{s:O}", "rows", rows));
+        l->r = store_devices(l->api->store, device_add, rows);
+        return l->r < 0 ? NULL : json_pack("{s:O}", "rows", rows);
 }
 
 static int facet_add(const char *value, void *userdata)
@@ -89,23 +79,47 @@ static int facet_add(const char *value, void *userdata)
         return json_array_append_new(userdata, json_string(value)) < 0 ? -ENOMEM : 0;
 }
 
-void page_facets(struct http_request *req)
+static json_t *facets_run(struct later *l)
 {
-        struct store *s = api_of(req)->store;
+        static const char *const names[] = {
+                [FACET_CHANNEL] = "channels", [FACET_DEVICE] = "devices", [FACET_USER] = "users"};
+        _Static_assert(ELEMENTSOF(names) == _FACET_MAX, "enum store_facet");
+        json_auto_t *o = json_object();
+
+        for (enum store_facet i = 0; i < _FACET_MAX && l->r == 0; i++) {
+                json_t *values = json_array();
+
+                l->r = store_facet(l->api->store, i, facet_add, values);
+                if (json_object_set_new(o, names[i], values) < 0 && l->r == 0)
+                        l->r = -ENOMEM;
+        }
+        return l->r < 0 ? NULL : json_incref(o);
+}
+
+static void reply_run(struct http_request *req, json_t *(*run)(struct later *l))
+{
         struct store_session session;
-        json_auto_t *channels = json_array(), *devices = json_array(), *users = json_array();
-        int r;
+        struct later *l;
 
         if (!page_authorised(req, &session))
                 return;
-        r = store_facet(s, FACET_CHANNEL, facet_add, channels);
-        if (r == 0)
-                r = store_facet(s, FACET_DEVICE, facet_add, devices);
-        if (r == 0)
-                r = store_facet(s, FACET_USER, facet_add, users);
-        if (r < 0)
-                reply_errno(req, r, NULL);
-        else
-                reply_json(req, 200,
-                           json_pack("{s:O,s:O,s:O}", "channels", channels, "devices", devices, "users", users));
+        agents_flush_seen(api_of(req));
+        reply_pending(api_of(req)); /* commits: the worker sees when a device was seen last */
+        l = calloc(1, sizeof(*l));
+        if (!l) {
+                reply_errno(req, -ENOMEM, NULL);
+                return;
+        }
+        l->run = run;
+        reply_later(req, l);
+}
+
+void page_devices(struct http_request *req)
+{
+        reply_run(req, devices_run);
+}
+
+void page_facets(struct http_request *req)
+{
+        reply_run(req, facets_run);
 }

@@ -177,22 +177,18 @@ void ingest_done(struct ingest *i)
                 json_decref(i->documents[k]);
         free(i->documents);
         free(i->rows);
-        free(i->hashes);
         *i = (struct ingest){0};
 }
 
 int ingest_batch(const struct batch *b, struct ingest *ret, struct diag *reterr)
 {
         _cleanup_(ingest_done) struct ingest i = {.n = b->seal.n};
-        const uint8_t *prev = b->seal.prev;
 
         i.documents = calloc(i.n, sizeof(*i.documents));
         i.rows = calloc(i.n, sizeof(*i.rows));
-        i.hashes = calloc(i.n, CHAIN_HASH_SIZE);
-        if (!i.documents || !i.rows || !i.hashes)
+        if (!i.documents || !i.rows)
                 return -ENOMEM;
         for (size_t k = 0; k < i.n; k++) {
-                uint8_t *hash = i.hashes + k * CHAIN_HASH_SIZE;
                 uint64_t seq = b->seal.first + k;
                 int r = ingest_record(b->records[k], b->sizes[k], b->device, seq, &i.documents[k], &i.rows[k],
                                       reterr);
@@ -203,8 +199,7 @@ int ingest_batch(const struct batch *b, struct ingest *ret, struct diag *reterr)
                         return r;
                 }
                 i.rows[k].salt = b->salts + k * CHAIN_SALT_SIZE;
-                chain_next(b->device, seq, prev, i.rows[k].salt, b->records[k], b->sizes[k], hash);
-                i.rows[k].hash = prev = hash;
+                i.rows[k].hash = b->hashes + k * CHAIN_HASH_SIZE;
         }
         *ret = i;
         i = (struct ingest){0};

@@ -21,7 +21,6 @@ int ingest_record(const char *text, size_t size, const char *device, uint64_t se
 struct ingest {
         json_t **documents;
         struct store_row *rows;
-        uint8_t *hashes;
         size_t n;
 };
 void ingest_done(struct ingest *i);

@@ -7,6 +7,8 @@
 #include "collector/api/limiter.h"
 #include "collector/net/pki.h"
 
+#include "collector/net/worker.h"
+
 struct pending;
 
 struct api {
@@ -16,6 +18,8 @@ struct api {
         struct bundle *bundle;
         struct pki_authority *device_ca;
         char *server_ca; /* PEM text */
+        struct worker *worker;
+        unsigned logins_waiting; /* for the worker */
         struct pending *pending; /* answers that wait for the commit of this turn */
         void *seen; /* tsearch(3) tree of struct seen: since the last flush */
         struct limiter logins;
@@ -37,7 +41,27 @@ void reply_error(struct http_request *req, unsigned status, const char *text);
 void reply_errno(struct http_request *req, int r, const struct diag *d);
 /* The same as reply_json(), but only after this turn's commit; should that fail, its error. */
 void reply_after_commit(struct http_request *req, unsigned status, json_t *body);
+/* Takes the text (free()); NULL answers 503. */
+void reply_text_after_commit(struct http_request *req, unsigned status, char *text);
 void reply_pending(struct api *a); /* loop_add_after() */
+
+/* What the worker does for a request, which is held meanwhile and may be gone. Embedded in what the call needs;
+ * allocated with calloc(). */
+struct later {
+        struct worker_job job;
+        struct http_request *req; /* NULL: gone */
+        struct api *api;
+        int r;
+        struct diag diag;
+        char *text; /* JSON of the answer; taken by who sends it */
+
+        json_t *(*run)(struct later *l); /* in the thread: the body, or NULL with l->r set */
+        void (*reply)(struct later *l); /* with l->req and l->r 0; NULL: 200 with the text */
+        void (*ended)(struct later *l); /* always; NULL: nothing to free but the struct */
+};
+/* Takes `l`, also when the worker has too much to do: then it answers 503. */
+void reply_later(struct http_request *req, struct later *l);
+void reply_text(struct http_request *req, unsigned status, char *text, const struct http_header *extra);
 /* The body as a JSON object, or NULL after answering 400. */
 json_t *request_json(struct http_request *req);
 #define CONTENT_JSON "application/json"

@@ -11,7 +11,7 @@ struct pending {
         struct pending *next;
         struct http_request *req; /* NULL: the stream is gone */
         unsigned status;
-        json_t *body;
+        char *text;
 };
 
 uint64_t now_utc_ms(void)
@@ -22,9 +22,8 @@ uint64_t now_utc_ms(void)
         return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-void reply_json_with(struct http_request *req, unsigned status, json_t *body, const struct http_header *extra)
+void reply_text(struct http_request *req, unsigned status, char *text, const struct http_header *extra)
 {
-        _cleanup_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
         struct http_response response = {
                 .status = status,
                 .type = CONTENT_JSON,
@@ -32,7 +31,7 @@ void reply_json_with(struct http_request *req, unsigned status, json_t *body, co
                 .blob = text ? http_blob_new(text, strlen(text)) : NULL,
         };
 
-        json_decref(body);
+        free(text);
         if (!response.blob) {
                 http_respond_error(req, 503, "no memory");
                 return;
@@ -42,6 +41,19 @@ void reply_json_with(struct http_request *req, unsigned status, json_t *body, co
         response.body = response.blob->data;
         response.size = response.blob->size;
         http_respond(req, &response);
+}
+
+static char *json_text(json_t *body)
+{
+        char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+
+        json_decref(body);
+        return text;
+}
+
+void reply_json_with(struct http_request *req, unsigned status, json_t *body, const struct http_header *extra)
+{
+        reply_text(req, status, json_text(body), extra);
 }
 
 void reply_json(struct http_request *req, unsigned status, json_t *body)
@@ -70,6 +82,12 @@ void reply_errno(struct http_request *req, int r, const struct diag *d)
                 reply_json(req, 413,
                            json_pack("{s:s,s:I}", "error", d->text, "max_bytes", (json_int_t)BATCH_MAX_BYTES));
                 return;
+        case ENOENT:
+                reply_error(req, 404, "there is no such record");
+                return;
+        case EAGAIN:
+                reply_json_with(req, 503, json_pack("{s:s}", "error", "too much is asked at the moment"), &retry);
+                return;
         case ENOSPC:
                 log_line(LOG_ERR, "the store is full");
                 reply_json_with(req, 507, json_pack("{s:s}", "error", "the store is full"), &retry);
@@ -91,14 +109,19 @@ static void on_pending_gone(struct http_request *req)
 
 void reply_after_commit(struct http_request *req, unsigned status, json_t *body)
 {
+        reply_text_after_commit(req, status, json_text(body));
+}
+
+void reply_text_after_commit(struct http_request *req, unsigned status, char *text)
+{
         struct pending *p = calloc(1, sizeof(*p));
 
         if (!p) {
-                json_decref(body);
+                free(text);
                 http_respond_error(req, 503, "no memory");
                 return;
         }
-        *p = (struct pending){.next = api_of(req)->pending, .req = req, .status = status, .body = body};
+        *p = (struct pending){.next = api_of(req)->pending, .req = req, .status = status, .text = text};
         api_of(req)->pending = p;
         req->held = p;
         http_hold(req, UINT64_MAX, NULL, on_pending_gone);
@@ -115,12 +138,62 @@ void reply_pending(struct api *a)
 
                 a->pending = p->next;
                 if (p->req && r == 0)
-                        reply_json(p->req, p->status, json_incref(p->body));
+                        reply_text(p->req, p->status, TAKE_PTR(p->text), NULL);
                 else if (p->req)
                         reply_errno(p->req, r, NULL);
-                json_decref(p->body);
+                free(p->text);
                 free(p);
         }
+}
+
+/* ---- by the worker ---- */
+
+static void later_run(struct worker_job *job)
+{
+        struct later *l = (struct later *)job;
+
+        l->text = json_text(l->run(l));
+        if (!l->text && l->r == 0)
+                l->r = -ENOMEM;
+}
+
+static void later_done(struct worker_job *job)
+{
+        struct later *l = (struct later *)job;
+
+        if (l->req && l->r < 0)
+                reply_errno(l->req, l->r, &l->diag);
+        else if (l->req && l->reply)
+                l->reply(l);
+        else if (l->req)
+                reply_text(l->req, 200, TAKE_PTR(l->text), NULL);
+        if (l->ended)
+                l->ended(l);
+        free(l->text);
+        free(l);
+}
+
+static void on_later_gone(struct http_request *req)
+{
+        ((struct later *)req->held)->req = NULL;
+}
+
+void reply_later(struct http_request *req, struct later *l)
+{
+        int r;
+
+        _Static_assert(offsetof(struct later, job) == 0, "a job is the beginning of a later");
+        l->job = (struct worker_job){.run = later_run, .done = later_done};
+        l->api = api_of(req);
+        l->req = req;
+        r = worker_add(l->api->worker, &l->job);
+        if (r < 0) {
+                l->r = r;
+                later_done(&l->job);
+                return;
+        }
+        req->held = l;
+        http_hold(req, UINT64_MAX, NULL, on_later_gone);
 }
 
 bool request_content_is(const struct http_request *req, const char *type)

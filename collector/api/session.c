@@ -16,7 +16,9 @@
 #define PASSWORD_MAX         256
 #define FAILURES_PER_ADDRESS 10
 #define FAILURES_PER_USER    30
-#define FAILURES_OVERALL     1000 /* each costs 50 ms of the only thread */
+#define FAILURES_OVERALL     1000 /* each costs 50 ms of the worker */
+#define LOGINS_WAITING_MAX   8 /* guesses that are not counted yet */
+#define USER_KEY_MAX         (STORE_NAME_MAX + 2)
 
 /* Hash of a random password, so that an unknown user takes as long as a known one. */
 static const char *nobody(void)
@@ -66,6 +68,12 @@ bool page_authorised(struct http_request *req, struct store_session *ret)
         return r == 0;
 }
 
+static const char *user_key_format(const char *user, char ret[static USER_KEY_MAX])
+{
+        snprintf(ret, USER_KEY_MAX, "u:%s", user);
+        return ret;
+}
+
 static unsigned login_wait(struct api *a, const char *user_key, const char *address, uint64_t now_ms)
 {
         unsigned wait_s = limiter_wait(&a->logins, address, FAILURES_PER_ADDRESS, now_ms);
@@ -112,13 +120,48 @@ static void login_accept(struct http_request *req, const struct store_user *u)
         sodium_memzero(secret, sizeof(secret));
 }
 
+struct login {
+        struct later later;
+        struct store_user user;
+        bool known, right;
+        char name[STORE_NAME_MAX], password[PASSWORD_MAX + 1];
+};
+
+static json_t *login_run(struct later *later)
+{
+        struct login *l = (struct login *)later;
+        const char *hash = l->known ? l->user.password : nobody();
+
+        l->right = crypto_pwhash_str_verify(hash, l->password, strlen(l->password)) == 0 && l->known;
+        return json_object();
+}
+
+static void login_reply(struct later *later)
+{
+        struct login *l = (struct login *)later;
+        char user_key[USER_KEY_MAX];
+
+        if (l->right)
+                login_accept(later->req, &l->user);
+        else
+                login_refuse(later->req, l->name, user_key_format(l->name, user_key));
+}
+
+static void login_ended(struct later *later)
+{
+        struct login *l = (struct login *)later;
+
+        later->api->logins_waiting--;
+        sodium_memzero(l->password, sizeof(l->password));
+}
+
 void page_login(struct http_request *req)
 {
         struct api *a = api_of(req);
         json_auto_t *o = NULL;
-        struct store_user u = {0};
+        struct login *l;
         const char *user, *password;
-        char user_key[STORE_NAME_MAX + 2], retry[12];
+        char user_key[USER_KEY_MAX], retry[12];
         unsigned wait_s;
         int r;
 
@@ -134,23 +177,28 @@ void page_login(struct http_request *req)
                 reply_error(req, 400, "exactly user and password are needed");
                 return;
         }
-        snprintf(user_key, sizeof(user_key), "u:%s", user);
-        wait_s = login_wait(a, user_key, req->address, http_now_ms(req));
+        wait_s = login_wait(a, user_key_format(user, user_key), req->address, http_now_ms(req));
+        if (a->logins_waiting >= LOGINS_WAITING_MAX)
+                wait_s = 1;
         if (wait_s) {
                 snprintf(retry, sizeof(retry), "%u", wait_s);
-                reply_json_with(req, 429, json_pack("{s:s}", "error", "too many failed logins: try again later"),
+                reply_json_with(req, 429, json_pack("{s:s}", "error", "too many logins: try again later"),
                                 &(struct http_header){"retry-after", retry});
                 return;
         }
-        r = store_user_get(a->store, user, &u);
+        l = calloc(1, sizeof(*l));
+        r = l ? store_user_get(a->store, user, &l->user) : -ENOMEM;
         if (r < 0 && r != -ENOENT) {
                 reply_errno(req, r, NULL);
+                free(l);
                 return;
         }
-        if (crypto_pwhash_str_verify(r == 0 ? u.password : nobody(), password, strlen(password)) != 0 || r < 0)
-                login_refuse(req, user, user_key);
-        else
-                login_accept(req, &u);
+        l->known = r == 0;
+        strcpy(l->name, user);
+        strcpy(l->password, password);
+        l->later = (struct later){.run = login_run, .reply = login_reply, .ended = login_ended};
+        a->logins_waiting++;
+        reply_later(req, &l->later);
 }
 
 void page_logout(struct http_request *req)

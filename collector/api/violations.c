@@ -40,43 +40,57 @@ static int page_add(const struct store_row *row, void *userdata)
         return json_array_append_new(userdata, row_to_json(row)) < 0 ? -ENOMEM : 0;
 }
 
-static void reply_page(struct http_request *req, const struct store_filter *f)
+struct page {
+        struct later later;
+        struct http_query query; /* the filter's words */
+        struct store_filter filter;
+};
+
+static json_t *page_run(struct later *l)
 {
-        struct store *s = api_of(req)->store;
+        const struct page *p = (const struct page *)l;
         json_auto_t *rows = json_array();
         char cursor[FILTER_CURSOR_MAX];
-        uint64_t total = 0;
-        bool exact = false;
         struct store_cursor end;
-        bool more = false;
-        int r = store_violations(s, f, page_add, rows, &end, &more);
+        uint64_t total = 0;
+        bool exact = false, more = false;
 
-        if (r == 0)
-                r = store_count(s, f, TOTAL_MAX, &total, &exact);
-        if (r < 0) {
-                reply_errno(req, r, NULL);
-                return;
-        }
+        l->r = store_violations(l->api->store, &p->filter, page_add, rows, &end, &more);
+        if (l->r == 0)
+                l->r = store_count(l->api->store, &p->filter, TOTAL_MAX, &total, &exact);
+        if (l->r < 0)
+                return NULL;
         if (more)
                 cursor_format(&end, cursor);
-        reply_json(req, 200,
-                   json_pack("{s:O,s:s?,s:o,s:b}", "rows", rows, "next", more ? cursor : NULL, "total", number(total),
-                             "total_is_exact", exact));
+        return json_pack("{s:O,s:s?,s:o,s:b}", "rows", rows, "next", more ? cursor : NULL, "total", number(total),
+                         "total_is_exact", exact);
+}
+
+static void page_ended(struct later *l)
+{
+        http_query_done(&((struct page *)l)->query);
 }
 
 void page_violations(struct http_request *req)
 {
-        _cleanup_(http_query_done) struct http_query q = {0};
+        _cleanup_free_ struct page *p = calloc(1, sizeof(*p));
         struct store_session session;
-        struct store_filter f;
         struct diag d = {0};
 
         if (!page_authorised(req, &session))
                 return;
-        if (http_query_parse(req->query, &q, &d) < 0 || filter_parse(&q, &f, &d) < 0)
+        if (!p) {
+                reply_errno(req, -ENOMEM, NULL);
+                return;
+        }
+        if (http_query_parse(req->query, &p->query, &d) < 0 || filter_parse(&p->query, &p->filter, &d) < 0) {
+                http_query_done(&p->query);
                 reply_error(req, 400, d.text);
-        else
-                reply_page(req, &f);
+                return;
+        }
+        p->later.run = page_run;
+        p->later.ended = page_ended;
+        reply_later(req, &TAKE_PTR(p)->later);
 }
 
 /* ---- one violation ---- */
@@ -136,59 +150,76 @@ static json_t *proof_to_json(const struct proof *p, const struct chain_seal *sea
                 verified, "erased", p->erased, "n_erased", (int)p->n_erased);
 }
 
-static void reply_proof(struct http_request *req, const struct store_device *device, uint64_t seq)
+struct proof_later {
+        struct later later;
+        struct store_device device;
+        uint64_t seq;
+        char user[STORE_NAME_MAX];
+        char place[DEVICE_ID_MAX + 24];
+};
+
+static json_t *proof_run(struct later *l)
 {
-        struct store *s = api_of(req)->store;
-        struct proof p = {.seq = seq, .device = device->id};
+        const struct proof_later *q = (const struct proof_later *)l;
+        const struct store_device *device = &q->device;
+        struct proof p = {.seq = q->seq, .device = device->id};
         struct chain_seal seal;
         bool verified;
-        int r = store_seal_get(s, device->number, seq, &seal);
 
-        if (r == 0) {
+        l->r = store_seal_get(l->api->store, device->number, q->seq, &seal);
+        if (l->r == 0) {
                 memcpy(p.walk, seal.prev, sizeof(p.walk));
                 p.next = seal.first;
-                r = store_records(s, device->number, seal.first, seal.n, proof_add, &p);
+                l->r = store_records(l->api->store, device->number, seal.first, seal.n, proof_add, &p);
         }
-        if (r == 0 && !p.row)
-                r = -ENOENT;
-        if (r < 0) {
+        if (l->r == 0 && !p.row)
+                l->r = -ENOENT;
+        if (l->r < 0) {
                 json_decref(p.row);
                 json_decref(p.record);
-                if (r == -ENOENT)
-                        reply_error(req, 404, "there is no such record");
-                else
-                        reply_errno(req, r, NULL);
-                return;
+                return NULL;
         }
         verified = !p.broken && p.next == seal.first + seal.n && memcmp(p.walk, seal.head, sizeof(p.walk)) == 0 &&
                    chain_seal_verify(&seal, device->id, device->public_key) == 0;
-        reply_after_commit(req, 200, proof_to_json(&p, &seal, verified));
+        return proof_to_json(&p, &seal, verified);
+}
+
+/* Who read about whom is kept, before it is shown. */
+static void proof_reply(struct later *l)
+{
+        const struct proof_later *q = (const struct proof_later *)l;
+        int r = store_audit_add(l->api->store, &(struct store_audit){now_utc_ms(), q->user, "read", q->place});
+
+        if (r < 0)
+                reply_errno(l->req, r, NULL);
+        else
+                reply_text_after_commit(l->req, 200, TAKE_PTR(l->text));
 }
 
 void page_violation(struct http_request *req)
 {
-        struct store *s = api_of(req)->store;
+        _cleanup_free_ struct proof_later *q = calloc(1, sizeof(*q));
         struct store_session session;
-        struct store_device device;
         char id[DEVICE_ID_MAX];
         const char *place = req->path + strlen(PATH_PREFIX), *slash = strchr(place, '/');
-        uint64_t seq;
         int r;
 
         if (!page_authorised(req, &session))
                 return;
-        if (!slash || slash - place >= (ptrdiff_t)sizeof(id) || parse_u64(slash + 1, INT64_MAX, &seq) < 0) {
-                reply_error(req, 404, "there is no such record");
+        if (!slash || slash - place >= (ptrdiff_t)sizeof(id) || !q || strlen(place) >= sizeof(q->place) ||
+            parse_u64(slash + 1, INT64_MAX, &q->seq) < 0) {
+                reply_errno(req, q ? -ENOENT : -ENOMEM, NULL);
                 return;
         }
         snprintf(id, sizeof(id), "%.*s", (int)(slash - place), place);
-        r = store_device_get(s, id, &device);
-        if (r == 0) /* who read about whom is kept */
-                r = store_audit_add(s, &(struct store_audit){now_utc_ms(), session.user, "read", place});
-        if (r == -ENOENT)
-                reply_error(req, 404, "there is no such record");
-        else if (r < 0)
+        r = store_device_get(api_of(req)->store, id, &q->device);
+        if (r < 0) {
                 reply_errno(req, r, NULL);
-        else
-                reply_proof(req, &device, seq);
+                return;
+        }
+        strcpy(q->user, session.user);
+        strcpy(q->place, place);
+        q->later.run = proof_run;
+        q->later.reply = proof_reply;
+        reply_later(req, &TAKE_PTR(q)->later);
 }

@@ -19,6 +19,7 @@ void batch_done(struct batch *b)
         freep(&b->salts);
         freep(&b->records);
         freep(&b->sizes);
+        freep(&b->hashes);
         *b = (struct batch){0};
 }
 
@@ -149,11 +150,12 @@ static int records_parse(const char *text, size_t size, struct batch *b, struct 
         return 0;
 }
 
-static int chain_check(const struct batch *b, const uint8_t *public_key, struct diag *reterr)
+static int chain_check(struct batch *b, const uint8_t *public_key, struct diag *reterr)
 {
-        uint8_t hash[CHAIN_HASH_SIZE];
+        const uint8_t *prev = b->seal.prev;
 
         if (public_key) {
+                uint8_t hash[CHAIN_HASH_SIZE];
                 char id[DEVICE_ID_MAX];
 
                 device_id_format(public_key, id);
@@ -164,11 +166,17 @@ static int chain_check(const struct batch *b, const uint8_t *public_key, struct 
                         return diag_set(reterr, -EILSEQ, "batch", 1, "'prev' is not the start of the chain");
         }
 
-        memcpy(hash, b->seal.prev, CHAIN_HASH_SIZE);
-        for (size_t i = 0; i < b->seal.n; i++)
-                chain_next(b->device, b->seal.first + i, hash, b->salts + i * CHAIN_SALT_SIZE, b->records[i],
-                           b->sizes[i], hash);
-        if (memcmp(hash, b->seal.head, CHAIN_HASH_SIZE) != 0)
+        b->hashes = calloc(b->seal.n, CHAIN_HASH_SIZE);
+        if (!b->hashes)
+                return -ENOMEM;
+        for (size_t i = 0; i < b->seal.n; i++) {
+                uint8_t *h = b->hashes + i * CHAIN_HASH_SIZE;
+
+                chain_next(b->device, b->seal.first + i, prev, b->salts + i * CHAIN_SALT_SIZE, b->records[i],
+                           b->sizes[i], h);
+                prev = h;
+        }
+        if (memcmp(prev, b->seal.head, CHAIN_HASH_SIZE) != 0)
                 return diag_set(reterr, -EILSEQ, "batch", 1, "the records do not lead to 'head'");
         return 0;
 }

@@ -58,6 +58,7 @@ struct batch {
         uint8_t *salts; /* seal.n * CHAIN_SALT_SIZE; owned */
         const char **records; /* pointers into the text; owned array */
         size_t *sizes; /* owned array */
+        uint8_t *hashes; /* H of each record, by batch_parse() alone; seal.n * CHAIN_HASH_SIZE; owned */
 };
 void batch_done(struct batch *b);
 
