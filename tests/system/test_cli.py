@@ -167,6 +167,13 @@ def test_worked_example(station, tmp_path):
     r = station.desk.cli("catalogue", "check", file, check=False)
     error, = re.findall(r"^error: .*", readme, re.MULTILINE)
     assert error in r.stdout.splitlines() or r.stdout.startswith(error), r.stdout
+    folder, policy = tmp_path / "channels", tmp_path / "policy.ini"
+    shutil.copytree(TREE / "rules/channels", folder)
+    (folder / "example-talk.ini").write_text(text)
+    policy.write_text(policy_text())
+    said = station.desk.cli("catalogue", "diff", station.desk.catalogue, folder, "--policy", policy).stdout.splitlines()
+    shown = re.findall(r"^(?:[+=] |\d+ channels and).*", readme, re.MULTILINE)
+    assert len(shown) == 4 and set(shown) <= set(said), said
 
 
 @pytest.fixture
