@@ -4,6 +4,8 @@
 #include "bpf/event.h"
 #include "bpf/kernel.h"
 #include "wire/dns.h"
+#include "wire/http.h"
+#include "wire/socks.h"
 #include "wire/tls.h"
 
 /* Sizes, not types: the linker of libbpf 1.1 does not see the types of an inner map. */
@@ -104,11 +106,12 @@ enum sock_state {
 
 /* What a TCP stream is in the middle of. */
 enum sock_talk {
-        TALK_OPEN, /* the next payload may begin anything */
+        TALK_START, /* nothing: the next payload is its first, or the first in a tunnel */
+        TALK_OPEN, /* something; the next payload may begin another */
         TALK_TLS, /* a hello; oc_tls has the rest */
-        TALK_HTTP, /* requests */
-        TALK_HTTP2, /* frames before the first request */
-        TALK_SOCKS, /* a greeting was sent */
+        TALK_HTTP, /* requests; oc_requests has the rest, also of the next two */
+        TALK_HTTP2,
+        TALK_SOCKS,
         TALK_QUIC, /* UDP: oc_flows may know flows of it */
 };
 
@@ -165,6 +168,22 @@ struct {
         __type(key, int);
         __type(value, struct tls_stream);
 } oc_tls SEC(".maps") __weak;
+
+/* A request in clear text. */
+struct oc_request {
+        union {
+                struct http_stream http;
+                struct http2_stream http2;
+                struct socks_stream socks;
+        };
+};
+
+struct {
+        __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+        __uint(map_flags, BPF_F_NO_PREALLOC);
+        __type(key, int);
+        __type(value, struct oc_request);
+} oc_requests SEC(".maps") __weak;
 
 /* Where a TCP connection to a resolver stands. */
 struct {

@@ -107,16 +107,16 @@ __noinline __weak int name_judge(struct __sk_buff *skb, const struct packet *p, 
         return match_judge(skb, p, sock, &w, type, OC_TIER_NAME);
 }
 
-/* The address in the first 16 bytes of the text: where a proxy is asked to connect. */
+/* The text of an address, or one of SOCKS: where a proxy is asked to connect. */
 __noinline __weak int address_judge(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock,
-                                    struct wire_name *name)
+                                    const struct literal *to)
 {
-        if (!p || !name)
+        if (!p || !to)
                 return PASS;
         struct name_walk w = {.rules = rules_active()};
         struct oc_prefix_key key = {.length = 128};
 
-        __builtin_memcpy(key.address, name->text, sizeof(key.address));
+        __builtin_memcpy(key.address, to->address, sizeof(key.address));
         const struct oc_match *m = rules_find_prefix(&w.rules, &key);
         if (!m)
                 return PASS;

@@ -16,6 +16,7 @@
 /* Behind a hello only a second one is of interest, after a HelloRetryRequest. */
 #define WATCHED_HELLO    12288
 #define QUESTIONS_MAX    512 /* in one packet; nobody asks more at once */
+#define REQUESTS_MAX     512 /* the same */
 #define QUESTION_GOES_ON 2 /* beside PASS and DROP */
 
 /* Global, also the following: see packet_parse(). */
@@ -160,36 +161,51 @@ static __always_inline int hello_judge(struct __sk_buff *skb, struct packet *p, 
         return verdict;
 }
 
-static __always_inline int stream_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
-                                        struct bpf_sock *sk)
+static __always_inline int questions_of_stream(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
+                                         struct bpf_sock *sk)
 {
-        __u8 first;
+        struct dns_stream *s = bpf_sk_storage_get(&oc_dns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+        __u32 pos = p->pos;
 
-        if (p->remote_port == PORT_DNS) {
-                struct dns_stream *s = bpf_sk_storage_get(&oc_dns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-                if (s)
-                        return questions_judge(skb, p, sock, s, 0);
+        if (!s) {
                 drops_add(DROP_FLOW_MAP_FULL);
                 return PASS;
         }
-        if (bpf_skb_load_bytes(skb, p->pos, &first, 1) < 0)
+        int verdict = questions_judge(skb, p, sock, s, 0);
+        p->pos = pos; /* a proxy may stand behind this port, too */
+        return verdict;
+}
+
+/* What stands at p->pos. Global: see packet_parse(). */
+__noinline int stream_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+{
+        struct bpf_sock *sk = skb->sk;
+        __u8 first;
+
+        if (!p || !sock || !sk || bpf_skb_load_bytes(skb, p->pos, &first, 1) < 0)
                 return PASS;
-        if (sock->talk == TALK_TLS || first == TLS_HANDSHAKE || first == TLS_CCS)
+        if (p->remote_port == PORT_DNS && questions_of_stream(skb, p, sock, sk) == DROP)
+                return DROP;
+        if (sock->talk == TALK_TLS || (sock->talk <= TALK_OPEN && (first == TLS_HANDSHAKE || first == TLS_CCS)))
                 return hello_judge(skb, p, sock, sk);
-        return request_judge(skb, p, sock, first, sock->watched == p->end - p->pos);
+        return request_judge(skb, p, sock, first);
 }
 
 __noinline int segment_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
 {
-        struct bpf_sock *sk = skb->sk;
+        int verdict, n = 0;
 
-        if (!p || !sock || !sk)
+        if (!p || !sock)
                 return PASS;
         if (sock->state == SOCK_BLOCKED)
                 return DROP;
         if (!segment_is_news(p, sock))
                 return PASS;
-        int verdict = stream_judge(skb, p, sock, sk);
+        do
+                verdict = stream_judge(skb, p, sock);
+        while (verdict == MORE && p->pos < p->end && ++n < REQUESTS_MAX);
+        if (verdict == MORE && p->pos < p->end)
+                verdict = DROP;
         if (verdict == DROP)
                 sock->state = SOCK_BLOCKED;
         else if (sock->talk == TALK_OPEN && sock->watched > WATCHED_MAX && p->remote_port != PORT_DNS)

@@ -2,78 +2,124 @@
 #pragma once
 /* Requests in clear text that say where a connection is to go: HTTP, also to a proxy, SOCKS. */
 #include "bpf/name.h"
-#include "wire/http.h"
-#include "wire/socks.h"
+
+#define MORE 2 /* passes so far; something else begins at p->pos */
 
 /* Global, also the following: see packet_parse(). */
-__noinline int http_next(struct __sk_buff *skb, const struct packet *p, struct wire_name *name)
+__noinline int http_next(struct __sk_buff *skb, struct packet *p, struct http_stream *s)
 {
-        return p && name ? http_host(skb, p->pos, p->end, name) : HTTP_NONE;
+        return p && s ? http_feed(s, skb, &p->pos, p->end) : HTTP_NONE;
 }
 
-__noinline int http2_next(struct __sk_buff *skb, const struct packet *p, struct wire_name *name)
+__noinline int http2_next(struct __sk_buff *skb, struct packet *p, struct http2_stream *s)
 {
-        return p && name ? http2_authority(skb, p->pos, p->end, name) : HTTP_NONE;
+        return p && s ? http2_feed(s, skb, &p->pos, p->end) : HTTP_NONE;
 }
 
-__noinline int socks_next(struct __sk_buff *skb, const struct packet *p, struct wire_name *name, __u32 greeted)
+__noinline int socks_next(struct __sk_buff *skb, struct packet *p, struct socks_stream *s)
 {
-        if (!p || !name)
-                return SOCKS_NONE;
-        return greeted ? socks_request(skb, p->pos, p->end, name) : socks_first(skb, p->pos, p->end, name);
+        return p && s ? socks_feed(s, skb, &p->pos, p->end) : SOCKS_NONE;
+}
+
+__noinline int host_is_address(struct authority *a)
+{
+        return a ? authority_address(a) : 0;
+}
+
+__noinline int host_judge(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock, struct authority *a)
+{
+        if (!p || !a)
+                return PASS;
+        if (host_is_address(a))
+                return address_judge(skb, p, sock, &a->literal);
+        return name_judge(skb, p, sock, &a->name, EVENT_HTTP);
+}
+
+/* What was begun is over; `talk` is next. */
+static __always_inline void request_over(struct oc_sock *sock, struct bpf_sock *sk, enum sock_talk talk)
+{
+        sock->talk = talk;
+        if (talk == TALK_START)
+                sock->watched = 1; /* a stream of its own; 0: its place is not known */
+        bpf_sk_storage_delete(&oc_requests, sk);
 }
 
 static __always_inline int http_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
-                                      struct wire_name *name)
+                                      struct oc_request *q)
 {
-        int r = sock->talk == TALK_HTTP2 ? http2_next(skb, p, name) : http_next(skb, p, name);
+        struct bpf_sock *sk = skb->sk;
+        int r;
 
-        if (r == HTTP_STREAMS) {
-                if (sock->talk != TALK_HTTP2)
-                        p->pos += HTTP_PREFACE;
-                sock->talk = TALK_HTTP2;
-                if (p->pos < p->end)
-                        r = http2_next(skb, p, name);
-        }
-        if (r == HTTP_CUT)
-                drops_add(DROP_PARSE_BOUND);
-        if (r != HTTP_REQUEST && r != HTTP_TUNNEL)
+        if (!sk)
                 return PASS;
-        /* another request may follow on HTTP/1; behind CONNECT anything begins */
-        if (r == HTTP_TUNNEL)
-                sock->watched = 1;
-        sock->talk = r == HTTP_TUNNEL || sock->talk == TALK_HTTP2 ? TALK_OPEN : TALK_HTTP;
-        return name_judge(skb, p, sock, name, EVENT_HTTP);
+        if (sock->talk == TALK_HTTP2)
+                r = http2_next(skb, p, &q->http2);
+        else
+                r = http_next(skb, p, &q->http);
+        switch ((enum http_result)r) {
+        case HTTP_CUT:
+                return PASS;
+        case HTTP_NAME:
+                r = host_judge(skb, p, sock, sock->talk == TALK_HTTP2 ? &q->http2.host : &q->http.host);
+                return r == DROP ? DROP : MORE;
+        case HTTP_TUNNEL:
+                request_over(sock, sk, TALK_START);
+                return MORE;
+        case HTTP_STREAMS:
+                request_over(sock, sk, TALK_HTTP2);
+                return MORE;
+        case HTTP_NONE:
+                break;
+        }
+        request_over(sock, sk, TALK_OPEN);
+        return PASS;
 }
 
 static __always_inline int socks_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
-                                       struct wire_name *name)
+                                       struct oc_request *q)
 {
-        int r = socks_next(skb, p, name, sock->talk == TALK_SOCKS);
+        int r = socks_next(skb, p, &q->socks), verdict = PASS;
+        struct bpf_sock *sk = skb->sk;
 
-        sock->talk = r == SOCKS_GREETING ? TALK_SOCKS : TALK_OPEN;
-        if (r == SOCKS_CUT)
-                drops_add(DROP_PARSE_BOUND);
-        if (r != SOCKS_NAME && r != SOCKS_ADDRESS)
+        if (r == SOCKS_CUT || !sk)
                 return PASS;
-        sock->watched = 1;
-        return r == SOCKS_NAME ? name_judge(skb, p, sock, name, EVENT_HTTP) : address_judge(skb, p, sock, name);
+        if (r == SOCKS_NAME)
+                verdict = host_judge(skb, p, sock, &q->socks.host);
+        else if (r == SOCKS_ADDRESS)
+                verdict = address_judge(skb, p, sock, &q->socks.host.literal);
+        request_over(sock, sk, r == SOCKS_NONE ? TALK_OPEN : TALK_START);
+        if (verdict == DROP)
+                return DROP;
+        return r == SOCKS_NONE ? PASS : MORE;
 }
 
-/* `first` is the payload's first byte; `fresh`: the stream's. */
-__noinline int request_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock, __u32 first, __u32 fresh)
+/* Methods are letters, and any server takes them in its own case. */
+static __always_inline bool begins_request(__u32 first)
 {
-        if (!p || !sock)
+        return ((first | 0x20) >= 'a' && (first | 0x20) <= 'z') || first == '\r' || first == '\n';
+}
+
+/* `first` is the byte at p->pos. */
+__noinline int request_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock, __u32 first)
+{
+        struct bpf_sock *sk = skb->sk;
+
+        if (!p || !sock || !sk)
                 return PASS;
-        bool socks = sock->talk == TALK_SOCKS || (fresh && (first == 4 || first == 5));
-        if (!socks && sock->talk != TALK_HTTP2 && !(first >= 'A' && first <= 'Z') && first != '\r' && first != '\n')
-                return PASS;
-        struct oc_scratch *s = scratch_take();
-        if (!s) {
+        if (sock->talk <= TALK_OPEN) {
+                bool socks = sock->talk == TALK_START && (first == 4 || first == 5);
+
+                sock->talk = TALK_OPEN;
+                if (!socks && !begins_request(first))
+                        return PASS;
+                bpf_sk_storage_delete(&oc_requests, sk);
+                sock->talk = socks ? TALK_SOCKS : TALK_HTTP;
+        }
+        struct oc_request *q = bpf_sk_storage_get(&oc_requests, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+        if (!q) {
                 drops_add(DROP_FLOW_MAP_FULL);
                 return PASS;
         }
-        int verdict = socks ? socks_judge(skb, p, sock, &s->dns.name) : http_judge(skb, p, sock, &s->dns.name);
-        scratch_give(s);
-        return verdict == DROP ? DROP : PASS;
+        int verdict = sock->talk == TALK_SOCKS ? socks_judge(skb, p, sock, q) : http_judge(skb, p, sock, q);
+        return verdict == DROP || verdict == MORE ? verdict : PASS;
 }

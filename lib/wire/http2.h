@@ -1,72 +1,68 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
-/* The :authority of the first request on an HTTP/2 connection in clear text (RFC 9113 3.3). Its
- * header compression has no state yet: what it names stands in the static table (RFC 7541 A). */
+/* The hosts of the requests on an HTTP/2 connection in clear text (RFC 9113 3.3), byte by byte.
+ * Of the header compression (RFC 7541) only what says a host is read: whatever a later request
+ * takes from the dynamic table was said literally before, and was judged then. */
 #include "authority.h"
 
-#define HTTP_PREFACE     24 /* "PRI * HTTP/2.0", and so on */
-#define HTTP2_FRAMES_MAX 16 /* before the first HEADERS */
-#define HTTP2_FIELDS_MAX 32 /* of a header, before the host */
-#define HTTP2_FRAME_SIZE 9
-#define HTTP2_HEADERS    1
-#define HTTP2_PADDED     0x08
-#define HTTP2_PRIORITY   0x20
-#define HPACK_AUTHORITY  1
-#define HPACK_HOST       38
-#define HPACK_INT_BYTES  4 /* behind the prefix */
+#define HTTP2_FRAME_SIZE   9
+#define HTTP2_HEADERS      1
+#define HTTP2_CONTINUATION 9
+#define HTTP2_PADDED       0x08
+#define HTTP2_PRIORITY     0x20
+#define HPACK_AUTHORITY    1
+#define HPACK_HOST         38
+#define HPACK_STATIC       61
+#define HPACK_INT_BITS     28 /* of an integer; a larger one makes no sense */
 
 enum http_result {
+        HTTP_CUT, /* all is read; the next bytes go on */
         HTTP_NONE, /* something else */
-        HTTP_REQUEST, /* named; later payloads may hold requests for other hosts */
-        HTTP_TUNNEL, /* named by CONNECT; the next payload begins another protocol */
-        HTTP_UNNAMED, /* a request without a host, or whose host cannot be read */
-        HTTP_STREAMS, /* HTTP/2 without a request yet; the next payload begins with a frame */
-        HTTP_CUT, /* begins well, ends before its host or has it behind a limit above */
+        HTTP_NAME, /* the host of a request */
+        HTTP_TUNNEL, /* CONNECT is complete: another protocol begins */
+        HTTP_STREAMS, /* http2_feed() goes on */
+};
+
+/* What the next byte of a header block is. */
+enum hpack_part {
+        HPACK_FIELD, /* its kind, and its index or the start of that */
+        HPACK_NAME_SIZE,
+        HPACK_NAME,
+        HPACK_VALUE_SIZE,
+        HPACK_VALUE,
+};
+
+/* All zero in the beginning. */
+struct http2_stream {
+        __u32 head; /* bytes of the frame's header that are there */
+        __u32 size; /* of the frame, then what is still to come of it */
+        __u32 type;
+        __u32 flags;
+        __u32 pad; /* bytes at the frame's end */
+        __u32 skip;
+        __u32 part; /* enum hpack_part */
+        __u32 shift; /* of an integer that goes on; 0: none does */
+        __u32 number; /* the integer, then the bytes of the string that are still to come */
+        __u32 whole; /* what is read is a field of the table, or the table's size: no value follows */
+        __u32 is_host; /* the field that is read */
+        __u32 indexed; /* it goes into the dynamic table */
+        __u32 entries; /* that went there so far */
+        __u32 host_entry; /* the last of them that is a host, from 1 */
+        __u32 huffman;
+        __u32 window; /* bits that no code was made of yet */
+        __u32 bits; /* how many */
+        __u32 length; /* of the field's name, and its last four bytes: */
+        __u32 last;
+        __u32 result; /* enum http_result */
+        struct authority host;
 };
 
 struct http2_walk {
         wire_packet *packet;
-        struct authority host;
-        __u64 limit; /* of the payload */
-        __u64 pos;
-        __u64 end; /* of the frame's part in the payload */
-        __u64 bits; /* of the string that are not read yet */
-        __u64 huffman;
-        __u64 over; /* enum http_result: what the end of the header means */
-        __u64 state; /* enum http_result */
+        struct http2_stream *stream;
+        __u32 pos;
+        __u32 end;
 };
-
-static inline int http2_byte(struct http2_walk *w)
-{
-        __u8 c;
-
-        if (w->pos >= w->end || wire_load(w->packet, w->pos, &c, 1) < 0)
-                return -1;
-        w->pos++;
-        return c;
-}
-
-/* RFC 7541 5.1; `first` is its first byte. Negative when cut or absurd. */
-static inline int hpack_int(struct http2_walk *w, __u32 first, __u32 mask)
-{
-        __u32 n = first & mask, shift = 0;
-
-        if (n < mask)
-                return n;
-#ifdef __bpf__
-#pragma clang loop unroll(disable)
-#endif
-        for (int i = 0; i < HPACK_INT_BYTES; i++) {
-                int c = http2_byte(w);
-                if (c < 0)
-                        return -1;
-                n += (c & 0x7f) << shift;
-                shift += 7;
-                if (!(c & 0x80))
-                        return n & 0x7fffffff;
-        }
-        return -1;
-}
 
 /* RFC 7541 B: the bytes with codes of 5, 6, 7 and 8 bits, in order. Longer codes are of no byte
  * of a host. Without a NUL: the loader of eBPF knows no section of strings. */
@@ -101,151 +97,230 @@ static inline __u32 hpack_code(__u32 window, char *ret)
         return bits;
 }
 
-static inline long hpack_string(struct http2_walk *w)
+/* A byte of the name of a field, or of a host. */
+static inline void hpack_char(struct http2_stream *s, __u8 c)
 {
-        __u32 used = 8, window;
-        __u8 b[2] = {0, 0xff};
-        char c;
+        if (s->part == HPACK_NAME) {
+                s->length++;
+                s->last = s->last << 8 | c;
+        } else if (s->is_host) {
+                authority_byte(&s->host, c);
+        }
+}
 
-        /* RFC 7541 5.2: what is left of the last byte is ones, the start of a long code */
-        if (w->bits == 0) {
-                w->state = HTTP_REQUEST;
-                return 1;
+/* The code at the head of the window, when it is whole. */
+static inline void hpack_take(struct http2_stream *s)
+{
+        __u32 bits = s->bits, used;
+        char c = 0;
+
+        if (bits < 5)
+                return;
+        /* what is not there yet is taken for ones; a code that needs them is not whole */
+        used = hpack_code((s->window << 8 | 0xff) >> bits, &c);
+        if (used == 0 && bits >= 8) {
+                s->huffman = 2; /* a code longer than eight bits: not to be read */
+                return;
         }
-        if (wire_load(w->packet, w->pos, b, 1) < 0 || (w->bits > 8 && wire_load(w->packet, w->pos + 1, b + 1, 1) < 0))
-                return 1;
-        c = b[0];
-        if (w->huffman) {
-                __u32 gone = -w->bits % 8; /* bits of the first byte */
-                window = ((__u32)b[0] << 8 | b[1]) >> (8 - gone);
-                used = hpack_code(window, &c);
-                if (used == 0 || used > w->bits) {
-                        w->state = w->bits < 8 ? HTTP_REQUEST : HTTP_UNNAMED;
-                        return 1;
+        if (used == 0 || used > bits)
+                return;
+        s->bits = bits - used;
+        s->window &= (1u << s->bits) - 1;
+        hpack_char(s, (__u8)c);
+}
+
+static inline void hpack_string_byte(struct http2_stream *s, __u8 c)
+{
+        if (!s->huffman) {
+                hpack_char(s, c);
+                return;
+        }
+        if (s->huffman != 1)
+                return;
+        s->window = (s->window << 8 | c) & 0xffff;
+        s->bits += 8;
+        hpack_take(s);
+        hpack_take(s);
+        hpack_take(s);
+}
+
+/* The name is known by its number. */
+static inline void hpack_named(struct http2_stream *s, __u32 index)
+{
+        __u32 entry = s->entries + HPACK_STATIC + 1 - index; /* RFC 7541 2.3.3: the newest comes first */
+
+        s->is_host = index == HPACK_AUTHORITY || index == HPACK_HOST;
+        if (index > HPACK_STATIC && s->host_entry && entry == s->host_entry)
+                s->is_host = 1;
+        s->part = HPACK_VALUE_SIZE;
+}
+
+static inline long hpack_string_end(struct http2_stream *s)
+{
+        __u32 unreadable = s->huffman == 2;
+
+        if (s->part == HPACK_NAME) {
+                /* ":authority", "host" */
+                s->is_host = !unreadable && ((s->length == 4 && s->last == 0x686f7374) ||
+                                             (s->length == 10 && s->last == 0x72697479));
+                s->part = HPACK_VALUE_SIZE;
+                return 0;
+        }
+        s->part = HPACK_FIELD;
+        if (s->indexed) {
+                s->entries++;
+                if (s->is_host)
+                        s->host_entry = s->entries;
+        }
+        if (!s->is_host || unreadable || !authority_end(&s->host)) {
+                s->host.size = s->host.part = 0;
+                return 0;
+        }
+        s->result = HTTP_NAME;
+        return 1;
+}
+
+/* An integer is complete: RFC 7541 6. */
+static inline long hpack_number(struct http2_stream *s)
+{
+        if (s->part == HPACK_FIELD) {
+                if (s->whole)
+                        return 0;
+                if (s->number) {
+                        hpack_named(s, s->number);
+                } else {
+                        s->part = HPACK_NAME_SIZE;
+                        s->length = 0;
                 }
-                w->pos += (gone + used) / 8;
-        } else {
-                w->pos++;
+                return 0;
         }
-        w->bits -= used;
-        authority_byte(&w->host, c);
+        s->part = s->part == HPACK_NAME_SIZE ? HPACK_NAME : HPACK_VALUE;
+        s->window = s->bits = 0;
+        return s->number ? 0 : hpack_string_end(s);
+}
+
+/* RFC 7541 5.1 */
+static inline long hpack_int(struct http2_stream *s, __u8 c, __u32 mask)
+{
+        s->number = c & mask;
+        s->shift = s->number == mask;
+        return s->shift ? 0 : hpack_number(s);
+}
+
+static inline long hpack_int_more(struct http2_stream *s, __u8 c)
+{
+        __u32 shift = s->shift - 1;
+
+        if (shift > HPACK_INT_BITS - 7) {
+                s->result = HTTP_NONE;
+                return 1;
+        }
+        s->number += (__u32)(c & 0x7f) << (shift & 31);
+        s->shift = c & 0x80 ? s->shift + 7 : 0;
+        return s->shift ? 0 : hpack_number(s);
+}
+
+static inline long hpack_field(struct http2_stream *s, __u8 c)
+{
+        s->whole = c & 0x80 || (c & 0xe0) == 0x20;
+        s->indexed = !s->whole && c & 0x40;
+        return hpack_int(s, c, c & 0x80 ? 0x7f : c & 0x40 ? 0x3f : c & 0x20 ? 0x1f : 0x0f);
+}
+
+static inline long hpack_byte(struct http2_stream *s, __u8 c)
+{
+        if (s->shift)
+                return hpack_int_more(s, c);
+        if (s->part == HPACK_FIELD)
+                return hpack_field(s, c);
+        if (s->part == HPACK_NAME_SIZE || s->part == HPACK_VALUE_SIZE) {
+                s->huffman = c >> 7;
+                return hpack_int(s, c, 0x7f);
+        }
+        hpack_string_byte(s, c);
+        return --s->number ? 0 : hpack_string_end(s);
+}
+
+/* RFC 9113 4.1, 6.2 */
+static inline void http2_head_byte(struct http2_stream *s, __u8 c)
+{
+        __u32 at = s->head++, is_headers;
+
+        if (at < 3)
+                s->size = (at ? s->size << 8 : 0) | c;
+        else if (at == 3)
+                s->type = c;
+        else if (at == 4)
+                s->flags = c;
+        if (at != HTTP2_FRAME_SIZE - 1)
+                return;
+        is_headers = s->type == HTTP2_HEADERS;
+        s->pad = 0;
+        s->skip = s->size;
+        if (is_headers && s->flags & HTTP2_PADDED)
+                s->pad = 1; /* and then as many as its first byte says */
+        if (is_headers || s->type == HTTP2_CONTINUATION)
+                s->skip = is_headers && s->flags & HTTP2_PRIORITY ? 5 : 0;
+        if (is_headers)
+                s->part = s->shift = s->host.size = s->host.part = 0;
+        if (s->size == 0)
+                s->head = 0;
+}
+
+static inline long http2_step_over(struct http2_stream *s, __u32 *pos, __u32 end)
+{
+        __u32 n = end - *pos, most = s->skip ? s->skip : s->size;
+
+        if (most > s->size)
+                most = s->size;
+        if (n > most)
+                n = most;
+        *pos += n;
+        s->size -= n;
+        s->skip -= s->skip ? n : 0;
+        if (s->size == 0)
+                s->head = s->skip = 0;
         return 0;
 }
 
-/* The value of a field: read when it is the host, else stepped over. */
-static inline long hpack_value(struct http2_walk *w, int is_host)
+static long http2_step(__u32 i, struct http2_walk *w)
 {
-        int first = http2_byte(w), size = first < 0 ? -1 : hpack_int(w, first, 0x7f);
+        struct http2_stream *s = w->stream;
+        __u32 in_frame = s->head == HTTP2_FRAME_SIZE, padded = in_frame && s->flags & HTTP2_PADDED && s->pad == 1;
+        long over = 0;
+        __u8 c;
 
-        if (size < 0)
+        (void)i;
+        if (w->pos >= w->end)
                 return 1;
-        if (!is_host) {
-                w->pos += size;
+        if (in_frame && !padded && (s->skip || s->size <= s->pad >> 1))
+                return http2_step_over(s, &w->pos, w->end);
+        if (wire_load(w->packet, w->pos, &c, 1) < 0)
+                return 1;
+        w->pos++;
+        if (!in_frame) {
+                http2_head_byte(s, c);
                 return 0;
         }
-        w->state = HTTP_UNNAMED;
-        w->huffman = first & 0x80;
-        w->bits = (__u64)size * 8;
-        return 1;
+        s->size--;
+        if (padded)
+                s->pad = (__u32)c << 1;
+        else
+                over = hpack_byte(s, c);
+        if (s->size == 0)
+                s->head = 0;
+        return over;
 }
 
-/* One field of a header (RFC 7541 6). */
-static inline long hpack_field(struct http2_walk *w)
+/* Goes on from *pos. For HTTP_NAME the host is in s->host, and there may be more. */
+static inline enum http_result http2_feed(struct http2_stream *s, wire_packet *p, __u32 *pos, __u32 end)
 {
-        int first, index;
+        struct http2_walk w = {.packet = p, .stream = s, .pos = *pos, .end = end};
 
-        first = http2_byte(w);
-        if (first < 0)
-                return 1;
-        if (first & 0x80) /* a field of the table */
-                return hpack_int(w, first, 0x7f) < 0;
-        if ((first & 0xe0) == 0x20) /* a size of the table */
-                return hpack_int(w, first, 0x1f) < 0;
-        index = hpack_int(w, first, first & 0x40 ? 0x3f : 0x0f);
-        if (index < 0 || (index == 0 && hpack_value(w, 0)))
-                return 1;
-        return hpack_value(w, index == HPACK_AUTHORITY || index == HPACK_HOST);
-}
-
-/* Up to the first HEADERS, and into it. */
-static inline long http2_frame(struct http2_walk *w)
-{
-        __u8 h[HTTP2_FRAME_SIZE + 1];
-
-        if (w->pos == w->limit) {
-                w->state = HTTP_STREAMS;
-                return 1;
-        }
-        if (w->pos > w->limit || w->limit - w->pos < HTTP2_FRAME_SIZE ||
-            wire_load(w->packet, w->pos, h, HTTP2_FRAME_SIZE) < 0)
-                return 1;
-        w->pos += HTTP2_FRAME_SIZE;
-        w->end = w->pos + ((__u32)h[0] << 16 | (__u32)h[1] << 8 | h[2]);
-        if (h[3] != HTTP2_HEADERS) {
-                w->pos = w->end;
-                return 0;
-        }
-        w->pos += (h[4] & HTTP2_PADDED ? 1 : 0) + (h[4] & HTTP2_PRIORITY ? 5 : 0);
-        w->state = HTTP_UNNAMED;
-        return 1;
-}
-
-static inline void http2_blur(struct http2_walk *w, __u32 any)
-{
-        __u64 zero = wire_zero(any);
-
-        w->host.size += zero;
-        w->host.part += zero;
-        w->pos += zero;
-        w->end += zero;
-        w->bits += zero;
-        w->huffman += zero;
-        w->state += zero;
-}
-
-static long http2_frame_step(__u32 i, struct http2_walk *w)
-{
-        long r = http2_frame(w);
-
-        http2_blur(w, i);
-        return r;
-}
-
-static long hpack_field_step(__u32 i, struct http2_walk *w)
-{
-        long r = hpack_field(w);
-
-        http2_blur(w, i);
-        return r;
-}
-
-static long hpack_string_step(__u32 i, struct http2_walk *w)
-{
-        long r = hpack_string(w);
-
-        http2_blur(w, i);
-        return r;
-}
-
-/* Reads the frames in [pos, end), which begin with one. */
-static inline enum http_result http2_authority(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
-{
-        struct http2_walk w = {.packet = p, .host = {.name = ret}, .limit = end, .pos = pos, .state = HTTP_CUT};
-
-        http2_blur(&w, end);
-        wire_name_begin(ret, end);
-        wire_loop(HTTP2_FRAMES_MAX, http2_frame_step, &w);
-        if (w.state != HTTP_UNNAMED)
-                return (enum http_result)w.state;
-        w.over = w.end > w.limit ? HTTP_CUT : HTTP_UNNAMED;
-        if (w.end > w.limit)
-                w.end = w.limit;
-        w.state = w.over;
-        wire_loop(HTTP2_FIELDS_MAX, hpack_field_step, &w);
-        if (w.bits == 0)
-                return (enum http_result)w.state;
-        if (w.pos > w.end || w.end - w.pos < w.bits / 8)
-                return (enum http_result)w.over;
-        wire_loop(2 * WIRE_NAME_SIZE, hpack_string_step, &w);
-        return w.state == HTTP_REQUEST && !authority_end(&w.host) ? HTTP_UNNAMED : (enum http_result)w.state;
+        s->result = HTTP_CUT;
+        if (end <= w.pos)
+                return HTTP_CUT;
+        wire_loop(end - w.pos, http2_step, &w);
+        *pos = w.pos;
+        return (enum http_result)s->result;
 }
