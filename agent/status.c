@@ -18,7 +18,6 @@
 static const char *const drop_reasons[] = {
         [DROP_RING_FULL] = "ring_full",
         [DROP_TASK_MAP_FULL] = "task_map_full",
-        [DROP_PARSE_BOUND] = "parse_bound",
         [DROP_FLOW_MAP_FULL] = "flow_map_full",
 };
 _Static_assert(ELEMENTSOF(drop_reasons) == _DROP_REASON_MAX, "every reason needs a name");

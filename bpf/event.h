@@ -120,7 +120,6 @@ EVENT_LAYOUT(event_packet, 1808);
 enum drop_reason {
         DROP_RING_FULL,
         DROP_TASK_MAP_FULL,
-        DROP_PARSE_BOUND, /* longer than the parser's bound */
         DROP_FLOW_MAP_FULL,
         _DROP_REASON_MAX,
 };

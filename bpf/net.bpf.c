@@ -162,7 +162,7 @@ static __always_inline int hello_judge(struct __sk_buff *skb, struct packet *p, 
 }
 
 static __always_inline int questions_of_stream(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
-                                         struct bpf_sock *sk)
+                                               struct bpf_sock *sk)
 {
         struct dns_stream *s = bpf_sk_storage_get(&oc_dns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
         __u32 pos = p->pos;

@@ -157,8 +157,7 @@ int watch_counters(struct watch *w, struct watch_counters *ret)
                         return -errno;
                 for (int i = 0; i < w->n_cpus; i++)
                         c.drops[reason] += by_cpu[i];
-                if (reason != DROP_PARSE_BOUND) /* no attempt, as far as anybody can tell */
-                        c.lost += c.drops[reason];
+                c.lost += c.drops[reason];
         }
         for (int i = 0; i < w->n_cpus; i++) {
                 const struct watch_sequence *s = &w->sequences[i];

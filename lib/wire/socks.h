@@ -165,9 +165,9 @@ static inline long socks4_byte(struct socks_stream *s, __u8 c, int last)
         if (last)
                 return socks_end(s, SOCKS_NONE);
         if (c == 0)
-                return s->part == SOCKS4_USER && s->kind == SOCKS_DOMAIN ?
-                               socks_expect(s, SOCKS4_HOST, AUTHORITY_HOST_MAX + 2) :
-                               socks_done(s);
+                return s->part == SOCKS4_USER && s->kind == SOCKS_DOMAIN
+                               ? socks_expect(s, SOCKS4_HOST, AUTHORITY_HOST_MAX + 2)
+                               : socks_done(s);
         if (s->part == SOCKS4_HOST)
                 authority_add(&s->host, c);
         return 0;

@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
                 for (uint32_t pos = 0, end; pos < p.size && (r == HTTP_CUT || r == HTTP_NAME);) {                    \
                         end = p.size - pos > (write) ? pos + (write) : p.size;                                       \
                         r = kind##_feed(&s, &p, &pos, end);                                                          \
-                        if (r == HTTP_NAME && (s.host.name.size > AUTHORITY_HOST_MAX + 1 || s.host.name.text[0] != '.')) \
+                        if (r == HTTP_NAME &&                                                                        \
+                            (s.host.name.size > AUTHORITY_HOST_MAX + 1 || s.host.name.text[0] != '.'))               \
                                 abort();                                                                             \
                         for (uint32_t i = 0; r == HTTP_NAME && i < s.host.name.size; i++)                            \
                                 sum = sum * 31 + (uint8_t)s.host.name.text[i];                                       \

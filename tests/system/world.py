@@ -289,6 +289,8 @@ class AnyTcp(socketserver.BaseRequestHandler):
             else:
                 self._http1(sock)
             sock.close()
+        elif self._begins(sock, b"PRI "):  # RFC 9113 3.4
+            self._http2(sock)
         elif first.isalpha():
             self._http1(sock)
         elif first in (b"\x04", b"\x05"):
@@ -296,6 +298,15 @@ class AnyTcp(socketserver.BaseRequestHandler):
         else:
             while sock.recv(REQUEST_MAX):
                 pass
+
+    @staticmethod
+    def _begins(sock, with_what):
+        """The client may write byte by byte, and a peek does not wait for more."""
+        while start := sock.recv(len(with_what), socket.MSG_PEEK):
+            if start == with_what or not with_what.startswith(start):
+                return start == with_what
+            time.sleep(0.001)
+        return False
 
     def _destination(self):
         v6 = not self.client_address[0].startswith("::ffff:")
@@ -346,7 +357,7 @@ class AnyTcp(socketserver.BaseRequestHandler):
         buffered = b""
         while True:
             while b"\r\n\r\n" not in buffered:
-                more = sock.recv(4096)
+                more = sock.recv(4096 if isinstance(sock, ssl.SSLSocket) else 1)  # what follows CONNECT is not ours
                 if not more or len(buffered) > REQUEST_MAX:
                     return
                 buffered += more
@@ -357,6 +368,10 @@ class AnyTcp(socketserver.BaseRequestHandler):
             host = re.search(rb"(?mi)^host:\s*([^\r:]*)", head)
             name, path = host.group(1).decode("latin-1") if host else "", match.group(2).decode("latin-1")
             self.server.log.write("http", name=name, path=path, **self.where)
+            length = re.search(rb"(?mi)^content-length:\s*(\d+)", head)
+            size = int(length.group(1)) if length else 0
+            buffered += read_exactly(sock, max(0, size - len(buffered)))
+            buffered = buffered[size:]
             if match.group(1) == b"CONNECT":
                 sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
                 self._serve(sock)
@@ -383,7 +398,7 @@ class AnyTcp(socketserver.BaseRequestHandler):
         answers = {}  # stream -> iterator of what is still to send, rest of a chunk
         while True:
             # With answers under way look for input without waiting, so that /stream keeps dripping.
-            if not answers or sock.pending() or select.select([sock], [], [], 0)[0]:
+            if not answers or (isinstance(sock, ssl.SSLSocket) and sock.pending()) or select.select([sock], [], [], 0)[0]:
                 data = sock.recv(REQUEST_MAX)
                 if not data:
                     return

@@ -70,7 +70,8 @@ static void test_version_5(void **state)
                 {BYTES("\5\0"), SOCKS_NONE, NULL, 0},
                 {BYTES("\5\1\0\5\1\0\3\017web.example.org\1\xbb"), SOCKS_NAME, "web.example.org", 0},
                 {BYTES("\5\1\0\5\1\0\3\020web.example.org.\1\xbb\x16\3\1"), SOCKS_NAME, "web.example.org", 3},
-                {BYTES("\5\1\0\5\xf0\0\3\017WEB.example.org\0\0"), SOCKS_NAME, "WEB.example.org", 0}, /* Tor's RESOLVE */
+                {BYTES("\5\1\0\5\xf0\0\3\017WEB.example.org\0\0"), SOCKS_NAME, "WEB.example.org",
+                 0}, /* Tor's RESOLVE */
                 {BYTES("\5\1\0\5\1\0\3\1a\1\xbb"), SOCKS_NAME, "a", 0},
                 {BYTES("\5\1\2\1\4user\4pass\5\1\0\3\3a.b\1\xbb"), SOCKS_NAME, "a.b", 0},
                 {BYTES("\5\1\2\1\0\0\5\1\0\3\3a.b\1\xbb"), SOCKS_NAME, "a.b", 0},

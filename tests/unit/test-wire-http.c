@@ -69,8 +69,8 @@ static void assert_says(const void *data, size_t size, bool streams, const char 
         }
 }
 
-#define WEB "web.example.org\n"
-#define BOTH "one.example\ntwo.example\n"
+#define WEB       "web.example.org\n"
+#define BOTH      "one.example\ntwo.example\n"
 #define GET(host) "GET / HTTP/1.1\r\nHost: " host "\r\n\r\n"
 
 static void test_requests(void **state)
@@ -116,16 +116,18 @@ static void test_requests(void **state)
 
                 /* one behind the other; what they carry says nothing (RFC 9112 6.3) */
                 {BYTES(GET("one.example") GET("two.example")), BOTH},
-                {BYTES("POST / HTTP/1.1\r\nHost: one.example\r\nContent-Length: 40\r\n\r\n" GET("web.example.org")
-                       "x" GET("two.example")),
+                {BYTES("POST / HTTP/1.1\r\nHost: one.example\r\nContent-Length: 40\r\n\r\n" GET(
+                         "web.example.org") "x" GET("two.example")),
                  BOTH},
-                {BYTES("POST / HTTP/1.1\r\ncontent-length:5 \r\nHost: one.example\r\n\r\nabcde" GET("two.example")), BOTH},
-                {BYTES("POST / HTTP/1.1\r\nHost: one.example\r\nContent-Length: 4\r\nTransfer-Encoding: gzip, Chunked\r\n\r\n"
-                       "27\r\n" GET("web.example.org") "\r\nA;x=y\r\n0123456789\r\n0\r\nHost: three.example\r\n\r\n"
-                       GET("two.example")),
+                {BYTES("POST / HTTP/1.1\r\ncontent-length:5 \r\nHost: one.example\r\n\r\nabcde" GET("two.example")),
                  BOTH},
-                {BYTES("POST / HTTP/1.1\r\nHost: one.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-                       GET("two.example")),
+                {BYTES("POST / HTTP/1.1\r\nHost: one.example\r\nContent-Length: 4\r\nTransfer-Encoding: gzip, "
+                       "Chunked\r\n\r\n"
+                       "27\r\n" GET("web.example.org") "\r\nA;x=y\r\n0123456789\r\n0\r\nHost: "
+                                                       "three.example\r\n\r\n" GET("two.example")),
+                 BOTH},
+                {BYTES("POST / HTTP/1.1\r\nHost: one.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" GET(
+                         "two.example")),
                  BOTH},
                 {BYTES(GET("one.example") "\x81\x05hello"), "one.example\nnone\n"}, /* an upgrade to WebSocket */
 
@@ -310,9 +312,11 @@ static void test_http2_requests(void **state)
                 {"000000 00 01 00000001  000005 01 04 00000003 4103 632e64", "c.d\n"},
                 {"000003 01 00 00000001 824103  000002 09 00 00000001 612e  000001 09 04 00000001 62", "a.b\n"},
                 /* the name :authority as a literal, and by its place in the dynamic table */
-                {"000010 01 04 00000001 400a 3a617574686f72697479 03 612e62  000005 01 04 00000003 7e03 632e64", "a.b\nc.d\n"},
+                {"000010 01 04 00000001 400a 3a617574686f72697479 03 612e62  000005 01 04 00000003 7e03 632e64",
+                 "a.b\nc.d\n"},
                 {"00000a 01 04 00000001 4103 612e62 7a03782e79  000006 01 04 00000003 7f0003 632e64", "a.b\nc.d\n"},
-                {"000007 01 0c 00000001 01 4103 612e62 41  000005 01 04 00000003 4103 632e64", "a.b\nc.d\n"}, /* padding */
+                {"000007 01 0c 00000001 01 4103 612e62 41  000005 01 04 00000003 4103 632e64",
+                 "a.b\nc.d\n"}, /* padding */
         };
 
         for (size_t i = 0; i < ELEMENTSOF(table); i++) {
@@ -331,9 +335,9 @@ static void test_http2_requests(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_requests),       cmocka_unit_test(test_bounds),
-                cmocka_unit_test(test_addresses),      cmocka_unit_test(test_http2_curl),
-                cmocka_unit_test(test_http2_headers),  cmocka_unit_test(test_http2_requests),
+                cmocka_unit_test(test_requests),      cmocka_unit_test(test_bounds),
+                cmocka_unit_test(test_addresses),     cmocka_unit_test(test_http2_curl),
+                cmocka_unit_test(test_http2_headers), cmocka_unit_test(test_http2_requests),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
