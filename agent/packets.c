@@ -10,15 +10,25 @@
 
 #define NOTICE_DEFAULT "This channel is not approved."
 
+/* A client over a connected socket, or with EDNS, takes REFUSED; one that has taken it takes no second answer. */
+static bool may_wait_on(const struct watch_packet *p, const uint8_t *refusal)
+{
+        return !p->is_connected && refusal[11] == 0;
+}
+
 static void answer_query(struct runtime *rt, const struct watch_packet *p)
 {
         const char *notice = rt->current && rt->current->notice ? rt->current->notice : NOTICE_DEFAULT;
         uint8_t answer[REFUSAL_MAX];
-        int r;
+        int size, r;
 
-        r = rt->refuse ? refusal_build(p->bytes, p->size, notice, answer) : -EOPNOTSUPP;
+        size = r = rt->refuse ? refusal_build(p->bytes, p->size, notice, answer) : -EOPNOTSUPP;
         if (r >= 0)
-                r = refuse_send(rt->refuse, &p->fact.flow, answer, (size_t)r);
+                r = refuse_send(rt->refuse, &p->fact, answer, (size_t)size);
+        if (r >= 0 && may_wait_on(p, answer)) {
+                refusal_deny(answer, (size_t)size);
+                r = refuse_send(rt->refuse, &p->fact, answer, (size_t)size);
+        }
         if (r < 0)
                 log_errno(LOG_DEBUG, r, "cannot answer a dropped query, ignoring");
 }

@@ -44,7 +44,7 @@ static __always_inline int answer_judge(struct __sk_buff *skb, const struct pack
         if (verdict == DROP && p->protocol == IPPROTO_UDP) {
                 if (!sock)
                         sock = scratch_sock(skb, s);
-                if (sock->netns == oc_netns_cookie)
+                if (sock->netns)
                         packet_copy(skb, p, sock, EVENT_QUERY);
         }
         scratch_give(s);

@@ -101,7 +101,7 @@ static __always_inline int query_judge(struct __sk_buff *skb, struct packet *p, 
         if (verdict == DROP && !size) {
                 if (!sock)
                         sock = scratch_sock(skb, s);
-                if (sock->netns == oc_netns_cookie && packet_copy(skb, p, sock, EVENT_QUERY) == 0)
+                if (sock->netns && packet_copy(skb, p, sock, EVENT_QUERY) == 0)
                         verdict = SWALLOW;
         }
         scratch_give(s);
@@ -161,9 +161,13 @@ static __always_inline int hello_judge(struct __sk_buff *skb, struct packet *p, 
         return verdict;
 }
 
-static __always_inline int questions_of_stream(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
-                                               struct bpf_sock *sk)
+/* Global: see packet_parse(). */
+__noinline int stream_questions(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
 {
+        struct bpf_sock *sk = skb->sk;
+
+        if (!p || !sk)
+                return PASS;
         struct dns_stream *s = bpf_sk_storage_get(&oc_dns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
         __u32 pos = p->pos;
 
@@ -172,6 +176,7 @@ static __always_inline int questions_of_stream(struct __sk_buff *skb, struct pac
                 return PASS;
         }
         int verdict = questions_judge(skb, p, sock, s, 0);
+
         p->pos = pos; /* a proxy may stand behind this port, too */
         return verdict;
 }
@@ -184,8 +189,6 @@ __noinline int stream_judge(struct __sk_buff *skb, struct packet *p, struct oc_s
 
         if (!p || !sock || !sk || bpf_skb_load_bytes(skb, p->pos, &first, 1) < 0)
                 return PASS;
-        if (p->remote_port == PORT_DNS && questions_of_stream(skb, p, sock, sk) == DROP)
-                return DROP;
         if (sock->talk == TALK_TLS || (sock->talk <= TALK_OPEN && (first == TLS_HANDSHAKE || first == TLS_CCS)))
                 return hello_judge(skb, p, sock, sk);
         return request_judge(skb, p, sock, first);
@@ -201,11 +204,15 @@ __noinline int segment_judge(struct __sk_buff *skb, struct packet *p, struct oc_
                 return DROP;
         if (!segment_is_news(p, sock))
                 return PASS;
-        do
-                verdict = stream_judge(skb, p, sock);
-        while (verdict == MORE && p->pos < p->end && ++n < REQUESTS_MAX);
-        if (verdict == MORE && p->pos < p->end)
-                verdict = DROP;
+        p->start = p->pos;
+        verdict = p->remote_port == PORT_DNS ? stream_questions(skb, p, sock) : PASS;
+        if (verdict != DROP) {
+                do
+                        verdict = stream_judge(skb, p, sock);
+                while (verdict == MORE && p->pos < p->end && ++n < REQUESTS_MAX);
+                if (verdict == MORE && p->pos < p->end)
+                        verdict = DROP;
+        }
         if (verdict == DROP)
                 sock->state = SOCK_BLOCKED;
         else if (sock->talk == TALK_OPEN && sock->watched > WATCHED_MAX && p->remote_port != PORT_DNS)

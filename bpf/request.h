@@ -3,7 +3,9 @@
 /* Requests in clear text that say where a connection is to go: HTTP, also to a proxy, SOCKS. */
 #include "bpf/name.h"
 
-#define MORE 2 /* passes so far; something else begins at p->pos */
+/* Beside PASS and DROP: */
+#define MORE    2 /* passes so far; something else begins at p->pos */
+#define NOTHING 3 /* passes; what looked like a request was none */
 
 /* Global, also the following: see packet_parse(). */
 __noinline int http_next(struct __sk_buff *skb, struct packet *p, struct http_stream *s)
@@ -72,7 +74,7 @@ static __always_inline int http_judge(struct __sk_buff *skb, struct packet *p, s
                 break;
         }
         request_over(sock, sk, TALK_OPEN);
-        return PASS;
+        return NOTHING;
 }
 
 static __always_inline int socks_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
@@ -90,7 +92,7 @@ static __always_inline int socks_judge(struct __sk_buff *skb, struct packet *p, 
         request_over(sock, sk, r == SOCKS_NONE ? TALK_OPEN : TALK_START);
         if (verdict == DROP)
                 return DROP;
-        return r == SOCKS_NONE ? PASS : MORE;
+        return r == SOCKS_NONE ? NOTHING : MORE;
 }
 
 /* Methods are letters, and any server takes them in its own case. */
@@ -106,6 +108,7 @@ __noinline int request_judge(struct __sk_buff *skb, struct packet *p, struct oc_
 
         if (!p || !sock || !sk)
                 return PASS;
+        bool goes_on = sock->talk > TALK_OPEN && p->pos == p->start;
         if (sock->talk <= TALK_OPEN) {
                 bool socks = sock->talk == TALK_START && (first == 4 || first == 5);
 
@@ -121,5 +124,11 @@ __noinline int request_judge(struct __sk_buff *skb, struct packet *p, struct oc_
                 return PASS;
         }
         int verdict = sock->talk == TALK_SOCKS ? socks_judge(skb, p, sock, q) : http_judge(skb, p, sock, q);
+        /* what began in an earlier segment: this one may begin something else, as the hello does
+         * behind the clear text of STARTTLS */
+        if (verdict == NOTHING && goes_on) {
+                p->pos = p->start;
+                return MORE;
+        }
         return verdict == DROP || verdict == MORE ? verdict : PASS;
 }

@@ -4,14 +4,15 @@
 #include "agent/enforce/refusal.h"
 #include "base/buf.h"
 
-#define HEADER_SIZE   12
-#define LABEL_MAX     63
-#define TYPE_OPT      41 /* RFC 6891 6.1.1 */
-#define OPTION_EDE    15 /* RFC 8914 2 */
-#define EDE_FILTERED  17
-#define RCODE_REFUSED 5
-#define UDP_SIZE      1232 /* that we would take */
-#define RECORDS_MAX   64 /* that are looked at for an OPT */
+#define HEADER_SIZE    12
+#define LABEL_MAX      63
+#define TYPE_OPT       41 /* RFC 6891 6.1.1 */
+#define OPTION_EDE     15 /* RFC 8914 2 */
+#define EDE_FILTERED   17
+#define RCODE_REFUSED  5
+#define RCODE_NXDOMAIN 3
+#define UDP_SIZE       1232 /* that we would take */
+#define RECORDS_MAX    64 /* that are looked at for an OPT */
 
 struct query {
         const uint8_t *data;
@@ -120,4 +121,10 @@ int refusal_build(const uint8_t *query, size_t size, const char *text, uint8_t r
                 return -EBADMSG;
         memcpy(ret, b.data, b.size);
         return (int)b.size;
+}
+
+void refusal_deny(uint8_t *answer, size_t size)
+{
+        if (size >= HEADER_SIZE)
+                answer[3] = (answer[3] & 0xf0) | RCODE_NXDOMAIN;
 }

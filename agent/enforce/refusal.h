@@ -13,9 +13,13 @@
  * -EBADMSG: neither. Pure. */
 int refusal_build(const uint8_t *query, size_t size, const char *text, uint8_t ret[static REFUSAL_MAX]);
 
-/* Sends it, and whatever else stands in `data`, from the remote to the local side of a UDP flow in this
- * network namespace. */
+/* Sends it, and whatever else stands in `data`, from the remote to the local side of a UDP flow, in whichever
+ * network namespace that is. -EXDEV: it is not found. */
 struct refuse;
 int refuse_new(struct refuse **ret);
 struct refuse *refuse_free(struct refuse *r);
-int refuse_send(struct refuse *r, const struct fact_flow *f, const uint8_t *data, size_t size);
+int refuse_send(struct refuse *r, const struct fact *f, const uint8_t *data, size_t size);
+
+/* Makes it the answer for whoever asks over an unconnected socket without EDNS: musl (1.2.5) goes on waiting
+ * after any code but NOERROR and NXDOMAIN. */
+void refusal_deny(uint8_t *answer, size_t size);

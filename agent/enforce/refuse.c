@@ -6,6 +6,7 @@
 #include <netinet/udp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include "agent/enforce/elsewhere.h"
 #include "agent/enforce/refusal.h"
 #include "base/cleanup.h"
 
@@ -13,6 +14,7 @@
 
 struct refuse {
         int fd4, fd6; /* raw sockets: the source is not ours, and may be somebody's here */
+        uint64_t netns; /* cookie of their network namespace; 0 unknown */
 };
 
 DEFINE_CLEANUP(struct refuse, refuse_free)
@@ -39,6 +41,7 @@ int refuse_new(struct refuse **ret)
         if (r->fd4 < 0)
                 return -errno;
         r->fd6 = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW); /* may be absent */
+        r->netns = elsewhere_cookie(r->fd4);
         *ret = TAKE_PTR(r);
         return 0;
 }
@@ -101,7 +104,7 @@ static int send6(const struct refuse *r, const struct fact_flow *f, uint8_t *pac
         return sendto(r->fd6, packet, sizeof(ip) + size, 0, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
 }
 
-int refuse_send(struct refuse *r, const struct fact_flow *f, const uint8_t *data, size_t size)
+static int send_here(const struct refuse *r, const struct fact_flow *f, const uint8_t *data, size_t size)
 {
         uint8_t packet[sizeof(struct ip6_hdr) + sizeof(struct udphdr) + REFUSAL_MAX];
         uint8_t *start = packet + sizeof(struct ip6_hdr);
@@ -109,8 +112,6 @@ int refuse_send(struct refuse *r, const struct fact_flow *f, const uint8_t *data
                              .dest = htons(f->local_port),
                              .len = htons((uint16_t)(sizeof(udp) + size))};
 
-        if (size > REFUSAL_MAX || f->protocol != IPPROTO_UDP)
-                return -EINVAL;
         memcpy(start, &udp, sizeof(udp));
         memcpy(start + sizeof(udp), data, size);
         udp.check = htons(checksum(f, (const struct udphdr *)start, sizeof(udp) + size));
@@ -118,4 +119,30 @@ int refuse_send(struct refuse *r, const struct fact_flow *f, const uint8_t *data
         if (f->family == AF_INET)
                 return send4(r, f, start, sizeof(udp) + size);
         return f->family == AF_INET6 ? send6(r, f, start, sizeof(udp) + size) : -EAFNOSUPPORT;
+}
+
+struct letter {
+        const struct fact_flow *flow;
+        const uint8_t *data;
+        size_t size;
+};
+
+static int send_elsewhere(void *userdata)
+{
+        _cleanup_(refuse_freep) struct refuse *r = NULL;
+        const struct letter *l = userdata;
+        int n = refuse_new(&r);
+
+        return n < 0 ? n : send_here(r, l->flow, l->data, l->size);
+}
+
+int refuse_send(struct refuse *r, const struct fact *f, const uint8_t *data, size_t size)
+{
+        struct letter l = {&f->flow, data, size};
+
+        if (size > REFUSAL_MAX || f->flow.protocol != IPPROTO_UDP)
+                return -EINVAL;
+        if (r->netns && f->flow.netns && r->netns != f->flow.netns)
+                return elsewhere_run(f->flow.netns, f->tgid, send_elsewhere, &l);
+        return send_here(r, &f->flow, data, size);
 }

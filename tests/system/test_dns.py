@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from dnslib import QTYPE, DNSRecord, EDNS0
+from dnslib import EDNS0, QTYPE, DNSRecord
 
 from harness import FAST_MS, assert_row
 from internet import WORLD4, WORLD6
@@ -30,8 +30,11 @@ def send_tcp(query, server="{WORLD4}"):
 """
 
 
-def query(name, kind="A"):
-    return DNSRecord.question(name, kind).pack().hex()
+def query(name, kind="A", edns=False):
+    q = DNSRecord.question(name, kind)
+    if edns:
+        q.add_ar(EDNS0(udp_len=1232))
+    return q.pack().hex()
 
 
 def assert_stopped(result):

@@ -15,6 +15,7 @@ import internet as net
 import world
 from harness import FAST_MS, PRELUDE, SLOW, assert_row
 from internet import wait_for
+from test_dns import query
 from test_evasion_running import ENDED, HOLD, ended, turn
 
 NSPAWN = os.environ.get("ONCHANNEL_NSPAWN", "systemd-nspawn")  # need not be installed: `dpkg -x` is enough
@@ -25,9 +26,18 @@ def get(name, *args):
     return subprocess.run(["curl", "-sS", "-o", "/dev/null", "--max-time", "20", *args, f"https://{name}/"], stderr=subprocess.DEVNULL).returncode
 def program(path):
     return subprocess.run([path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+def why(query):
+    # what the answer says: its code and text
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(10)
+        s.connect((open("/etc/resolv.conf").read().split()[1], 53))
+        s.send(bytes.fromhex(query))
+        answer = s.recv(4096)
+        return [answer[3] & 15, answer[-60:].decode("ascii", "replace")]
 def run(what, argument):
     return {
         "dns": lambda: get("web.whatsapp.com"),
+        "why": lambda: why(argument),
         "tls": lambda: get("web.whatsapp.com", "--resolve", f"web.whatsapp.com:443:{argument}"),
         "connect": lambda: connect(argument, 443) or 0,
         "exec": lambda: program(argument),
@@ -233,9 +243,13 @@ def messenger(employee):
 def test_21_blocked_as_outside(blocking, employee, container):
     with messenger(employee) as path:
         since = time.monotonic()
-        r = container.probe(("dns", "-"), ("tls", world.SHARED4), ("connect", TELEGRAM), ("exec", path), ("innocent", "-"))
+        r = container.probe(("dns", "-"), ("why", query("web.whatsapp.com", edns=True)), ("tls", world.SHARED4), ("connect", TELEGRAM),
+                            ("exec", path), ("innocent", "-"))
     assert r["innocent"]["value"] == 0, r
-    assert r["dns"]["value"] == 6, r
+    assert r["dns"]["value"] == 6 and r["dns"]["ms"] < 10 * FAST_MS, r
+    assert r["why"]["error"] is None and r["why"]["ms"] < FAST_MS, r
+    code, text = r["why"]["value"]
+    assert code == 5 and text.endswith("This channel is not approved. Use Teams."), r
     assert r["tls"]["value"] in (35, 56) and r["tls"]["ms"] < 10 * FAST_MS, r
     assert r["connect"]["error"] and r["connect"]["ms"] < FAST_MS, r
     assert r["exec"]["error"] == "EPERM" or r["exec"]["value"] == -9, r

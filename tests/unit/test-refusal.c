@@ -76,6 +76,21 @@ static void test_text(void **state)
         assert_int_equal(n, sizeof(query) - 1 + 6 + REFUSAL_TEXT_MAX - 1);
 }
 
+/* The same for those that ignore REFUSED. */
+static void test_deny(void **state)
+{
+        static const char query[] = "ab\1\0\0\1\0\0\0\0\0\0\3web\0\0\1\0\1";
+        uint8_t got[REFUSAL_MAX], before[REFUSAL_MAX];
+        int n = build(query, sizeof(query) - 1, "", got);
+
+        assert_true(n > 0);
+        memcpy(before, got, (size_t)n);
+        refusal_deny(got, (size_t)n);
+        assert_int_equal(got[3], 0x80 | 3);
+        got[3] = before[3];
+        assert_memory_equal(got, before, (size_t)n);
+}
+
 static void test_no_query(void **state)
 {
         uint8_t got[REFUSAL_MAX];
@@ -89,6 +104,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_refusal),
                 cmocka_unit_test(test_text),
+                cmocka_unit_test(test_deny),
                 cmocka_unit_test(test_no_query),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
