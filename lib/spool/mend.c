@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What somebody else did to the folder of a writer that runs: the last segment and the state are put
- * back from what the writer holds open, everything else is at least noticed. */
+/* What somebody else did to the folder of a writer that runs: segments and state are put back from what
+ * the writer holds open and remembers; bytes that were changed are at least noticed. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -46,13 +46,13 @@ static int mend_state(struct spool *s)
         return r < 0 ? r : 1;
 }
 
-static int copy_held(const struct spool *s, int to)
+static int copy_held(const struct segment *segment, int to)
 {
-        uint64_t size = s->segments[s->n_segments - 1].size;
         char chunk[COPY_CHUNK];
 
-        for (uint64_t at = 0; at < size;) {
-                ssize_t n = pread(s->fd, chunk, size - at < COPY_CHUNK ? size - at : COPY_CHUNK, (off_t)at);
+        for (uint64_t at = 0; at < segment->size;) {
+                uint64_t left = segment->size - at;
+                ssize_t n = pread(segment->fd, chunk, left < COPY_CHUNK ? left : COPY_CHUNK, (off_t)at);
 
                 if (n <= 0)
                         return n < 0 ? -errno : -EBADMSG;
@@ -64,18 +64,16 @@ static int copy_held(const struct spool *s, int to)
         return fsync(to) < 0 ? -errno : 0;
 }
 
-/* The file under the last segment's name is the one that is held open, or becomes it. */
-static int mend_last(struct spool *s)
+/* The file under the segment's name is the one that is held open, or becomes it. */
+static int mend_segment(struct spool *s, struct segment *segment)
 {
-        struct segment *last = spool_last_segment(s);
+        bool is_written = s->fd == segment->fd;
         char name[SEGMENT_NAME_MAX];
         struct stat named, held;
         _cleanup_fd_ int copy = -1;
 
-        if (!last || s->fd < 0)
-                return 0;
-        segment_name(last->first, name);
-        if (fstat(s->fd, &held) < 0)
+        segment_name(segment->first, name);
+        if (fstat(segment->fd, &held) < 0)
                 return -errno;
         if (fstatat(s->dir_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 && named.st_ino == held.st_ino &&
             named.st_dev == held.st_dev)
@@ -85,14 +83,30 @@ static int mend_last(struct spool *s)
                 return -errno;
         int r = spool_share(s, copy);
         if (r >= 0)
-                r = copy_held(s, copy);
+                r = copy_held(segment, copy);
         if (r < 0)
                 return r;
         if (renameat(s->dir_fd, COPY_NAME, s->dir_fd, name) < 0 || fsync(s->dir_fd) < 0)
                 return -errno;
-        fd_close(&s->fd);
-        s->fd = TAKE_FD(copy);
+        fd_close(&segment->fd);
+        segment->fd = TAKE_FD(copy);
+        if (is_written)
+                s->fd = segment->fd;
         return 1;
+}
+
+static int mend_segments(struct spool *s)
+{
+        bool mended = false;
+
+        for (size_t i = 0; i < s->n_segments; i++) {
+                int r = mend_segment(s, &s->segments[i]);
+
+                if (r < 0)
+                        return r;
+                mended |= r > 0;
+        }
+        return mended;
 }
 
 static int check_bytes(struct spool *s, const struct segment *segment)
@@ -130,7 +144,7 @@ static int check_segments(struct spool *s, bool bytes)
 
 int spool_mend(struct spool *s, bool bytes)
 {
-        int (*const steps[])(struct spool *) = {mend_folder, mend_state, mend_last};
+        int (*const steps[])(struct spool *) = {mend_folder, mend_state, mend_segments};
         bool mended = false;
         int r;
 

@@ -216,19 +216,21 @@ static int take_segment(struct walk *w, struct spool *s, uint64_t first, bool la
                 if (good <= SEGMENT_HEADER_SIZE)
                         return 1;
         }
-        r = spool_add_segment(s, first, failed < 0 ? good : (uint64_t)st.st_size);
+        r = spool_add_segment(s, first, failed < 0 ? good : (uint64_t)st.st_size, -1);
         return r < 0 ? r : failed < 0;
 }
 
-static int open_last(struct spool *s)
+static int open_segments(struct spool *s)
 {
-        char name[SEGMENT_NAME_MAX];
+        for (size_t i = 0; i < s->n_segments; i++) {
+                char name[SEGMENT_NAME_MAX];
 
-        if (s->n_segments == 0)
-                return 0;
-        segment_name(spool_last_segment(s)->first, name);
-        s->fd = openat(s->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-        return s->fd < 0 ? -errno : 0;
+                segment_name(s->segments[i].first, name);
+                s->fd = s->segments[i].fd = openat(s->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+                if (s->fd < 0)
+                        return -errno;
+        }
+        return 0;
 }
 
 /* What is left holds only acknowledged records, not even the last of them. */
@@ -277,5 +279,5 @@ int spool_recover(struct spool *s)
         }
         s->state.next_seq = w.next;
         memcpy(s->state.head, w.head, CHAIN_HASH_SIZE);
-        return open_last(s);
+        return open_segments(s);
 }

@@ -15,7 +15,8 @@ struct spool *spool_free(struct spool *s)
 {
         if (!s)
                 return NULL;
-        fd_close(&s->fd);
+        for (size_t i = 0; i < s->n_segments; i++)
+                fd_close(&s->segments[i].fd);
         fd_close(&s->dir_fd);
         fd_close(&s->lock_fd); /* last: gives the folder up */
         freep(&s->dir);
@@ -30,23 +31,26 @@ const struct spool_state *spool_state(const struct spool *s)
         return &s->state;
 }
 
-int spool_add_segment(struct spool *s, uint64_t first, uint64_t size)
+int spool_add_segment(struct spool *s, uint64_t first, uint64_t size, int fd)
 {
         struct segment *grown = reallocarray(s->segments, s->n_segments + 1, sizeof(*grown));
 
         if (!grown)
                 return -ENOMEM;
         s->segments = grown;
-        s->segments[s->n_segments++] = (struct segment){.first = first, .size = size};
+        s->segments[s->n_segments++] = (struct segment){.first = first, .size = size, .fd = fd};
         s->state.bytes += size;
         return 0;
 }
 
 void spool_drop_segment(struct spool *s)
 {
-        fd_close(&s->fd);
+        struct segment *last = &s->segments[--s->n_segments];
+
+        fd_close(&last->fd);
+        s->fd = -1;
         s->dirty = false;
-        s->state.bytes -= s->segments[--s->n_segments].size;
+        s->state.bytes -= last->size;
 }
 
 int spool_share(const struct spool *s, int fd)
@@ -138,18 +142,18 @@ static int new_segment(struct spool *s)
         struct segment_header header = {.first = s->state.next_seq};
         _cleanup_buf_ struct buf text = {0};
         char name[SEGMENT_NAME_MAX];
+        _cleanup_fd_ int fd = -1;
         int r;
 
         memcpy(header.prev, s->state.head, CHAIN_HASH_SIZE);
         segment_header_encode(&header, &text);
         segment_name(header.first, name);
-        s->fd = openat(s->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (s->fd < 0)
+        fd = openat(s->dir_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
                 return errno == EDQUOT ? -ENOSPC : -errno;
-        r = spool_add_segment(s, header.first, 0);
-        if (r < 0) {
-                fd_close(&s->fd);
-        } else {
+        r = spool_add_segment(s, header.first, 0, fd);
+        if (r >= 0) {
+                s->fd = TAKE_FD(fd);
                 r = spool_share(s, s->fd);
                 if (r >= 0)
                         r = write_frame(s, &text);
@@ -181,7 +185,7 @@ static int make_room(struct spool *s, uint64_t size)
                 return -ENOSPC;
         if (!rotate)
                 return 0;
-        fd_close(&s->fd);
+        s->fd = -1;
         return new_segment(s);
 }
 
@@ -311,6 +315,7 @@ int spool_acknowledge(struct spool *s, uint64_t seq)
         /* Before the state is written: on a full disk that may need their space. */
         while (whole + 1 < s->n_segments && s->segments[whole + 1].first <= seq + 1) {
                 delete_segment(s, whole);
+                fd_close(&s->segments[whole].fd);
                 s->state.bytes -= s->segments[whole++].size;
         }
         s->n_segments -= whole;

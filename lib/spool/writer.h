@@ -11,6 +11,7 @@
 struct segment { /* one file */
         uint64_t first;
         uint64_t size;
+        int fd; /* held open: what somebody else removes is put back from it */
 };
 
 struct spool {
@@ -25,7 +26,7 @@ struct spool {
 
         int dir_fd;
         int lock_fd;
-        int fd; /* of the last segment, -1 none */
+        int fd; /* the last segment's when it is written to, borrowed; else -1 */
         bool dirty; /* a seal is written, not known to be on the disk */
         struct segment *segments;
         size_t n_segments;
@@ -40,7 +41,8 @@ static inline struct segment *spool_last_segment(struct spool *s)
         return s->n_segments > 0 ? &s->segments[s->n_segments - 1] : NULL;
 }
 
-int spool_add_segment(struct spool *s, uint64_t first, uint64_t size);
+/* fd is the spool's from then on. */
+int spool_add_segment(struct spool *s, uint64_t first, uint64_t size, int fd);
 /* Forget the last one; its file is the caller's. */
 void spool_drop_segment(struct spool *s);
 int spool_save_state(const struct spool *s, uint64_t seq, const uint8_t hash[static CHAIN_HASH_SIZE]);
