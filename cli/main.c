@@ -7,6 +7,9 @@
 
 #include "cli/cli.h"
 
+#define ARGUMENTS_WIDTH   30
+#define ELLIPSIS_BYTES(s) (strstr((s), "…") ? 2 : 0) /* more than the column that it takes */
+
 static const struct {
         const char *name;
         cli_command run;
@@ -28,7 +31,9 @@ static void print_usage(FILE *f)
 {
         fputs("Usage: onchannel COMMAND [ARGUMENT…]\n\n", f);
         for (size_t i = 0; i < ELEMENTSOF(commands); i++)
-                fprintf(f, "  %-10s %-24s %s\n", commands[i].name, commands[i].arguments, commands[i].summary);
+                fprintf(f, "  %-10s %-*s  %s\n", commands[i].name,
+                        ARGUMENTS_WIDTH + ELLIPSIS_BYTES(commands[i].arguments), commands[i].arguments,
+                        commands[i].summary);
         fputs("\nEvery command takes --json (for programs), --socket PATH (of the agent) and --help.\n"
               "Exit status: 0 done, 1 failed or refused, 2 usage, 3 the agent is not running.\n",
               f);

@@ -13,7 +13,7 @@ static const char usage[] =
         "       onchannel policy diff OLD NEW --catalogue FILE [--device NAME] [--user NAME] [--at TIME]\n"
         "       onchannel policy test FILE EXPECTATIONS --catalogue FILE [--at TIME]\n"
         "       onchannel policy keys\n"
-        "       onchannel policy sign FILE --key SECRET [--add] [--channels DIR -o FILE [--catalogue FILE]]\n"
+        "       onchannel policy sign FILE --key SECRET [--add] [--channels DIR --output FILE [--catalogue FILE]]\n"
         "       onchannel policy install FILE [--incoming DIR]\n"
         "new      writes a commented policy to start from\n"
         "check    reads a policy; with a built catalogue also whether it knows the channels; warns of what\n"

@@ -9,6 +9,7 @@ import pytest
 
 import harness
 from harness import TREE, policy_text
+from test_docs import complete
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
 
@@ -307,10 +308,9 @@ def test_help_manual_and_completion(desk, verb):
     synopsis, description = page.split(".Sh DESCRIPTION")
     assert f".Cm policy {verb}" in synopsis and f".It Cm policy {verb}" in description
     own = [line for line in text.splitlines() if f"policy {verb} " in line]
-    complete = (TREE / "cli/completion.bash").read_text()
-    offered = re.search(rf"policy:{verb}\) words\+='(.*)'", complete)
+    offered = complete("onchannel", "policy", verb, "--")
     for option in set(re.findall(r"--([a-z]+)", " ".join(own))) - {"json"}:
-        assert f"Fl Fl {option}" in page and offered and f"--{option}" in offered[1], option
+        assert f"Fl Fl {option}" in page and f"--{option}" in offered, option
     for args in ([], ["--nonsense"]):
         if verb != "keys" or args:
             assert desk("policy", verb, *args, status=2).stderr
