@@ -173,9 +173,7 @@ int ingest_record(const char *text, size_t size, const char *device, uint64_t se
 
 void ingest_done(struct ingest *i)
 {
-        for (size_t k = 0; i->documents && k < i->n; k++)
-                json_decref(i->documents[k]);
-        free(i->documents);
+        arena_done(&i->arena);
         free(i->rows);
         *i = (struct ingest){0};
 }
@@ -184,15 +182,17 @@ int ingest_batch(const struct batch *b, struct ingest *ret, struct diag *reterr)
 {
         _cleanup_(ingest_done) struct ingest i = {.n = b->seal.n};
 
-        i.documents = calloc(i.n, sizeof(*i.documents));
         i.rows = calloc(i.n, sizeof(*i.rows));
-        if (!i.documents || !i.rows)
+        if (!i.rows)
                 return -ENOMEM;
         for (size_t k = 0; k < i.n; k++) {
                 uint64_t seq = b->seal.first + k;
-                int r = ingest_record(b->records[k], b->sizes[k], b->device, seq, &i.documents[k], &i.rows[k],
-                                      reterr);
+                json_t *document;
+                int r;
 
+                arena_enter(&i.arena);
+                r = ingest_record(b->records[k], b->sizes[k], b->device, seq, &document, &i.rows[k], reterr);
+                arena_leave();
                 if (r < 0) {
                         if (reterr)
                                 reterr->line = (unsigned)k + 2;

@@ -4,6 +4,7 @@
  * only repeats what searches need. No I/O. */
 #include <jansson.h>
 #include "base/buf.h"
+#include "collector/api/arena.h"
 #include "collector/store/store.h"
 
 #define INGEST_WORD_MAX 64 /* bytes of an id: channel, class, layer … */
@@ -19,7 +20,7 @@ int ingest_record(const char *text, size_t size, const char *device, uint64_t se
                   struct store_row *ret, struct diag *reterr);
 
 struct ingest {
-        json_t **documents;
+        struct arena arena; /* what the rows point into */
         struct store_row *rows;
         size_t n;
 };

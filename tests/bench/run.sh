@@ -5,7 +5,7 @@
 #   rules    the whole catalogue compiled with the sample policy
 #   agent    exec, connect, DNS, throughput with the agent against without; start; resident memory
 #   reload   the whole reload of 200 channels, 10,000 prefixes
-#   collector  durable records a second into a real collector
+#   collector  durable violations a second into a real collector, on SQLite and PostgreSQL, and whose processor time it took
 # Everything happens in a network and mount namespace and a cgroup of its own, which end with it.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -121,8 +121,11 @@ bench_reload() {
 }
 
 bench_collector() {
-        "$build/tests/bench/collector/bench-ingest" "$build/collector/onchannel-collector" 2>"$base/log" ||
-                { tail -20 "$base/log" >&2; return 1; }
+        local store
+        for store in sqlite postgres; do
+                "$build/tests/bench/collector/bench-ingest" "$build/collector/onchannel-collector" $store 8 40 2>"$base/log" ||
+                        { tail -20 "$base/log" >&2; return 1; }
+        done
 }
 
 case $name in

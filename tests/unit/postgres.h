@@ -33,11 +33,11 @@ static inline int postgres_run(const char *command)
 }
 
 /* False, with a line that says so, where Debian's package postgresql is not installed. */
-static inline bool postgres_start(struct postgres *p)
+static inline bool postgres_start(struct postgres *p, const char *options)
 {
         glob_t found;
         struct passwd *nobody = getpwnam("nobody");
-        char command[1024];
+        char command[2048];
 
         if (glob("/usr/lib/postgresql/*/bin/initdb", 0, NULL, &found) != 0) {
                 fprintf(stderr, "SKIPPED: PostgreSQL is not installed (Debian package postgresql)\n");
@@ -51,9 +51,9 @@ static inline bool postgres_start(struct postgres *p)
                 return false;
         snprintf(command, sizeof(command),
                  "cd %s && %s/initdb -D db -U onchannel --locale=C -E UTF8 -A trust >log 2>&1 &&"
-                 " %s/pg_ctl -D db -w -l log -o \"-k %s -c listen_addresses='' -c fsync=off -c max_connections=20\""
+                 " %s/pg_ctl -D db -w -l log -o \"-k %s -c listen_addresses='' -c max_connections=40 %s\""
                  " start >>log 2>&1",
-                 p->dir, p->bin, p->bin, p->dir);
+                 p->dir, p->bin, p->bin, p->dir, options);
         if (postgres_run(command) != 0) {
                 fprintf(stderr, "the PostgreSQL server does not start, see %s/log\n", p->dir);
                 exit(1);

@@ -1,20 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Durable records per second into a real collector over mTLS: bench-ingest COLLECTOR
+/* Durable violations per second into a real collector over mTLS: bench-ingest COLLECTOR sqlite|postgres
  * [DEVICES [BATCHES [RECORDS]]]. Makes a collector in a temporary folder, enrols devices, prepares
  * all batches, then posts them, one connection a device. Prints `name value unit`. */
-#include <ftw.h>
-#include <limits.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <time.h>
-#include "base/io.h"
-#include "tests/unit/collector-client.h"
-
-struct collector {
-        const char *program;
-        char dir[64], ca[96], url[64];
-        pid_t pid;
-};
+#include "tests/bench/collector/collector.h"
 
 struct sender {
         struct client_device device;
@@ -24,93 +12,6 @@ struct sender {
         struct request request;
         struct reply reply;
 };
-
-static double now_s(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* Runs the collector's program; *ret_output (free()) is what it printed, or NULL to let it run on
- * with its standard error at *ret_fd. */
-static pid_t collector_run(const struct collector *c, char *const argv[], int *ret_fd)
-{
-        int fds[2];
-        pid_t pid;
-
-        DEMAND(pipe(fds) == 0);
-        pid = fork();
-        DEMAND(pid >= 0);
-        if (pid == 0) {
-                dup2(fds[1], 1);
-                dup2(fds[1], 2);
-                close(fds[0]);
-                close(fds[1]);
-                execv(c->program, argv);
-                _exit(127);
-        }
-        close(fds[1]);
-        *ret_fd = fds[0];
-        return pid;
-}
-
-static void collector_command(const struct collector *c, char *const argv[], char *ret, size_t size)
-{
-        int fd, status;
-        pid_t pid = collector_run(c, argv, &fd);
-        FILE *f = fdopen(fd, "r");
-        size_t n = fread(ret, 1, size - 1, f);
-
-        ret[n] = 0;
-        fclose(f);
-        DEMAND(waitpid(pid, &status, 0) == pid);
-        if (status != 0) {
-                fprintf(stderr, "%s %s: %s\n", c->program, argv[1], ret);
-                exit(1);
-        }
-}
-
-static void collector_start(struct collector *c, char *token, size_t token_size, unsigned uses)
-{
-        char output[4096], line[256], uses_text[16];
-        FILE *f;
-        int fd;
-
-        strcpy(c->dir, "/tmp/onchannel-bench-XXXXXX");
-        DEMAND(mkdtemp(c->dir));
-        snprintf(c->ca, sizeof(c->ca), "%s/server-ca.pem", c->dir);
-        snprintf(uses_text, sizeof(uses_text), "%u", uses);
-        collector_command(
-                c, (char *[]){"collector", "init", c->dir, "--agents", "127.0.0.1:0", "--page", "127.0.0.1:0", NULL},
-                output, sizeof(output));
-        collector_command(c, (char *[]){"collector", "token", c->dir, "--uses", uses_text, NULL}, token, token_size);
-        token[strcspn(token, "\n")] = 0;
-        c->pid = collector_run(c, (char *[]){"collector", "serve", c->dir, NULL}, &fd);
-        f = fdopen(fd, "r");
-        while (!*c->url && fgets(line, sizeof(line), f)) {
-                const char *at = strstr(line, "agents: listening on ");
-
-                if (at)
-                        snprintf(c->url, sizeof(c->url), "https://%.*s", (int)strcspn(at + 21, "\n"), at + 21);
-        }
-        DEMAND(*c->url);
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-        return remove(path);
-}
-
-static void collector_stop(struct collector *c)
-{
-        int status;
-
-        kill(c->pid, SIGTERM);
-        DEMAND(waitpid(c->pid, &status, 0) == c->pid && status == 0);
-        nftw(c->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
 
 static void sender_init(struct sender *s, const struct collector *c, unsigned number, const char *token)
 {
@@ -188,23 +89,28 @@ static unsigned argument(int argc, char **argv, int i, unsigned missing)
 int main(int argc, char **argv)
 {
         struct collector c = {.program = argc > 1 ? argv[1] : NULL};
-        unsigned n = argument(argc, argv, 2, 8), n_batches = argument(argc, argv, 3, 10),
-                 n_records = argument(argc, argv, 4, 500);
+        const char *kind = argc > 2 ? argv[2] : "";
+        unsigned n = argument(argc, argv, 3, 8), n_batches = argument(argc, argv, 4, 20),
+                 n_records = argument(argc, argv, 5, 500);
         struct sender *senders = calloc(n, sizeof(*senders));
         char token[256];
+        char name[64];
+        struct cpu before;
         double start;
 
-        if (!c.program) {
-                fprintf(stderr, "usage: bench-ingest COLLECTOR [DEVICES [BATCHES [RECORDS]]]\n");
+        if (!c.program || (strcmp(kind, "sqlite") != 0 && strcmp(kind, "postgres") != 0)) {
+                fprintf(stderr, "usage: bench-ingest COLLECTOR sqlite|postgres [DEVICES [BATCHES [RECORDS]]]\n");
                 return 2;
         }
         DEMAND(senders && sodium_init() >= 0);
         curl_global_init(CURL_GLOBAL_DEFAULT);
+        collector_store(&c, kind);
+        snprintf(name, sizeof(name), "collector-%s", kind);
         collector_start(&c, token, sizeof(token), n);
         start = now_s();
         for (unsigned i = 0; i < n; i++)
                 sender_init(&senders[i], &c, i, token);
-        printf("collector-enrol %.1f devices/s\n", n / (now_s() - start));
+        printf("%s-enrol %.1f devices/s\n", name, n / (now_s() - start));
         for (unsigned i = 0; i < n; i++) {
                 senders[i].batches = calloc(n_batches, sizeof(struct buf));
                 DEMAND(senders[i].batches);
@@ -215,9 +121,10 @@ int main(int argc, char **argv)
                         client_compress(&text, &senders[i].batches[k]);
                 }
         }
-        start = now_s();
+        before = cpu_now(&c);
         senders_run(senders, n, n_batches, &c);
-        printf("collector-ingest %.0f records/s\n", (double)n * n_batches * n_records / (now_s() - start));
+        printf("%s-ingest %.0f violations/s\n", name, (double)n * n_batches * n_records / (now_s() - before.wall));
+        cpu_print(name, &c, before);
         for (unsigned i = 0; i < n; i++) {
                 curl_easy_cleanup(senders[i].curl);
                 client_device_done(&senders[i].device);

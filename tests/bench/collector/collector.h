@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#pragma once
+/* A real collector in a temporary folder, with SQLite or a PostgreSQL of its own, and what it costs. */
+#include <ftw.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include "base/io.h"
+#include "tests/unit/collector-client.h"
+#include "tests/unit/postgres.h"
+
+struct collector {
+        const char *program;
+        char dir[64], ca[96], url[64];
+        pid_t pid;
+        struct postgres postgres; /* its url is empty: SQLite */
+};
+
+static inline double now_s(void)
+{
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Runs the collector's program; *ret_output (free()) is what it printed, or NULL to let it run on
+ * with its standard error at *ret_fd. */
+static inline pid_t collector_run(const struct collector *c, char *const argv[], int *ret_fd)
+{
+        int fds[2];
+        pid_t pid;
+
+        DEMAND(pipe(fds) == 0);
+        pid = fork();
+        DEMAND(pid >= 0);
+        if (pid == 0) {
+                dup2(fds[1], 1);
+                dup2(fds[1], 2);
+                close(fds[0]);
+                close(fds[1]);
+                execv(c->program, argv);
+                _exit(127);
+        }
+        close(fds[1]);
+        *ret_fd = fds[0];
+        return pid;
+}
+
+static inline void collector_command(const struct collector *c, char *const argv[], char *ret, size_t size)
+{
+        int fd, status;
+        pid_t pid = collector_run(c, argv, &fd);
+        FILE *f = fdopen(fd, "r");
+        size_t n = fread(ret, 1, size - 1, f);
+
+        ret[n] = 0;
+        fclose(f);
+        DEMAND(waitpid(pid, &status, 0) == pid);
+        if (status != 0) {
+                fprintf(stderr, "%s %s: %s\n", c->program, argv[1], ret);
+                exit(1);
+        }
+}
+
+static inline void collector_start(struct collector *c, char *token, size_t token_size, unsigned uses)
+{
+        char output[4096], line[256], uses_text[16];
+        FILE *f;
+        int fd;
+
+        strcpy(c->dir, "/tmp/onchannel-bench-XXXXXX");
+        DEMAND(mkdtemp(c->dir));
+        snprintf(c->ca, sizeof(c->ca), "%s/server-ca.pem", c->dir);
+        snprintf(uses_text, sizeof(uses_text), "%u", uses);
+        collector_command(c,
+                          (char *[]){"collector", "init", c->dir, "--agents", "*:0", "--page", "127.0.0.1:0",
+                                     *c->postgres.url ? "--store" : NULL, c->postgres.url, NULL},
+                          output, sizeof(output));
+        collector_command(c, (char *[]){"collector", "token", c->dir, "--uses", uses_text, NULL}, token, token_size);
+        token[strcspn(token, "\n")] = 0;
+        c->pid = collector_run(c, (char *[]){"collector", "serve", c->dir, NULL}, &fd);
+        f = fdopen(fd, "r");
+        while (!*c->url && fgets(line, sizeof(line), f)) {
+                const char *at = strstr(line, "agents: listening on ");
+
+                if (at)
+                        snprintf(c->url, sizeof(c->url), "https://127.0.0.1:%u",
+                                 (unsigned)strtoul(strrchr(at, ':') + 1, NULL, 10));
+        }
+        DEMAND(*c->url);
+}
+
+static inline void collector_stop(struct collector *c)
+{
+        int status;
+
+        kill(c->pid, SIGTERM);
+        DEMAND(waitpid(c->pid, &status, 0) == c->pid && status == 0);
+        if (*c->postgres.url)
+                postgres_stop(&c->postgres);
+        nftw(c->dir, postgres_remove, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- processor time, in seconds ---- */
+
+struct cpu {
+        double wall, client, collector, postgres;
+};
+
+/* Of one process; with `children`, of those that it has waited for as well. */
+static inline double cpu_of(pid_t pid, bool children, pid_t *ret_parent)
+{
+        char path[64], line[1024], *at;
+        unsigned long user, system;
+        long child_user, child_system;
+        int parent;
+        FILE *f;
+
+        snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+        f = fopen(path, "r");
+        at = f && fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+        if (f)
+                fclose(f);
+        if (!at || sscanf(at + 2, "%*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &parent, &user,
+                          &system, &child_user, &child_system) != 5)
+                return 0;
+        if (ret_parent)
+                *ret_parent = parent;
+        return (double)(user + system + (children ? (unsigned long)(child_user + child_system) : 0)) /
+               (double)sysconf(_SC_CLK_TCK);
+}
+
+static inline double cpu_of_postgres(const struct postgres *p)
+{
+        char path[96];
+        double sum;
+        glob_t found;
+        int pid;
+        FILE *f;
+
+        snprintf(path, sizeof(path), "%s/db/postmaster.pid", p->dir);
+        f = fopen(path, "r");
+        DEMAND(f && fscanf(f, "%d", &pid) == 1);
+        fclose(f);
+        sum = cpu_of(pid, true, NULL);
+        DEMAND(glob("/proc/[0-9]*", GLOB_NOSORT, NULL, &found) == 0);
+        for (size_t i = 0; i < found.gl_pathc; i++) {
+                pid_t parent = 0;
+                double s = cpu_of(atoi(found.gl_pathv[i] + 6), false, &parent);
+
+                if (parent == pid)
+                        sum += s;
+        }
+        globfree(&found);
+        return sum;
+}
+
+static inline struct cpu cpu_now(const struct collector *c)
+{
+        return (struct cpu){now_s(), cpu_of(getpid(), false, NULL), cpu_of(c->pid, false, NULL),
+                            *c->postgres.url ? cpu_of_postgres(&c->postgres) : 0};
+}
+
+/* Of one processor each. */
+static inline void cpu_print(const char *name, const struct collector *c, struct cpu before)
+{
+        struct cpu now = cpu_now(c);
+        double wall = (now.wall - before.wall) / 100;
+
+        printf("%s-cpu-load-generator %.0f %%\n", name, (now.client - before.client) / wall);
+        printf("%s-cpu-collector %.0f %%\n", name, (now.collector - before.collector) / wall);
+        if (*c->postgres.url)
+                printf("%s-cpu-postgres %.0f %%\n", name, (now.postgres - before.postgres) / wall);
+}
+
+/* "postgres" or "sqlite" */
+static inline void collector_store(struct collector *c, const char *kind)
+{
+        if (strcmp(kind, "postgres") == 0 &&
+            !postgres_start(&c->postgres, "-c shared_buffers=512MB -c max_wal_size=4GB"))
+                exit(77);
+}
