@@ -183,7 +183,7 @@ static inline int see(const struct store_row *row, void *userdata)
         ({                                                                                                           \
                 int _r = cmocka_run_group_tests_name("SQLite", tests, NULL, NULL);                                   \
                                                                                                                      \
-                if (postgres_start(&postgres, "-c fsync=off")) {                                                                     \
+                if (postgres_start(&postgres, "-c fsync=off")) {                                                     \
                         on_postgres = true;                                                                          \
                         _r += cmocka_run_group_tests_name("PostgreSQL", tests, NULL, NULL);                          \
                         postgres_stop(&postgres);                                                                    \
