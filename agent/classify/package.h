@@ -14,7 +14,8 @@ typedef int (*package_handler)(const char *path, uint32_t entry, void *userdata)
 
 /* dir: "/var/lib/dpkg". -ENOENT no such database. */
 int dpkg_walk(const char *dir, const struct ruleset *r, package_handler handler, void *userdata);
-/* dir: "/var/lib/rpm", with rpmdb.sqlite (rpm 4.16, the default since Fedora 33 and RHEL 9). */
+/* dir: "/var/lib/rpm", with rpmdb.sqlite (rpm 4.16, the default since Fedora 33 and RHEL 9), or Packages.db
+ * (openSUSE). The Berkeley DB of older systems is not read. */
 int rpm_walk(const char *dir, const struct ruleset *r, package_handler handler, void *userdata);
 /* Numbers that change once packages were installed or removed; 0 no database. */
 uint64_t dpkg_stamp(const char *dir);

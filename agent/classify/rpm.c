@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 #include "agent/classify/package.h"
+#include "agent/classify/rpm-ndb.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 
 #define DATABASE "rpmdb.sqlite"
+#define NDB      "Packages.db"
 
 /* rpm's include/rpm/rpmtag.h */
 enum { TAG_DIRINDEXES = 1116, TAG_BASENAMES = 1117, TAG_DIRNAMES = 1118 };
@@ -164,6 +167,37 @@ static int walk_packages(sqlite3_stmt *s, uint32_t entry, package_handler handle
         return r;
 }
 
+struct ndb_walk {
+        const struct ruleset *rules;
+        package_handler handler;
+        void *userdata;
+};
+
+static uint32_t find_package(const char *package, void *userdata)
+{
+        const struct ndb_walk *w = userdata;
+
+        return rules_match_program(w->rules, &(struct rules_program){.package = package});
+}
+
+static int take_package(const uint8_t *header, size_t size, uint32_t entry, void *userdata)
+{
+        const struct ndb_walk *w = userdata;
+        int r = rpm_header_files(header, size, entry, w->handler, w->userdata);
+
+        return r == -EBADMSG ? 0 : r;
+}
+
+static int walk_ndb(const char *dir, struct ndb_walk *w)
+{
+        _cleanup_free_ char *path = format_new("%s/" NDB, dir);
+        _cleanup_fd_ int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+        if (fd < 0)
+                return path ? -errno : -ENOMEM;
+        return ndb_walk(fd, &(struct ndb_handlers){.find = find_package, .package = take_package, .userdata = w});
+}
+
 int rpm_walk(const char *dir, const struct ruleset *r, package_handler handler, void *userdata)
 {
         /* immutable: no lock and no file of ours beside it; what rpm writes just now comes with the next stamp */
@@ -175,7 +209,7 @@ int rpm_walk(const char *dir, const struct ruleset *r, package_handler handler, 
         if (!uri)
                 return -ENOMEM;
         if (package_change_time(dir, DATABASE) == 0)
-                return -ENOENT;
+                return walk_ndb(dir, &(struct ndb_walk){.rules = r, .handler = handler, .userdata = userdata});
         q = sqlite3_open_v2(uri, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL);
         if (q == SQLITE_OK)
                 q = sqlite3_prepare_v2(db, "SELECT blob FROM Packages JOIN Name USING (hnum) WHERE Name.key = ?", -1,
@@ -197,5 +231,5 @@ int rpm_walk(const char *dir, const struct ruleset *r, package_handler handler, 
 
 uint64_t rpm_stamp(const char *dir)
 {
-        return package_change_time(dir, DATABASE);
+        return package_change_time(dir, DATABASE) * 31 + package_change_time(dir, NDB);
 }

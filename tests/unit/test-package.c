@@ -265,11 +265,80 @@ static void test_rpm(void **state)
         assert_int_equal(rpm_walk(folder, rules, note, NULL), -EIO);
 }
 
+static void add_le32(struct buf *b, uint32_t n)
+{
+        const uint8_t bytes[] = {(uint8_t)n, (uint8_t)(n >> 8), (uint8_t)(n >> 16), (uint8_t)(n >> 24)};
+
+        buf_add(b, bytes, sizeof(bytes));
+}
+
+/* As rpm 4.18 makes it: a head, 254 slots, the packages' headers. */
+static void make_ndb(struct buf *b)
+{
+        static const struct tag other[] = {TAG(1000, 6, 1, "chat"), TAG(1117, 8, 1, "chat")};
+        _cleanup_buf_ struct buf first = {}, second = {};
+        const struct buf *headers[] = {&first, &second};
+        uint32_t block = 4096 / 16;
+
+        make_header(&first, other, ELEMENTSOF(other));
+        make_header(&second, package_tags, ELEMENTSOF(package_tags));
+        for (const char *magic = "RpmP"; *magic; magic++)
+                buf_add(b, magic, 1);
+        add_le32(b, 0);
+        add_le32(b, 7); /* generation */
+        add_le32(b, 1); /* pages */
+        for (int i = 0; i < 4; i++)
+                add_le32(b, 0);
+        for (uint32_t i = 0; i < 254; i++) {
+                uint32_t n = i < 2 ? (uint32_t)(headers[i]->size + 16 + 12 + 15) / 16 : 0;
+
+                buf_add(b, "Slot", 4);
+                add_le32(b, i < 2 ? i + 1 : 0);
+                add_le32(b, i < 2 ? block : 0);
+                add_le32(b, n);
+                block += n;
+        }
+        for (uint32_t i = 0; i < 2; i++) {
+                buf_add(b, "BlbS", 4);
+                add_le32(b, i + 1);
+                add_le32(b, 7);
+                add_le32(b, (uint32_t)headers[i]->size);
+                buf_add(b, headers[i]->data, headers[i]->size);
+                while ((b->size + 12) % 16)
+                        buf_add(b, "", 1);
+                buf_add(b, "sum.len.BlbE", 12);
+        }
+}
+
+static void test_rpm_ndb(void **state)
+{
+        _cleanup_free_ char *path = format_new("%s/Packages.db", folder),
+                            *sqlite = format_new("%s/rpmdb.sqlite", folder);
+        _cleanup_buf_ struct buf b = {};
+
+        unlink(sqlite);
+        make_ndb(&b);
+        assert_int_equal(file_write_atomic(path, b.data, b.size, 0644), 0);
+        assert_true(rpm_stamp(folder) != 0);
+        seen[0] = '\0';
+        assert_int_equal(rpm_walk(folder, rules, note, NULL), 0);
+        assert_string_equal(seen, package_files);
+        for (size_t at = 0; at < b.size; at += at < 40 ? 1 : 97) { /* cut, or one byte is another */
+                seen[0] = '\0';
+                b.data[at] ^= 0xff;
+                assert_int_equal(file_write_atomic(path, b.data, at % 2 ? at : b.size, 0644), 0);
+                int r = rpm_walk(folder, rules, note, NULL);
+                assert_true(r == 0 || r == -EBADMSG);
+                b.data[at] ^= 0xff;
+        }
+        unlink(path);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_next_path),  cmocka_unit_test(test_diverted), cmocka_unit_test(test_dpkg),
-                cmocka_unit_test(test_rpm_header), cmocka_unit_test(test_rpm),
+                cmocka_unit_test(test_rpm_header), cmocka_unit_test(test_rpm),      cmocka_unit_test(test_rpm_ndb),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);
