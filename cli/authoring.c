@@ -6,6 +6,8 @@
 #include "base/text.h"
 #include "cli/catalogue.h"
 
+#define DEVICES_MAX_BYTES (16u << 20)
+
 void draft_done(struct draft *d)
 {
         policy_free(d->policy);
@@ -44,6 +46,45 @@ int draft_check_own(const struct cli *c, const struct draft *d)
                 print_json(json_pack("{s:b,s:s,s:O}", "ok", 0, "error", "the policy's own channels are refused",
                                      "findings", list));
         return r == STATUS_OK && errors > 0 ? STATUS_FAILED : r;
+}
+
+void devices_done(struct devices *d)
+{
+        free(d->list);
+        free(d->words);
+        free(d->text);
+        *d = (struct devices){0};
+}
+
+int devices_read(const struct cli *c, const char *path, struct devices *ret)
+{
+        size_t size, n_lines = 1, n_words = 0;
+        char *rest = NULL, *save;
+        int r;
+
+        r = read_input(c, path, DEVICES_MAX_BYTES, &ret->text, &size);
+        if (r != STATUS_OK)
+                return r;
+        for (size_t i = 0; i < size; i++)
+                n_lines += ret->text[i] == '\n';
+        ret->list = calloc(n_lines, sizeof(*ret->list));
+        ret->words = calloc(size / 2 + n_lines + 1, sizeof(*ret->words)); /* a word and what parts it are two bytes */
+        if (!ret->list || !ret->words)
+                return cli_fail(c, STATUS_FAILED, "out of memory");
+        for (char *line = strtok_r(ret->text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+                struct review_device *d = &ret->list[ret->n];
+
+                line[strcspn(line, "#")] = '\0';
+                d->name = strtok_r(line, " \t\r", &save);
+                if (!d->name)
+                        continue;
+                ret->n++;
+                d->tags = (const char *const *)&ret->words[n_words];
+                while ((ret->words[n_words] = strtok_r(NULL, " \t\r", &save)))
+                        n_words++;
+                n_words++;
+        }
+        return ret->n ? STATUS_OK : cli_fail(c, STATUS_FAILED, "'%s' names no device", path);
 }
 
 int time_read(const struct cli *c, const char *text, time_t *ret)

@@ -4,6 +4,7 @@
 #include "catalogue/catalogue.h"
 #include "cli/cli.h"
 #include "policy/policy.h"
+#include "rules/review.h"
 #include "rules/rules.h"
 
 struct draft { /* a policy that nobody need have signed yet */
@@ -26,6 +27,17 @@ int draft_check_own(const struct cli *c, const struct draft *d);
 int catalogue_read(const struct cli *c, const char *path, struct catalogue **ret);
 /* "--at TIME", or now when text is NULL. */
 int time_read(const struct cli *c, const char *text, time_t *ret);
+
+/* A list of devices: one a line, its name and then its tags; what follows '#' is a comment. */
+struct devices {
+        struct review_device *list;
+        size_t n;
+        char *text;
+        char **words; /* tags, each device's list ended by NULL */
+};
+void devices_done(struct devices *d);
+#define _cleanup_devices_ _cleanup_(devices_done)
+int devices_read(const struct cli *c, const char *path, struct devices *ret);
 
 /* Who is asked about. The draft is compiled as the agent on `device` would do it, for one login
  * name that has uid AUDIENCE_UID there; NULL is a device or user of no group. */

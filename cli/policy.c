@@ -9,7 +9,7 @@
 
 static const char usage[] =
         "Usage: onchannel policy new FILE [--organisation NAME] [--force]\n"
-        "       onchannel policy check FILE [--catalogue FILE] [--strict] [--json]\n"
+        "       onchannel policy check FILE [--catalogue FILE] [--devices FILE] [--strict] [--json]\n"
         "       onchannel policy diff OLD NEW --catalogue FILE [--device NAME] [--user NAME] [--at TIME]\n"
         "       onchannel policy test FILE EXPECTATIONS --catalogue FILE [--at TIME]\n"
         "       onchannel policy keys\n"
@@ -17,8 +17,9 @@ static const char usage[] =
         "       onchannel policy install FILE [--incoming DIR]\n"
         "new      writes a commented policy to start from\n"
         "check    reads a policy; with a built catalogue also whether it knows the channels; warns of what\n"
-        "         would be regretted, with --strict also of enforcement that was perhaps never tried,\n"
-        "         and fails for a warning\n"
+        "         would be regretted, with --devices (a name and tags a line) also of groups that are\n"
+        "         nowhere, with --strict also of enforcement that was perhaps never tried, and fails for a\n"
+        "         warning\n"
         "diff     tells in words what a new policy changes, and for whom\n"
         "test     compares a policy with a table of expectations\n"
         "keys     describes every key\n"
@@ -57,14 +58,17 @@ static int print_check(const struct cli *c, const struct draft *d, json_t *warni
 
 static int command_check(struct cli *c, int argc, char **argv)
 {
-        const char *catalogue_file = NULL;
+        const char *catalogue_file = NULL, *devices_file = NULL;
         bool strict = false, failed;
-        const struct cli_option options[] = {
-                {"catalogue", 0, &catalogue_file, NULL}, {"strict", 0, NULL, &strict}, {0}};
+        const struct cli_option options[] = {{"catalogue", 0, &catalogue_file, NULL},
+                                             {"devices", 0, &devices_file, NULL},
+                                             {"strict", 0, NULL, &strict},
+                                             {0}};
         const struct audience everyone = {.now = time(NULL)};
         _cleanup_catalogue_ struct catalogue *catalogue = NULL;
         _cleanup_ruleset_ struct ruleset *rules = NULL;
         _cleanup_draft_ struct draft d = {0};
+        _cleanup_devices_ struct devices devices = {0};
         json_auto_t *warnings = json_array();
         int r;
 
@@ -78,11 +82,16 @@ static int command_check(struct cli *c, int argc, char **argv)
                 r = catalogue_read(c, catalogue_file, &catalogue);
         if (r == STATUS_OK && catalogue)
                 r = draft_compile(c, &d, catalogue, &everyone, &rules);
+        if (r == STATUS_OK && devices_file)
+                r = devices_read(c, devices_file, &devices);
         if (r != STATUS_OK)
                 return r;
         rules_review(&(struct rules_review){.policy = d.policy,
                                             .file = d.file,
                                             .catalogue = catalogue,
+                                            .devices_file = devices_file,
+                                            .devices = devices.list,
+                                            .n_devices = devices.n,
                                             .now = everyone.now,
                                             .strict = strict,
                                             .warn = on_warning,

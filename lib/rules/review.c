@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "rules/review.h"
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <string.h>
 #include "base/text.h"
@@ -50,6 +51,32 @@ static const char *find_fault(const char *pattern)
         return NULL;
 }
 
+static bool matches_any(char *const *patterns, const char *word)
+{
+        for (; patterns && *patterns; patterns++)
+                if (fnmatch(*patterns, word, 0) == 0)
+                        return true;
+        return false;
+}
+
+static bool is_of_group(const struct review_device *d, const struct policy_group *g)
+{
+        bool found = (!g->devices && !g->tags) || matches_any(g->devices, d->name);
+
+        for (const char *const *t = d->tags; !found && t && *t; t++)
+                found = matches_any(g->tags, *t);
+        return found;
+}
+
+static void review_members(const struct rules_review *v, const struct policy_group *g)
+{
+        for (size_t i = 0; i < v->n_devices; i++)
+                if (is_of_group(&v->devices[i], g))
+                        return;
+        if (v->devices_file)
+                WARN(v, g->line, "no device of '%s' is in group '%s'", v->devices_file, g->name);
+}
+
 static void review_group(const struct rules_review *v, const struct policy_group *g)
 {
         bool used = false;
@@ -64,6 +91,7 @@ static void review_group(const struct rules_review *v, const struct policy_group
                 if (fault)
                         WARN(v, g->line, "device pattern '%s' of group '%s' %s", *d, g->name, fault);
         }
+        review_members(v, g);
 }
 
 static void review_channel(const struct rules_review *v, const struct policy_channel *s)

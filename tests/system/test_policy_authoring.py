@@ -117,6 +117,17 @@ def test_check_strict_asks_for_monitor(desk):
     assert not desk.warnings(desk.policy("first.ini", serial=1, mode="monitor"), "--strict")
 
 
+def test_check_knows_which_devices_there_are(desk):
+    file = desk.policy("where.ini", extra="[group a]\ndevice = ws-03*\n[group b]\ntag = trading\n[group c]\ndevice = mac-*\n"
+                       "[channel teams]\nverdict = watch\ngroup = a\n[channel slack]\nverdict = watch\ngroup = b\n"
+                       "[channel zoom]\nverdict = watch\ngroup = c\n")
+    (desk.folder / "devices.txt").write_text("# all of them\nws-0301\n\nlt-7\tlondon trading # a desk\r\n")
+    found = desk.warnings(file, "--devices", "devices.txt")
+    assert len(found) == 1 and "no device of 'devices.txt' is in group 'c'" in found[0], found
+    (desk.folder / "devices.txt").write_text("# none\n")
+    assert "names no device" in desk("policy", "check", file, "--devices", "devices.txt", status=1).stderr
+
+
 # ---- diff ----
 
 GROUP = """

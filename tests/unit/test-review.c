@@ -6,6 +6,8 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/io.h"
 #include "base/text.h"
 #include "rules/review.h"
 
@@ -119,9 +121,47 @@ static void test_no_catalogue(void **state)
         check(&(struct review_case){HEAD TOR, NOW, false, {"7:'tor' is allowed without 'archive'"}}, NULL);
 }
 
+static void test_devices(void **state)
+{
+        static const char *const tags[] = {"trading", "london", NULL};
+        const struct review_device devices[] = {{"ws-0301", NULL}, {"lt-7", tags}};
+        const struct {
+                const char *group;
+                const char *warning;
+        } groups[] = {
+                {"device = ws-03*\n", ""},
+                {"device = ws-04*\n", "7:no device of 'd.txt' is in group 'a'\n"},
+                {"device = ws-04*\ntag = lon*\n", ""},
+                {"tag = paris\n", "7:no device of 'd.txt' is in group 'a'\n"},
+                {"user = anna\n", ""},
+        };
+        time_t now;
+
+        assert_int_equal(time_parse(NOW, &now), 0);
+        for (size_t i = 0; i < ELEMENTSOF(groups); i++) {
+                _cleanup_free_ char *text =
+                        format_new(HEAD "[group a]\n%s" TEAMS ARCHIVE "group = a\n", groups[i].group);
+                _cleanup_policy_ struct policy *p = NULL;
+                _cleanup_buf_ struct buf got = {0};
+
+                assert_int_equal(policy_parse(text, strlen(text), "p.ini", &p, NULL), 0);
+                buf_add_string(&got, "");
+                rules_review(&(struct rules_review){.policy = p,
+                                                    .file = "p.ini",
+                                                    .devices_file = "d.txt",
+                                                    .devices = devices,
+                                                    .n_devices = ELEMENTSOF(devices),
+                                                    .now = now,
+                                                    .warn = collect,
+                                                    .userdata = &got});
+                assert_string_equal((char *)got.data, groups[i].warning);
+        }
+}
+
 int main(void)
 {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_no_catalogue)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases), cmocka_unit_test(test_no_catalogue),
+                                           cmocka_unit_test(test_devices)};
 
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
