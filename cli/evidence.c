@@ -7,17 +7,27 @@
 
 #include "base/io.h"
 #include "base/text.h"
-#include "cli/cli.h"
+#include "cli/bundle.h"
 #include "cli/evidence.h"
 #include "spool/spool.h"
 
 #define EVIDENCE_MAX_BYTES (1u << 30)
+#define WITNESS_PROGRAM    "onchannel-witness"
 
 static const char usage[] =
-        "Usage: onchannel evidence verify FILE… [--device-key HEX|FILE] [--json]\n"
-        "Recomputes the hash chain of records and checks the device's seals. FILE is a spool folder or holds\n"
-        "batches as a device sends them (NDJSON). Says what holds, what is broken and where.\n"
+        "Usage: onchannel evidence verify FILE… [--log-key KEY|FILE] [--witness KEY|FILE] [--heartbeat SECONDS]\n"
+        "                                      [--device-key HEX|FILE] [--json]\n"
+        "Recomputes the hash chain of records and checks the device's seals. FILE is a bundle that a collector\n"
+        "exported (plain or zstd), a spool folder, or holds batches as a device sends them (NDJSON). Says what "
+        "holds,\n"
+        "what is broken and where. Needs no network.\n"
+        "  --log-key KEY|FILE      bundle: the verifier key of the collector's log, as the firm gave it to you\n"
+        "  --witness KEY|FILE      bundle: verifier keys of witnesses that must have cosigned\n"
+        "  --heartbeat SECONDS     bundle: how often devices write coverage records (default 300)\n"
         "  --device-key HEX|FILE   the device's public key; for a spool folder ../device.pub is taken\n"
+        "Usage: onchannel evidence witness URL --log-key KEY|FILE --key FILE --state FILE\n"
+        "                                   [--ca FILE] [--interval SECONDS] [--once]\n"
+        "Watches a collector's log from another host: runs onchannel-witness(1).\n"
         "Exit status: 0 everything holds, 1 something is broken or missing.\n";
 
 /* Lines of the batch that starts at `text`: 0 when its header cannot be read. */
@@ -126,12 +136,18 @@ static int command_verify(struct cli *c, int argc, char **argv)
 {
         _cleanup_(evidence_done) struct evidence e = {0};
         const char *key = NULL;
-        const struct cli_option options[] = {{"device-key", 0, &key, NULL}, {0}};
+        struct bundle_arguments a = {0};
+        const struct cli_option options[] = {{"device-key", 0, &key, NULL}, BUNDLE_OPTIONS(a), {0}};
+        struct verify_options o;
         int r;
 
         r = cli_options(c, options, &argc, &argv);
         if (r < 0 || argc == 0)
                 return cli_usage(c, r);
+        if (argc == 1 && bundle_is(argv[0])) {
+                r = bundle_options(c, &a, &o);
+                return r == STATUS_OK ? bundle_verify(c, argv[0], &o) : r;
+        }
         r = key ? read_key(c, &e, key) : STATUS_OK;
         for (int i = 0; r == STATUS_OK && i < argc; i++) {
                 struct stat st;
@@ -147,9 +163,17 @@ static int command_verify(struct cli *c, int argc, char **argv)
         return evidence_print(c, &e);
 }
 
+/* A program of its own: only it speaks TLS. */
+static int command_witness(struct cli *c, int argc, char **argv)
+{
+        argv[0] = (char *)WITNESS_PROGRAM;
+        execvp(WITNESS_PROGRAM, argv);
+        return cli_fail(c, STATUS_FAILED, "cannot start '" WITNESS_PROGRAM "': %s", strerror(errno));
+}
+
 int command_evidence(struct cli *c, int argc, char **argv)
 {
-        static const struct cli_verb verbs[] = {{"verify", command_verify}, {0}};
+        static const struct cli_verb verbs[] = {{"verify", command_verify}, {"witness", command_witness}, {0}};
 
         c->usage = usage;
         return cli_dispatch(c, verbs, argc, argv);

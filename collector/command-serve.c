@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "collector/api/api.h"
 #include "collector/command.h"
+#include "record/note.h"
 #include "collector/net/tls.h"
 
 #define STOP_CHECK_MS 50
@@ -23,7 +24,17 @@ struct server {
         struct http_config agents_config, page_config;
         struct http_server *agents, *page;
         uint64_t stopping_ms;
+        char origin[NOTE_NAME_MAX];
 };
+
+/* tlog-tiles, "Parameters": where the log is found, without the scheme. */
+static void origin_format(const struct config *c, char ret[static NOTE_NAME_MAX])
+{
+        char host[NOTE_NAME_MAX - 32] = "localhost";
+
+        (void)gethostname(host, sizeof(host) - 1);
+        snprintf(ret, NOTE_NAME_MAX, "%s%s/log", host, strrchr(c->page, ':'));
+}
 
 /* sd_notify(3), without the library: a datagram to the socket that systemd names. */
 static void notify(const char *state)
@@ -98,6 +109,7 @@ static int server_open(struct server *s, const char *dir, struct diag *reterr)
                 r = loop_new(&s->loop);
         if (r < 0)
                 return r;
+        origin_format(&s->config, s->origin);
         sigemptyset(&signals);
         sigaddset(&signals, SIGTERM);
         sigaddset(&signals, SIGINT);
@@ -108,6 +120,9 @@ static int server_open(struct server *s, const char *dir, struct diag *reterr)
                 .device_ca = s->config.device_ca,
                 .device_ca_key = s->config.device_ca_key,
                 .server_ca = s->config.server_ca,
+                .database = s->config.store,
+                .log_key = s->config.log_key,
+                .log_origin = s->origin,
         };
         r = loop_add_signals(s->loop, &signals, on_stop_signal, s);
         if (r == 0)

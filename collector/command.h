@@ -13,6 +13,8 @@ int command_init(int argc, char **argv);
 int command_serve(int argc, char **argv);
 int command_erase(int argc, char **argv);
 int command_hold(int argc, char **argv);
+int command_export(int argc, char **argv);
+int command_log(int argc, char **argv);
 int command_migrate(int argc, char **argv);
 int command_retention(int argc, char **argv);
 int command_token(int argc, char **argv);
@@ -20,6 +22,7 @@ int command_user(int argc, char **argv);
 int command_device(int argc, char **argv);
 int command_policy(int argc, char **argv);
 int command_catalogue(int argc, char **argv);
+int command_witness(int argc, char **argv);
 
 /* One line to standard error, "onchannel-collector: …"; returns EXIT_FAILURE. */
 int fail(const struct diag *d);

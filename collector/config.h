@@ -13,7 +13,7 @@ struct config {
         char *store; /* what store_open() takes */
         /* paths below dir */
         char *bundle;
-        char *device_ca, *device_ca_key, *server_ca, *server_ca_key, *server, *server_key;
+        char *device_ca, *device_ca_key, *server_ca, *server_ca_key, *server, *server_key, *log_key;
         char *ini;
 };
 void config_done(struct config *c);

@@ -44,6 +44,16 @@ static const struct {
         {"device", command_device, "DIR list | DIR retire DEVICE",
          "list devices; or refuse one from now on (its records stay, its name is free again)"},
         {"policy", command_policy, "DIR FILE", "hand a policy to the agents; FILE.minisig is its signature"},
+        {"log", command_log, "DIR", "print the verifier key of this collector's log, for witnesses and auditors"},
+        {"witness", command_witness, "DIR list | DIR add KEY | DIR remove NAME",
+         "whose cosignatures of the log are kept"},
+        {"export", command_export, "DIR [options]",
+         "write an evidence bundle to standard output\n"
+         "      --from TIME          not older: 2026-11-21 or 2026-11-21T08:00:00Z\n"
+         "      --to TIME            older\n"
+         "      --device DEVICE      id or name\n"
+         "      --user USER\n"
+         "      --channel ID         of violations; coverage is always in it"},
         {"catalogue", command_catalogue, "DIR FILE", "hand a catalogue to the agents; FILE.minisig is its signature"},
 };
 

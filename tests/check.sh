@@ -53,6 +53,7 @@ allowed() {
         lib/rules) echo 'catalogue policy trust bpf/event.h' ;;
         lib/record) echo '' ;;
         lib/spool) echo 'record' ;;
+        lib/evidence) echo 'record' ;;
         bpf) echo 'wire' ;;
         agent/watch) echo 'rules catalogue policy record agent/fact.h bpf wire' ;;
         agent/classify) echo 'wire content rules catalogue policy record agent/fact.h' ;;
@@ -61,10 +62,11 @@ allowed() {
         agent/report) echo 'rules catalogue policy record spool agent/fact.h' ;;
         agent/control) echo 'content rules catalogue policy record agent/fact.h agent/report' ;;
         agent/uplink) echo 'record spool' ;;
-        collector/net | collector/log) echo '' ;;
+        collector/net) echo '' ;;
         collector/store) echo 'record' ;;
+        collector/log) echo 'record evidence collector/store' ;;
         collector/web) echo '' ;;
-        collector/api) echo 'record trust collector/net collector/store collector/web' ;;
+        collector/api) echo 'record evidence trust collector/net collector/store collector/log collector/web' ;;
         *) echo '*' ;;
         esac
 }

@@ -197,6 +197,19 @@ void agents_policy(struct http_request *req)
 
 /* ---- status ---- */
 
+static void echo_check(struct api *a, const struct store_device *d, json_t *seen)
+{
+        struct merkle_head head;
+        const char *log = NULL;
+        char text[NOTE_NAME_MAX + 128];
+
+        if (!seen || log_echo_check(a, seen, &head, &log) == 0)
+                return;
+        snprintf(text, sizeof(text), "it saw the log %s at size %llu in a state that is not in this log's history",
+                 log, (unsigned long long)head.size);
+        finding_add(a, FINDING_LOG_FORK, d, head.size, text);
+}
+
 void agents_status(struct http_request *req)
 {
         struct api *a = api_of(req);
@@ -210,10 +223,11 @@ void agents_status(struct http_request *req)
         o = request_json(req);
         if (!o)
                 return;
+        echo_check(a, &device, json_object_get(o, "checkpoint"));
         text = json_dumps(o, JSON_COMPACT);
         r = text ? store_device_status(a->store, device.number, text) : -ENOMEM;
         if (r < 0)
                 reply_errno(req, r, NULL);
         else
-                reply_after_commit(req, 200, json_object());
+                reply_after_commit(req, 200, json_pack("{s:o*}", "checkpoint", log_checkpoint_json(a)));
 }

@@ -31,6 +31,10 @@ static const struct http_route page_routes[] = {
         {"GET", "/api/v1/violations/", false, 0, page_violation},
         {"GET", "/api/v1/devices", false, 0, page_devices},
         {"GET", "/api/v1/facets", false, 0, page_facets},
+        {"GET", "/api/v1/integrity", false, 0, page_integrity},
+        {"GET", "/api/v1/export", false, 0, page_export},
+        {"POST", "/log/cosignature", false, NOTE_MAX_BYTES, log_cosign},
+        {"GET", "/log/", false, 0, log_static},
         {"GET", "/", false, 0, page_asset},
         {0},
 };
@@ -81,6 +85,11 @@ static void after_turn(void *userdata)
         reply_pending(userdata);
 }
 
+static void every_second(void *userdata)
+{
+        log_tick(userdata, false);
+}
+
 static void every_minute(void *userdata)
 {
         static unsigned minutes;
@@ -89,6 +98,7 @@ static void every_minute(void *userdata)
         int r = 0;
 
         agents_flush_seen(a);
+        findings_silence(a);
         if (minutes++ % TIDY_MINUTES == 0)
                 r = store_tidy(a->store, now_utc_ms());
         reply_pending(a); /* what follows commits, or fails, by itself */
@@ -112,6 +122,7 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         json_object_seed(0); /* before there are threads */
         a->loop = o->loop;
         a->store = o->store;
+        a->database = o->database;
         limiter_init(&a->logins);
         r = pki_authority_load(o->device_ca, o->device_ca_key, &a->device_ca, reterr);
         if (r == 0) {
@@ -121,6 +132,10 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         }
         if (r == 0)
                 r = bundle_open(o->loop, o->bundle_dir, &a->bundle, reterr);
+        if (r == 0 && o->log_key)
+                r = tlog_open(o->store, o->log_key, o->log_origin, &a->log, reterr);
+        if (r == 0)
+                r = loop_add_timer(o->loop, TLOG_TICK_MS, every_second, a);
         if (r == 0)
                 r = worker_new(o->loop, &a->worker);
         if (r == 0)
@@ -144,7 +159,7 @@ void api_stop(struct api *a)
 {
         bundle_stop(a->bundle);
         agents_flush_seen(a);
-        reply_pending(a);
+        log_tick(a, true);
 }
 
 void api_free(struct api *a)
@@ -154,6 +169,7 @@ void api_free(struct api *a)
         worker_free(a->worker);
         agents_flush_seen(a);
         (void)store_commit(a->store);
+        tlog_free(a->log);
         bundle_free(a->bundle);
         pki_authority_free(a->device_ca);
         free(a->server_ca);

@@ -13,6 +13,9 @@ struct api_options {
         const char *device_ca; /* PEM files: signs device certificates */
         const char *device_ca_key;
         const char *server_ca; /* told to agents at enrolment */
+        const char *database; /* as store_open() takes it: exports have a connection of their own */
+        const char *log_key; /* the Merkle log's key, made when it is not there; NULL: no log */
+        const char *log_origin; /* its name, when it is made */
 };
 
 /* Before the servers are made: commits must come before answers go out. */

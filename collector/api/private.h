@@ -5,6 +5,7 @@
 #include "collector/api/api.h"
 #include "collector/api/bundle.h"
 #include "collector/api/limiter.h"
+#include "collector/log/log.h"
 #include "collector/net/pki.h"
 
 #include "collector/net/worker.h"
@@ -23,6 +24,9 @@ struct api {
         struct pending *pending; /* answers that wait for the commit of this turn */
         void *seen; /* tsearch(3) tree of struct seen: since the last flush */
         struct limiter logins;
+        struct tlog *log; /* NULL: none */
+        const char *database; /* as store_open() takes it */
+        unsigned exports; /* under way */
 };
 
 static inline struct api *api_of(const struct http_request *req)
@@ -88,5 +92,27 @@ void page_violation(struct http_request *req);
 void page_devices(struct http_request *req);
 void page_facets(struct http_request *req);
 json_t *row_to_json(const struct store_row *row);
+/* ---- log.c ---- */
+void log_static(struct http_request *req); /* /log/… */
+void log_cosign(struct http_request *req);
+void page_export(struct http_request *req);
+/* Commits, answers what waited for it, then takes up what is new; `now`: with a checkpoint. */
+void log_tick(struct api *a, bool now);
+json_t *log_checkpoint_json(struct api *a); /* the note, or NULL */
+int log_echo_check(struct api *a, json_t *seen, struct merkle_head *ret, const char **ret_log);
+/* ---- integrity.c ---- */
+void page_integrity(struct http_request *req);
+json_t *log_proof_json(struct api *a, int64_t device, uint64_t seq);
+/* ---- findings.c ---- */
+enum finding {
+        FINDING_CHAIN_GAP,
+        FINDING_CHAIN_FORK,
+        FINDING_LOG_FORK,
+        FINDING_SILENT,
+        _FINDING_MAX,
+};
+/* In the transaction of this turn. */
+void finding_add(struct api *a, enum finding which, const struct store_device *d, uint64_t place, const char *text);
+void findings_silence(struct api *a);
 /* ---- assets.c ---- */
 void page_asset(struct http_request *req);

@@ -22,6 +22,7 @@ static void reports_append(struct http_request *req, const struct store_device *
         _cleanup_(ingest_done) struct ingest i = {0};
         struct store_batch batch = {.device = device->number, .boot = b->boot, .seal = &b->seal};
         struct diag d = {0};
+        char text[160];
         int r = ingest_batch(b, &i, &d);
 
         if (r == 0) {
@@ -35,10 +36,16 @@ static void reports_append(struct http_request *req, const struct store_device *
                 /* perhaps in this very turn: not before its commit either */
                 reply_after_commit(req, 200, json_pack("{s:I}", "next", (json_int_t)device->next_seq));
         } else if (r == -ESTALE) {
+                if (b->seal.first > device->next_seq) {
+                        snprintf(text, sizeof(text), "records %llu to %llu have not come, but later ones",
+                                 (unsigned long long)device->next_seq, (unsigned long long)b->seal.first - 1);
+                        finding_add(api_of(req), FINDING_CHAIN_GAP, device, device->next_seq, text);
+                }
                 reply_conflict(req, device, "the batch does not begin where the last one ended");
         } else if (r == -EILSEQ) {
-                log_line(LOG_WARNING, "fork in the chain of %s '%s' at %llu", device->id, device->name,
+                snprintf(text, sizeof(text), "other records than those kept came under number %llu",
                          (unsigned long long)b->seal.first);
+                finding_add(api_of(req), FINDING_CHAIN_FORK, device, b->seal.first, text);
                 reply_conflict(req, device, "a fork: other records are kept under these numbers");
         } else {
                 reply_errno(req, r, &d);

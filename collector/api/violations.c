@@ -139,15 +139,16 @@ static json_t *hex(const uint8_t *data, size_t size)
         return json_string(text);
 }
 
-static json_t *proof_to_json(const struct proof *p, const struct chain_seal *seal, bool verified)
+static json_t *proof_to_json(const struct proof *p, const struct chain_seal *seal, bool verified, json_t *log)
 {
-        return json_pack(
-                "{s:o?,s:o?,s:{s:o,s:o,s:o,s:{s:o,s:o,s:o,s:o,s:o},s:b,s:b,s:i}}", "row", p->row, "record", p->record,
-                "chain", "prev", hex(p->prev, sizeof(p->prev)), "hash", hex(p->hash, sizeof(p->hash)), "salt",
-                p->erased ? json_null() : hex(p->salt, sizeof(p->salt)), "seal", "first", number(seal->first), "n",
-                number(seal->n), "prev", hex(seal->prev, sizeof(seal->prev)), "head",
-                hex(seal->head, sizeof(seal->head)), "sig", hex(seal->signature, sizeof(seal->signature)), "verified",
-                verified, "erased", p->erased, "n_erased", (int)p->n_erased);
+        return json_pack("{s:o,s:o?,s:o?,s:{s:o,s:o,s:o,s:{s:o,s:o,s:o,s:o,s:o},s:b,s:b,s:i}}", "log", log, "row",
+                         p->row, "record", p->record, "chain", "prev", hex(p->prev, sizeof(p->prev)), "hash",
+                         hex(p->hash, sizeof(p->hash)), "salt",
+                         p->erased ? json_null() : hex(p->salt, sizeof(p->salt)), "seal", "first",
+                         number(seal->first), "n", number(seal->n), "prev", hex(seal->prev, sizeof(seal->prev)),
+                         "head", hex(seal->head, sizeof(seal->head)), "sig",
+                         hex(seal->signature, sizeof(seal->signature)), "verified", verified, "erased", p->erased,
+                         "n_erased", (int)p->n_erased);
 }
 
 struct proof_later {
@@ -181,7 +182,7 @@ static json_t *proof_run(struct later *l)
         }
         verified = !p.broken && p.next == seal.first + seal.n && memcmp(p.walk, seal.head, sizeof(p.walk)) == 0 &&
                    chain_seal_verify(&seal, device->id, device->public_key) == 0;
-        return proof_to_json(&p, &seal, verified);
+        return proof_to_json(&p, &seal, verified, log_proof_json(l->api, device->number, q->seq));
 }
 
 /* Who read about whom is kept, before it is shown. */

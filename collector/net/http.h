@@ -47,6 +47,13 @@ struct http_header {
 };
 #define HTTP_HEADERS_OWN_MAX 6
 
+/* A body of unknown size. more() appends to `out` when the peer has taken what was there: 1, 0 that was all, negative:
+ * the stream is reset, so that nobody takes it for whole. done() is called once, also when the peer went away. */
+struct http_stream {
+        int (*more)(void *userdata, struct buf *out);
+        void (*done)(void *userdata);
+};
+
 /* Header strings are copied. The body lives as long as `blob`, or for ever without one. */
 struct http_response {
         unsigned status;
@@ -55,6 +62,8 @@ struct http_response {
         const void *body;
         size_t size;
         struct http_blob *blob; /* http_respond() takes this reference */
+        const struct http_stream *stream; /* instead of body: made while it is sent */
+        void *stream_userdata;
 };
 
 struct http_route {
@@ -89,6 +98,8 @@ struct http_request {
         bool headers_done, received, answered;
         struct http_response response;
         size_t sent;
+        struct buf chunk; /* of a stream, of which `sent` bytes are gone */
+        bool last_chunk;
 };
 
 /* Ends the request: exactly once. */

@@ -65,6 +65,9 @@ static void request_free(struct http_request *req)
         free(req->method);
         free(req->path);
         http_blob_unref(req->response.blob);
+        if (req->response.stream)
+                req->response.stream->done(req->response.stream_userdata);
+        buf_done(&req->chunk);
         free(req);
 }
 
@@ -81,6 +84,33 @@ static ssize_t body_read(nghttp2_session *session, int32_t stream, uint8_t *buf,
         req->sent += n;
         req->progress_ms = http_now_ms(req);
         if (n == left)
+                *flags |= NGHTTP2_DATA_FLAG_EOF;
+        return (ssize_t)n;
+}
+
+static ssize_t stream_read(nghttp2_session *session, int32_t stream, uint8_t *buf, size_t size, uint32_t *flags,
+                           nghttp2_data_source *source, void *userdata)
+{
+        struct http_request *req = source->ptr;
+        size_t n;
+
+        while (req->sent == req->chunk.size && !req->last_chunk) {
+                int r;
+
+                buf_consume(&req->chunk, req->sent);
+                req->sent = 0;
+                r = req->response.stream->more(req->response.stream_userdata, &req->chunk);
+                if (r < 0 || buf_error(&req->chunk) < 0)
+                        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+                req->last_chunk = r == 0;
+        }
+        n = req->chunk.size - req->sent;
+        n = n < size ? n : size;
+        if (n > 0)
+                memcpy(buf, req->chunk.data + req->sent, n);
+        req->sent += n;
+        req->progress_ms = http_now_ms(req);
+        if (req->last_chunk && req->sent == req->chunk.size)
                 *flags |= NGHTTP2_DATA_FLAG_EOF;
         return (ssize_t)n;
 }
@@ -116,14 +146,17 @@ void http_respond(struct http_request *req, const struct http_response *response
         if (response->type) {
                 snprintf(length, sizeof(length), "%zu", response->size);
                 header_add(&l, "content-type", response->type);
-                header_add(&l, "content-length", length);
+                if (!response->stream)
+                        header_add(&l, "content-length", length);
         }
         for (size_t i = 0; i < HTTP_HEADERS_OWN_MAX && response->headers[i].name; i++)
                 header_add(&l, response->headers[i].name, response->headers[i].value);
         for (const struct http_header *h = req->conn->server->config->headers; h && h->name; h++)
                 header_add(&l, h->name, h->value);
+        if (response->stream)
+                body.read_callback = stream_read;
         if (nghttp2_submit_response(req->conn->session, req->stream, l.nv, l.n,
-                                    response->type && response->size > 0 ? &body : NULL) != 0)
+                                    response->type && (response->size > 0 || response->stream) ? &body : NULL) != 0)
                 nghttp2_submit_rst_stream(req->conn->session, NGHTTP2_FLAG_NONE, req->stream, NGHTTP2_INTERNAL_ERROR);
         conn_mark_dirty(req->conn);
 }

@@ -114,6 +114,35 @@ const struct schema_step schema_steps[] = {
                 "  from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, who TEXT NOT NULL, time_ms INTEGER NOT NULL,"
                 "  released_ms INTEGER"
                 ") STRICT;"},
+        {/* 4: the Merkle log. What has no leaf yet is taken up from the index that leaves the rest out. */
+         .both =
+                "CREATE TABLE log ("
+                "  number SERIAL, origin TEXT NOT NULL UNIQUE, vkey TEXT NOT NULL, note TEXT, time_ms INTEGER"
+                ") STRICT;"
+                "CREATE TABLE log_leaf ("
+                "  log INTEGER NOT NULL, number INTEGER NOT NULL, entry BLOB NOT NULL, PRIMARY KEY (log, number)"
+                ") STRICT;"
+                "CREATE TABLE log_tile ("
+                "  log INTEGER NOT NULL, level INTEGER NOT NULL, number INTEGER NOT NULL, hashes BLOB NOT NULL,"
+                "  PRIMARY KEY (log, level, number)"
+                ") STRICT;"
+                "CREATE TABLE witness (name TEXT NOT NULL PRIMARY KEY, vkey TEXT NOT NULL, time_ms INTEGER NOT NULL) STRICT;"
+                "CREATE TABLE cosignature ("
+                "  log INTEGER NOT NULL, witness TEXT NOT NULL, size INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
+                "  note TEXT NOT NULL, PRIMARY KEY (log, witness)"
+                ") STRICT;"
+                "CREATE TABLE finding ("
+                "  number SERIAL, time_ms INTEGER NOT NULL, kind TEXT NOT NULL, device TEXT NOT NULL,"
+                "  place INTEGER NOT NULL, body TEXT NOT NULL, ended_ms INTEGER"
+                ") STRICT;"
+                "CREATE UNIQUE INDEX finding_place ON finding (kind, device, place);"
+                "ALTER TABLE seal ADD COLUMN log INTEGER;"
+                "ALTER TABLE seal ADD COLUMN leaf INTEGER;"
+                "CREATE INDEX seal_new ON seal (received_ms) WHERE leaf IS NULL;"
+                "ALTER TABLE admin_audit ADD COLUMN log INTEGER;"
+                "ALTER TABLE admin_audit ADD COLUMN leaf INTEGER;"
+                "ALTER TABLE admin_audit ADD COLUMN salt BLOB;"
+                "CREATE INDEX admin_audit_new ON admin_audit (number) WHERE leaf IS NULL;"},
 };
 /* clang-format on */
 const int schema_version = ELEMENTSOF(schema_steps);

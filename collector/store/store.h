@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/buf.h"
 #include "base/diag.h"
 #include "collector/store/db.h"
 #include "record/chain.h"
@@ -188,10 +189,33 @@ int store_holds(struct store *s, store_hold_fn fn, void *userdata);
 int store_erase(struct store *s, const struct store_selection *what, uint64_t now_ms, uint64_t *ret_erased,
                 uint64_t *ret_held);
 
+/* What the collector concluded: one for each kind, device and place. */
+struct store_finding {
+        uint64_t time_ms;
+        const char *kind, *device; /* the device's id */
+        uint64_t place; /* a sequence number, a log's size, a time */
+        const char *body; /* OCSF JSON */
+        uint64_t ended_ms; /* 0: it goes on, or has no end */
+};
+typedef int (*store_finding_fn)(const struct store_finding *f, void *userdata);
+/* 1 it is new, 0 known. */
+int store_finding_add(struct store *s, const struct store_finding *f);
+/* Ends findings of a kind about devices that were heard of since. */
+int store_finding_end(struct store *s, const char *kind, uint64_t since_ms, uint64_t now_ms);
+/* Devices heard of last before that, about whom there is no such finding yet; not their status. */
+int store_silent(struct store *s, const char *kind, uint64_t before_ms, store_device_fn fn, void *userdata);
+
 /* ---- searches, on the worker's connection ---- */
 int store_devices(struct store *s, store_device_fn fn, void *userdata);
 int store_records(struct store *s, int64_t device, uint64_t first, uint64_t n, store_row_fn fn, void *userdata);
 /* The seal over a record: -ENOENT. */
+/* The latest 200. */
+int store_findings(struct store *s, store_finding_fn fn, void *userdata);
+/* Batches that are in no log yet. */
+int store_unlogged(struct store *s, uint64_t *ret);
+/* Where the batch of a record is in a log; the entry is appended. -ENOENT. */
+int store_leaf_get(struct store *s, int64_t device, uint64_t seq, int64_t *ret_log, int64_t *ret_number,
+                   struct buf *ret_entry);
 int store_seal_get(struct store *s, int64_t device, uint64_t seq, struct chain_seal *ret);
 /* Newest first, at most filter->limit rows; fewer when PAGE_MS are over. *ret_more: there may be others, behind
  * *ret_end. */

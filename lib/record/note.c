@@ -200,6 +200,27 @@ int note_verify(const char *note, size_t size, const struct note_key *k, uint64_
         return r < 0 ? r : found;
 }
 
+int note_keep(const char *note, size_t size, const char *name, struct buf *out)
+{
+        _cleanup_buf_ struct buf begin = {0};
+        size_t text_size = 0;
+        int r = note_text(note, size, &text_size);
+
+        buf_addf(&begin, EM_DASH "%s ", name);
+        if (r < 0 || buf_error(&begin) < 0)
+                return r < 0 ? r : buf_error(&begin);
+        for (const char *p = note + text_size + 1, *end; p < note + size; p = end + 1) {
+                end = memchr(p, '\n', (size_t)(note + size - p));
+                if ((size_t)(end - p) < begin.size || memcmp(p, begin.data, begin.size) != 0)
+                        continue;
+                if (out->size == 0)
+                        buf_add(out, note, text_size + 1);
+                buf_add(out, p, (size_t)(end + 1 - p));
+                return buf_error(out);
+        }
+        return -ENOKEY;
+}
+
 /* ---- checkpoints ---- */
 
 void checkpoint_format(const struct checkpoint *c, struct buf *out)

@@ -31,6 +31,13 @@ int note_key_init(struct note_key *k, const char *name, enum note_kind kind,
 int note_key_parse(const char *vkey, struct note_key *ret);
 void note_key_format(const struct note_key *k, char ret[static NOTE_VKEY_MAX]);
 
+/* A secret key's file: "NAME SEED\n", the seed of an Ed25519 key in hex. Wipe the text after use. */
+#define NOTE_SECRET_TEXT_MAX (NOTE_NAME_MAX + 67)
+void note_secret_new(const char *name, char ret[static NOTE_SECRET_TEXT_MAX]);
+/* -EINVAL. */
+int note_secret_parse(const char *text, enum note_kind kind, struct note_key *ret,
+                      uint8_t ret_secret[static NOTE_SECRET_SIZE]);
+
 /* Appends a signature line over `text` (which ends in a newline). time_s: of a cosignature only. The blank line
  * between text and signatures is the caller's. */
 void note_sign(struct buf *out, const char *text, size_t size, const struct note_key *k,
@@ -40,6 +47,10 @@ int note_text(const char *note, size_t size, size_t *ret_size);
 /* 0 this key's signature is right; -ENOKEY it has not signed; -EKEYREJECTED it is wrong; -EBADMSG not a note.
  * *ret_time_s (may be NULL) is when it was cosigned. */
 int note_verify(const char *note, size_t size, const struct note_key *k, uint64_t *ret_time_s);
+
+/* Appends the first signature line of this name: -ENOKEY there is none, -EBADMSG. With an empty `out` the text and the
+ * blank line come before it. */
+int note_keep(const char *note, size_t size, const char *name, struct buf *out);
 
 struct checkpoint {
         char origin[NOTE_NAME_MAX];

@@ -29,7 +29,7 @@ static void open_listeners(struct test_server *s)
 
         DEMAND(store_open(database, STORE_CREATE, &child_store, NULL) == 0);
         DEMAND(api_new(&(struct api_options){s->loop, child_store, bundle, s->device_ca, s->device_ca_key,
-                                             s->server_ca},
+                                             s->server_ca, NULL, NULL, NULL},
                        &child_api, NULL) == 0);
         api_agents_config(child_api, &agents);
         api_page_config(child_api, &page);

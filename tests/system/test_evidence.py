@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Evidence on its way out: the log, the export, and two verifiers that must agree."""
+import base64
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from harness import BUILD, TREE, wait_for
+from test_collector import collector, device  # noqa: F401
+
+sys.path.insert(0, str(TREE / "tests/support"))
+import verify_bundle  # noqa: E402
+
+VERIFY = BUILD / "cli/onchannel-verify"
+
+
+def own_verify(path, *args):
+    r = subprocess.run([VERIFY, path, "--json", *args], capture_output=True, text=True, check=False)
+    return r.returncode, json.loads(r.stdout)
+
+
+def coverage(time, **change):
+    return {"time": time, "own": {"kind": "coverage", "coverage": {"event": "heartbeat", "mode": "enforce", "lost": 0, **change},
+                                  "class": None, "tier": None, "layer": None, "outcome": None, "verdict": None}}
+
+
+def export(collector, path, **query):  # noqa: F811
+    text = "&".join(f"{k}={v}" for k, v in query.items())
+    status, _ = collector.call(f"/api/v1/export?{text}", "-o", str(path))
+    assert status == 200, path.read_text()
+    return path.read_bytes()
+
+
+@pytest.fixture
+def out(internet, tmp_path):
+    """A folder that the collector's curl may write to."""
+    folder = pathlib.Path(internet.base) / f"export-{tmp_path.name}"
+    folder.mkdir()
+    return folder
+
+
+def verdicts(path, step):
+    """What the C verifier says first of each changed byte."""
+    r = subprocess.run([BUILD / "tests/unit/flip-bundle", path, str(step)], capture_output=True, text=True, check=True)
+    return [line.split() for line in r.stdout.splitlines()]
+
+
+def test_every_byte(collector, device, out):  # noqa: F811
+    """Any single byte changed anywhere: both verifiers say that it is broken, where, and which record it was."""
+    now = 1763740000000
+    device.send([coverage(now), {"time": now + 1000}])
+    device.send([{"time": now + 2000, "app_name": "x" * 50}, coverage(now + 3000)])
+    data = export(collector, out / "all.ndjson", device=device.id)
+    python = verify_bundle.verify(data)
+    assert not python.problems and python.present == 4 and python.audits >= 1
+    code, answer = own_verify(out / "all.ndjson")
+    assert code == 0 and answer["ok"] and answer["signed"], answer
+    mine, = answer["devices"]
+    assert (mine["present"], mine["violations"], mine["coverage"]) == (4, 2, 2)
+
+    records = {}
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if line.startswith(b'{"class_uid"'):
+            records[number] = json.loads(line)["metadata"]["sequence"]
+    assert len(records) == 4
+    starts = [0] + [i + 1 for i, b in enumerate(data) if b == 10]
+    for offset, *said in verdicts(out / "all.ndjson", 1):
+        offset = int(offset)
+        changed = bytearray(data)
+        changed[offset] ^= 1 << (offset % 7)
+        other = verify_bundle.verify(bytes(changed)).problems
+        assert said[0] != "holds" and other, f"byte {offset} can be changed unseen"
+        line = sum(s <= offset for s in starts)
+        if line in records and data[offset] != 10 and changed[offset] != 10:
+            assert int(said[2]) == records[line] == other[0][2], (offset, said, other[0])
+            assert int(said[0]) == line == other[0][0], (offset, said, other[0])
+
+
+# ---- the log as a witness sees it ----
+
+class Tiles:
+    """The log over HTTP, read and hashed here, after C2SP tlog-tiles and RFC 6962."""
+
+    def __init__(self, collector):  # noqa: F811
+        self.collector = collector
+        note = self.get("checkpoint").decode()
+        self.vkey = collector.run("log", collector.dir).stdout.strip()
+        name, _, key = self.vkey.split("+", 2)
+        self.size, self.root = verify_bundle.checkpoint_open(note, name, base64.b64decode(key)[1:])
+
+    def get(self, path):
+        target = pathlib.Path(self.collector.internet.base) / "tile"
+        r = self.collector.curl(f"/log/{path}", "-o", str(target))
+        assert r.stdout.strip() == "200", (path, r.stdout)
+        return target.read_bytes()
+
+    def entries(self):
+        found = []
+        for n in range((self.size + 255) // 256):
+            width = min(256, self.size - 256 * n)
+            data = self.get(f"tile/entries/{n:03d}" + (f".p/{width}" if width < 256 else ""))
+            while data:
+                size = int.from_bytes(data[:2], "big")
+                found.append(data[2:2 + size])
+                data = data[2 + size:]
+        return found
+
+    def tile(self, n):
+        width = min(256, self.size - 256 * n)
+        return self.get(f"tile/0/{n:03d}" + (f".p/{width}" if width < 256 else ""))
+
+
+def mth(leaves):
+    if len(leaves) == 1:
+        return leaves[0]
+    k = 1
+    while 2 * k < len(leaves):
+        k *= 2
+    return hashlib.sha256(b"\1" + mth(leaves[:k]) + mth(leaves[k:])).digest()
+
+
+def check_log(collector, at_least=1):  # noqa: F811
+    """Entries, tiles and checkpoint fit together; every sealed batch and each audited action has its entry."""
+    wait_for(lambda: not collector.sql("SELECT 1 FROM seal WHERE leaf IS NULL"), 20, "all batches in the log")
+    wait_for(lambda: Tiles(collector).size >= at_least, 20, "the next checkpoint")
+    log = Tiles(collector)
+    entries = log.entries()
+    leaves = [hashlib.sha256(b"\0" + e).digest() for e in entries]
+    assert mth(leaves) == log.root and len(entries) == log.size
+    assert b"".join(leaves) == b"".join(log.tile(n) for n in range((log.size + 255) // 256))
+    for device_id, first, head, leaf in collector.sql("SELECT d.id, s.first, s.head, s.leaf FROM seal s JOIN device d ON d.number = s.device"):
+        if leaf < log.size:
+            assert entries[leaf].split()[2:4] != [] and head.hex() in entries[leaf].decode() and device_id in entries[leaf].decode(), first
+    return log
+
+
+@pytest.fixture
+def witness(collector, internet, out, tmp_path):  # noqa: F811
+    os.chmod(out, 0o777)
+    key = out / "witness.key"
+    program = BUILD / "cli/onchannel-witness"
+    vkey = subprocess.run([program, "new", f"witness.example/{tmp_path.name[-20:]}", key], capture_output=True, text=True,
+                          check=True).stdout.strip()
+    (out / "witness.pub").write_text(vkey + "\n")
+    (out / "log.pub").write_text(collector.run("log", collector.dir).stdout)
+    collector.run("witness", collector.dir, "add", vkey)
+
+    def look(state=out / "witness.state"):
+        return internet.world.run([str(program), "https://localhost:8444/log", "--log-key", str(out / "log.pub"), "--key", str(key),
+                                   "--state", str(state), "--ca", str(collector.ca), "--once"], check=False)
+    look.vkey, look.folder = vkey, out
+    yield look
+    collector.run("witness", collector.dir, "remove", vkey.split("+")[0])
+
+
+def test_log_and_witness(collector, device, witness, out):  # noqa: F811
+    """Tiles hash to the checkpoint; a witness on another host cosigns what grows, and an export shows it."""
+    for _ in range(3):
+        device.send([{}] * 3)
+    log = check_log(collector)
+    for path in ("tile/0/999", "tile/1/000", "tile/0/000.p/0", "tile/entries/000.p/255", "tile/0/../0/000", "secret"):
+        assert collector.curl(f"/log/{path}", "--path-as-is", "-o", "/dev/null").stdout.strip() == "404", path
+    first = witness()
+    assert first.returncode == 0, first.stderr
+    status, answer = collector.call("/api/v1/integrity")
+    row, = answer["log"]["witnesses"]
+    assert status == 200 and row["size"] >= log.size and answer["log"]["origin"] in witness.vkey + log.vkey
+    device.send([{}])
+    export(collector, out / "witnessed.ndjson", device=device.id)
+    code, said = own_verify(out / "witnessed.ndjson", "--log-key", out / "log.pub", "--witness", witness.vkey)
+    assert code == 0, said["problems"]
+    assert not verify_bundle.verify((out / "witnessed.ndjson").read_bytes()).problems
+    stranger = "w.example/x" + witness.vkey[witness.vkey.index("+"):]
+    assert own_verify(out / "witnessed.ndjson", "--witness", stranger)[0] != 0
+    again = witness()
+    assert again.returncode == 0, again.stderr
+    assert (out / "witness.state").read_text().count("\u2014") == 2, "the log's line and the witness's own"
+    packed = subprocess.run(["zstd", "-q", "-c", out / "witnessed.ndjson"], capture_output=True, check=True).stdout
+    (out / "packed.zst").write_bytes(packed)
+    assert own_verify(out / "packed.zst")[0] == 0
+    (out / "cut.zst").write_bytes(packed[:-20])
+    assert own_verify(out / "cut.zst")[0] == 1
+
+
+def test_fork_is_told(collector, device, witness, out):  # noqa: F811
+    """The administrator rewrites history: the witness, the device and an export say so."""
+    device.send([{}])
+    check_log(collector)
+    assert witness().returncode == 0
+    state = (out / "witness.state").read_text()
+    origin, size, root = state.split("\n")[:3]
+    seed = (collector.dir / "log.key").read_text().split()[1]
+    key = verify_bundle_key(seed)
+    text = f"{origin}\n{int(size) + 3}\n{base64.b64encode(bytes(32)).decode()}\n"
+    forged = text + "\n" + note_line(origin, key, text)
+    witness_key = verify_bundle_key((out / "witness.key").read_text().split()[1])
+    (out / "forked.state").write_text(forged + cosign_line(witness.vkey.split("+")[0], witness_key, text, 1700000000))
+    r = witness(out / "forked.state")
+    assert r.returncode == 4 and "FORKED" in r.stderr, (r.stdout, r.stderr)
+    assert (out / "forked.state.fork").exists() and witness(out / "forked.state").returncode == 4
+    answer = device.call("/v1/status", data=json.dumps({"checkpoint": {"log": origin, "size": int(size), "root": "00" * 32}}).encode(),
+                         headers=["Content-Type: application/json"])
+    assert answer.status == 200 and origin in answer.json["checkpoint"]
+    _, integrity = collector.call("/api/v1/integrity")
+    finding, = [f for f in integrity["findings"] if f["kind"] == "log-fork" and f["device"] == device.id]
+    assert finding["record"]["class_uid"] == 2004
+    good = {"log": origin, "size": int(size), "root": base64.b64decode(root).hex()}
+    device.send([coverage(1763740000000, checkpoint=good)])
+    export(collector, out / "seen.ndjson", device=device.id)
+    code, said = own_verify(out / "seen.ndjson")
+    assert code == 0 and said["logs"][0]["seen"] == 1, said
+    device.send([coverage(1763740001000, checkpoint={**good, "root": "11" * 32})])
+    export(collector, out / "fork.ndjson", device=device.id)
+    code, said = own_verify(out / "fork.ndjson")
+    assert code == 1 and any(p["device"] == device.id and p["seq"] == 3 for p in said["problems"]), said
+    assert verify_bundle.verify((out / "fork.ndjson").read_bytes()).problems
+
+
+def verify_bundle_key(seed):
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))
+
+
+def public_of(key):
+    from cryptography.hazmat.primitives import serialization
+    return key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
+def note_line(name, key, text):
+    key_id = hashlib.sha256(name.encode() + b"\n\1" + public_of(key)).digest()[:4]
+    return f"\u2014 {name} {base64.b64encode(key_id + key.sign(text.encode())).decode()}\n"
+
+
+def cosign_line(name, key, text, when):
+    key_id = hashlib.sha256(name.encode() + b"\n\4" + public_of(key)).digest()[:4]
+    signature = key.sign(f"cosignature/v1\ntime {when}\n".encode() + text.encode())
+    return f"\u2014 {name} {base64.b64encode(key_id + when.to_bytes(8, 'big') + signature).decode()}\n"
+
+
+def test_log_after_kill(collector, device, out):  # noqa: F811
+    """Killed at any moment the log goes on from what was committed, and earlier checkpoints stay in its history."""
+    seen = []
+    for _ in range(4):
+        device.send([{}] * 2)
+        seen.append(Tiles(collector))
+        collector.stop(9)
+        collector.start()
+    log = check_log(collector, seen[-1].size + 1)
+    leaves = [hashlib.sha256(b"\0" + e).digest() for e in log.entries()]
+    for old in seen:
+        assert old.size <= log.size and mth(leaves[:old.size]) == old.root
+    r = collector.run("export", collector.dir, "--device", device.id)
+    (out / "cli.ndjson").write_text(r.stdout)
+    assert own_verify(out / "cli.ndjson", "--log-key", log.vkey)[0] == 0
