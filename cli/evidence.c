@@ -16,18 +16,17 @@
 
 static const char usage[] =
         "Usage: onchannel evidence verify FILE… [--log-key KEY|FILE] [--witness KEY|FILE] [--heartbeat SECONDS]\n"
-        "                                      [--device-key HEX|FILE] [--json]\n"
-        "Recomputes the hash chain of records and checks the device's seals. FILE is a bundle that a collector\n"
-        "exported (plain or zstd), a spool folder, or holds batches as a device sends them (NDJSON). Says what "
-        "holds,\n"
-        "what is broken and where. Needs no network.\n"
-        "  --log-key KEY|FILE      bundle: the verifier key of the collector's log, as the firm gave it to you\n"
-        "  --witness KEY|FILE      bundle: verifier keys of witnesses that must have cosigned\n"
-        "  --heartbeat SECONDS     bundle: how often devices write coverage records (default 300)\n"
+        "                   [--device-key HEX|FILE] [--json]\n"
+        "       onchannel evidence witness URL --log-key KEY|FILE --key FILE --state FILE [--ca FILE]\n"
+        "                   [--interval SECONDS] [--once]\n"
+        "verify   recomputes hashes, seals and proofs; says what holds, what is broken and where; needs no network.\n"
+        "         FILE is a bundle that a collector exported (plain or zstd), a spool folder, or holds batches as a\n"
+        "         device sends them\n"
+        "witness  watches a collector's log from another host: runs onchannel-witness(1)\n"
+        "  --log-key KEY|FILE      the verifier key of the collector's log, as the firm gave it to you\n"
+        "  --witness KEY|FILE      verifier keys of witnesses that must have cosigned\n"
+        "  --heartbeat SECONDS     how often devices write coverage records (default 300)\n"
         "  --device-key HEX|FILE   the device's public key; for a spool folder ../device.pub is taken\n"
-        "Usage: onchannel evidence witness URL --log-key KEY|FILE --key FILE --state FILE\n"
-        "                                   [--ca FILE] [--interval SECONDS] [--once]\n"
-        "Watches a collector's log from another host: runs onchannel-witness(1).\n"
         "Exit status: 0 everything holds, 1 something is broken or missing.\n";
 
 /* Lines of the batch that starts at `text`: 0 when its header cannot be read. */
