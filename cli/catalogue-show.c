@@ -101,7 +101,7 @@ static int print_catalogue(const struct cli *c, const struct catalogue *all)
                                ch->n_entries, ch->name);
         }
         if (list)
-                return print_json(json_pack("{s:s?,s:I,s:o}", "version", all->version, "serial",
+                return print_json(json_pack("{s:b,s:s?,s:I,s:o}", "ok", 1, "version", all->version, "serial",
                                             (json_int_t)all->serial, "channels", list));
         return STATUS_OK;
 }
@@ -157,7 +157,7 @@ static int print_summary(const struct cli *c, const struct catalogue *all)
                 else
                         print_row(category_to_string(k), &rows[k]);
         if (c->json)
-                return print_json(json_pack("{s:s?,s:I,s:o,s:o}", "version", all->version, "serial",
+                return print_json(json_pack("{s:b,s:s?,s:I,s:o,s:o}", "ok", 1, "version", all->version, "serial",
                                             (json_int_t)all->serial, "categories", list, "total",
                                             row_json(NULL, &total)));
         json_decref(list);
@@ -184,8 +184,12 @@ int catalogue_command_show(struct cli *c, int argc, char **argv)
         ch = catalogue_find(catalogue, argv[1]);
         if (!ch)
                 return cli_fail(c, STATUS_FAILED, "no channel '%s' in '%s'", argv[1], argv[0]);
-        if (c->json)
-                return print_json(channel_json(ch));
+        if (c->json) {
+                json_t *o = channel_json(ch);
+
+                json_object_set_new(o, "ok", json_true());
+                return print_json(o);
+        }
         print_channel(c, ch);
         return STATUS_OK;
 }
@@ -272,9 +276,7 @@ int catalogue_command_search(struct cli *c, int argc, char **argv)
                                                                ch->name, "category", category_to_string(ch->category),
                                                                "file", ch->file, "entries", entries));
         }
-        if (c->json)
-                return print_json(json_pack("{s:b,s:O}", "ok", 1, "found", found));
         if (json_array_size(found) == 0)
                 return cli_fail(c, STATUS_FAILED, "nothing in '%s' matches '%s'", path, q.text);
-        return STATUS_OK;
+        return c->json ? print_json(json_pack("{s:b,s:O}", "ok", 1, "found", found)) : STATUS_OK;
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the programs say of themselves, their man pages and the shell's completion agree."""
+import json
 import re
 import subprocess
 
@@ -106,3 +107,94 @@ def test_completion():
             words = [command, verb] if verb else [command]
             assert {f"--{o}" for o in options(usage)} <= complete("onchannel", *words, "--"), usage
     assert "sign" in complete("onchannel", "policy", "s")
+
+
+NOWHERE = ["--socket", "/nowhere"]
+# arguments, exit status: of each verb what succeeds, where that needs no agent, and what fails
+JSON = [
+    ("status", *NOWHERE, 3), ("why", "x.example", *NOWHERE, 3), ("notices", *NOWHERE, 3), ("my-data", *NOWHERE, 3),
+    ("catalogue", "check", "channels", 0), ("catalogue", "check", "nothing", 1), ("catalogue", "build", "-o", "c.ini", "channels", 0),
+    ("catalogue", "build", "-o", "no/c.ini", "channels", 1), ("catalogue", "show", "channels", 0), ("catalogue", "show", "channels", "zoom", 0),
+    ("catalogue", "show", "channels", "--summary", 0), ("catalogue", "show", "channels", "nobody", 1),
+    ("catalogue", "search", "zoom.us", "--catalogue", "channels", 0), ("catalogue", "search", "nobody", "--catalogue", "channels", 1),
+    ("catalogue", "diff", "channels", "c.ini", 0), ("catalogue", "diff", "channels", "nothing", 1), ("catalogue", "install", "c.ini", *NOWHERE, 3),
+    ("policy", "new", "p.ini", 0), ("policy", "new", "p.ini", 1), ("policy", "check", "p.ini", 0), ("policy", "check", "nothing", 1),
+    ("policy", "diff", "p.ini", "p.ini", "--catalogue", "channels", 0), ("policy", "diff", "p.ini", "nothing", "--catalogue", "channels", 2),
+    ("policy", "test", "p.ini", "table", "--catalogue", "channels", 0), ("policy", "test", "p.ini", "nothing", "--catalogue", "channels", 1),
+    ("policy", "keys", 0), ("key", "new", "k", 0), ("key", "new", "k", 1), ("policy", "sign", "p.ini", "--key", "k.key", 0),
+    ("policy", "sign", "p.ini", "--key", "nothing", 1), ("policy", "install", "p.ini", *NOWHERE, 3),
+    ("enrol", "https://collector.example", "--token", "t", "--ca", "nothing", 1), ("evidence", "verify", "nothing", 1),
+]
+
+
+def test_every_command_speaks_json(tmp_path):
+    """One object, whatever comes; what failed says so, and the exit status agrees."""
+    (tmp_path / "channels").symlink_to(TREE / "rules/channels")
+    (tmp_path / "table").write_text("- - zoom.us watch\n")
+    spoken = set()
+    for *words, status in JSON:
+        r = subprocess.run([CLI, *words, "--json"], cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        answer = json.loads(r.stdout)
+        assert (r.returncode, answer["ok"], r.stderr) == (status, status == 0, ""), (words, r)
+        assert answer["ok"] or answer.get("error") or answer.get("findings") or answer.get("failures"), answer
+        spoken.add(tuple(words[:2] if words[0] in ("catalogue", "policy", "key", "evidence") else words[:1]))
+    assert spoken == {(c, v) for c, verbs in commands().items() for v in verbs} | {(c,) for c, verbs in commands().items() if not verbs}
+
+
+# ---- formats ----
+
+def documented(name):
+    """{section: {key: its line}} of a page whose keys are introduced by ".It Cm KEY No (TYPE, …)"."""
+    sections, section = {}, None
+    for line in (TREE / "man" / name).read_text().splitlines():
+        if line.startswith((".Sh", ".Ss")):
+            section = (re.search(r"\[([a-z]+)\]", line) or [None, None])[1]
+        elif section and line.startswith(".It Cm "):
+            keys = re.match(r"\.It Cm ([a-z_0-9 ,]+?) No \((.+)\)$", line)
+            assert keys, f"{name}: {line}: no type"
+            sections.setdefault(section, {}).update({k: keys[2] for k in keys[1].split(" , ")})
+    return sections
+
+
+def examples(name):
+    return re.search(r"\.Sh EXAMPLES.*?\.Bd -literal\n(.*?)\.Ed", (TREE / "man" / name).read_text(), re.DOTALL)[1]
+
+
+def words(*sources):
+    """Whatever could be a key: the strings in the parsers."""
+    return {w for source in sources for w in re.findall(r'"([a-z][a-z_0-9]+)"', (TREE / source).read_text())}
+
+
+def complaint(argv):
+    r = subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False)
+    return r.stdout + r.stderr
+
+
+def agent_complaint(folder, text):
+    (folder / "agent.ini").write_text(text)
+    said = complaint([BUILD / "agent/onchanneld", "-n", "--config", folder / "agent.ini"])
+    return said if f"{folder}/agent.ini" in said else ""
+
+
+def channel_complaint(folder, text):
+    (folder / "example.ini").write_text(text)
+    said = complaint([CLI, "catalogue", "check", folder / "example.ini"])
+    return said if "example.ini:" in said else ""
+
+
+@pytest.mark.parametrize("name,ask,sources", [
+    ("agent.ini.5", agent_complaint, ["agent/config.c", "lib/trust/trust.h", *(str(p.relative_to(TREE)) for p in TREE.glob("lib/trust/*.c"))]),
+    ("onchannel-channel.5", channel_complaint, ["lib/catalogue/parse.c", "lib/catalogue/catalogue.c"])], ids=["agent.ini", "channel"])
+def test_keys_of_a_format(tmp_path, name, ask, sources):
+    """The page has each key that the parser takes, with its type, and no other; the example has all of them, and is taken."""
+    told, example = documented(name), examples(name)
+    assert not ask(tmp_path, example), ask(tmp_path, example)
+    head = "" if name == "agent.ini.5" else "[channel]\nid = example\n"
+    for section, keys in told.items():
+        body = re.search(rf"^\[{section}\]\n(.*?)(?:^\[|\Z)", example, re.DOTALL | re.MULTILINE)
+        assert body and {k for k in keys} == set(re.findall(r"(?m)^([a-z_0-9]+) +=", body[1])), (section, keys)
+        for word in words(*sources) | set(keys):
+            text = f"{head if section != 'channel' else ''}[{section}]\n{word} = ?\n"
+            assert ("unknown key" not in ask(tmp_path, text)) == (word in keys), (section, word)
+    for section in words(*sources) - set(told):
+        assert "unknown section" in ask(tmp_path, f"{head}[{section}]\n"), section
