@@ -221,9 +221,10 @@ def test_23_spool_edited(blocking, employee):
     """A record that was changed is no record any more: the chain goes on before it, and says so."""
     cut_off(blocking)
     somebody = blocking.employee()
+    segment = state_file(blocking, "spool/*.seg")
     somebody.curl("https://web.whatsapp.com/")
-    wait_for(lambda: blocking.agent.status()["spool"]["queue"], 5 * SLOW, "a record")
-    before, segment = restored(blocking), state_file(blocking, "spool/*.seg")
+    wait_for(lambda: f'"{somebody.name}"'.encode() in segment.read_bytes(), 5 * SLOW, "the record")
+    before = restored(blocking)
     data = segment.read_bytes()
     at = data.rindex(b"whatsapp")
     with open(segment, "r+b") as f:

@@ -378,6 +378,42 @@ static void test_learnt(void **state)
         agent_done(&a);
 }
 
+/* Applications in the folders that flatpak and snapd make, installed while the agent runs. */
+static void test_application_folders(void **state)
+{
+        static const struct {
+                const char *rule, *file, *link, *to, *changes;
+        } cases[] = {
+                {"snap = chat\n", "store/snap/chat/x1/usr/bin/chat", "store/snap/chat/current", "x1", NULL},
+                {"flatpak = org.chat.App\n", "store/var/lib/flatpak/app/org.chat.App/1/active/files/bin/chat-main",
+                 "store/var/lib/flatpak/app/org.chat.App/current", "1", "store/var/lib/flatpak/.changed"},
+        };
+        static const char *const argv[] = {"x", NULL};
+        _cleanup_free_ char *root = strdup(in_folder("store"));
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                struct classification k;
+                struct child c;
+                struct agent a;
+
+                agent_init(&a, cases[i].rule);
+                a.learn.root = root;
+                assert_int_equal(identify_set_rules(a.identify, a.rules), 0);
+                copy_self("notes");
+                c = start("notes", -1, argv);
+                k = ask(&a, &c);
+                assert_int_equal(k.entry, 0);
+                copy_self(cases[i].file);
+                assert_int_equal(symlink(cases[i].to, in_folder(cases[i].link)), 0);
+                if (cases[i].changes)
+                        write_file(cases[i].changes, "", 0, 0644);
+                k = ask(&a, &c); /* the copy that runs is the application's now */
+                stop(&c);
+                assert_int_equal(k.entry, 1);
+                agent_done(&a);
+        }
+}
+
 static void test_gone(void **state)
 {
         static const char *const argv[] = {"x", NULL};
@@ -423,9 +459,10 @@ static void test_end(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_starts), cmocka_unit_test(test_by_hash), cmocka_unit_test(test_by_build_id),
-                cmocka_unit_test(test_loader), cmocka_unit_test(test_learnt),  cmocka_unit_test(test_gone),
-                cmocka_unit_test(test_end),
+                cmocka_unit_test(test_starts),      cmocka_unit_test(test_by_hash),
+                cmocka_unit_test(test_by_build_id), cmocka_unit_test(test_loader),
+                cmocka_unit_test(test_learnt),      cmocka_unit_test(test_application_folders),
+                cmocka_unit_test(test_gone),        cmocka_unit_test(test_end),
         };
         char byte;
 
