@@ -217,6 +217,7 @@ static int bundle_command(int argc, char **argv, enum bundle_part part)
 {
         _cleanup_(config_done) struct config config = {0};
         _cleanup_(store_freep) struct store *s = NULL;
+        _cleanup_free_ char *json = NULL;
         struct diag d = {0};
         int r;
 
@@ -227,6 +228,11 @@ static int bundle_command(int argc, char **argv, enum bundle_part part)
         r = bundle_put(config.bundle, part, argv[2], &d);
         if (r < 0)
                 return fail(&d);
+        r = bundle_read(config.bundle, part, &json);
+        if (r == 0)
+                r = store_bundle_put(s, bundle_part_name(part), json);
+        if (r < 0)
+                return fail_with("the database does not take it: %s", strerror(-r));
         printf("%s: handed to the agents from now on; whether they take it stands under Devices\n", argv[2]);
         return audit(s, argv[0], argv[2]);
 }

@@ -10,6 +10,7 @@
 #include "collector/api/private.h"
 
 #define HEADERS_MS   5000
+#define SECOND_MS    1000
 #define MINUTE_MS    60000
 #define TIDY_MINUTES 60
 #define PURGE_ROWS   2000 /* a minute, on SQLite: a fifth of a second of the loop */
@@ -111,6 +112,22 @@ static void every_minute(void *userdata)
                          (long long)p.month);
 }
 
+/* What another collector was given goes into this one's folder, which is watched. */
+static void every_second(void *userdata)
+{
+        struct api *a = userdata;
+
+        for (enum bundle_part p = 0; p < _BUNDLE_PART_MAX; p++) {
+                _cleanup_free_ char *json = NULL;
+                int r = store_bundle_get(a->store, bundle_part_name(p), &a->bundle_versions[p], &json);
+
+                if (r > 0)
+                        r = bundle_write(a->bundle_dir, p, json);
+                if (r < 0 && r != -ENOTCONN)
+                        log_errno(LOG_WARNING, r, "cannot take over the %s, ignoring", bundle_part_name(p));
+        }
+}
+
 int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
 {
         struct api *a = calloc(1, sizeof(*a));
@@ -123,6 +140,7 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         a->loop = o->loop;
         a->store = o->store;
         a->database = o->database;
+        a->bundle_dir = o->bundle_dir;
         limiter_init(&a->logins);
         r = pki_authority_load(o->device_ca, o->device_ca_key, &a->device_ca, reterr);
         if (r == 0) {
@@ -142,6 +160,8 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
                 r = loop_add_after(o->loop, after_turn, a);
         if (r == 0)
                 r = loop_add_timer(o->loop, MINUTE_MS, every_minute, a);
+        if (r == 0 && db_kind(store_db(o->store)) == DB_POSTGRES)
+                r = loop_add_timer(o->loop, SECOND_MS, every_second, a);
         if (r < 0) {
                 api_free(a);
                 return r;

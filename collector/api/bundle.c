@@ -74,6 +74,26 @@ int bundle_put(const char *dir, enum bundle_part part, const char *file, struct 
         return r < 0 ? diag_set(reterr, r, target, 0, "cannot write it: %s", strerror(-r)) : 0;
 }
 
+const char *bundle_part_name(enum bundle_part part)
+{
+        return parts[part].name;
+}
+
+int bundle_read(const char *dir, enum bundle_part part, char **ret)
+{
+        _cleanup_free_ char *path = format_new("%s/%s.json", dir, parts[part].name);
+        size_t size;
+
+        return path ? file_read(path, BUNDLE_JSON_MAX, ret, &size) : -ENOMEM;
+}
+
+int bundle_write(const char *dir, enum bundle_part part, const char *json)
+{
+        _cleanup_free_ char *path = format_new("%s/%s.json", dir, parts[part].name);
+
+        return path ? file_write_atomic(path, json, strlen(json), 0644) : -ENOMEM;
+}
+
 static int part_read(const struct bundle *b, enum bundle_part part, struct buf *body)
 {
         _cleanup_free_ char *path = format_new("%s/%s.json", b->dir, parts[part].name), *text = NULL;

@@ -20,6 +20,13 @@ enum bundle_part {
  * them into the folder. -EBADMSG not UTF-8, or signed as something else; -EFBIG. */
 int bundle_put(const char *dir, enum bundle_part part, const char *file, struct diag *reterr);
 
+/* Name of the part in files and tables. */
+const char *bundle_part_name(enum bundle_part part);
+/* The text as it was put into the folder (free()); -ENOENT. */
+int bundle_read(const char *dir, enum bundle_part part, char **ret);
+/* Text that bundle_read() has given at another collector. */
+int bundle_write(const char *dir, enum bundle_part part, const char *json);
+
 struct bundle;
 int bundle_open(struct loop *l, const char *dir, struct bundle **ret, struct diag *reterr);
 /* Answers who waits with 304. */

@@ -143,6 +143,11 @@ const struct schema_step schema_steps[] = {
                 "ALTER TABLE admin_audit ADD COLUMN leaf INTEGER;"
                 "ALTER TABLE admin_audit ADD COLUMN salt BLOB;"
                 "CREATE INDEX admin_audit_new ON admin_audit (number) WHERE leaf IS NULL;"},
+        {/* 5: what agents are sent, where several collectors share the database */
+         .both =
+                "CREATE TABLE bundle ("
+                "  part TEXT NOT NULL PRIMARY KEY, json TEXT NOT NULL, version INTEGER NOT NULL"
+                ") STRICT;"},
 };
 /* clang-format on */
 const int schema_version = ELEMENTSOF(schema_steps);

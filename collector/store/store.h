@@ -165,6 +165,10 @@ int store_session_get(struct store *s, const uint8_t hash[static STORE_HASH_SIZE
 int store_session_delete(struct store *s, const uint8_t hash[static STORE_HASH_SIZE]);
 /* Who did what: append only. */
 int store_audit_add(struct store *s, const struct store_audit *a);
+/* A part of the bundle, for the collectors that share this database; the caller commits. */
+int store_bundle_put(struct store *s, const char *part, const char *json);
+/* 1 when there is another version than *version: it and the text (free()); 0: there is not. */
+int store_bundle_get(struct store *s, const char *part, int64_t *version, char **ret_json);
 /* Housekeeping, now and then: expired sessions and tokens; the next month's partition. */
 int store_tidy(struct store *s, uint64_t now_ms);
 
