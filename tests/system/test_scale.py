@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collector beyond one machine: PostgreSQL, two collectors behind a balancer, a replica that takes over."""
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import pathlib
+
+import pytest
+
+from harness import BUILD, SLOW, TREE
+from internet import wait_for
+
+sys.path.insert(0, str(TREE / "tests/support"))
+from device import Device, curl  # noqa: E402
+from postgres import Postgres, programs  # noqa: E402
+
+COLLECTOR = str(BUILD / "collector/onchannel-collector")
+HAPROXY = """
+defaults
+  mode tcp
+  timeout connect 2s
+  timeout client 60s
+  timeout server 60s
+  retries 2
+  option redispatch
+frontend agents
+  bind 127.0.0.1:9443
+  default_backend collectors
+backend collectors
+  balance roundrobin
+  server one 127.0.0.1:8443 check inter 200ms
+  server two 127.0.0.1:8453 check inter 200ms
+"""
+MINISIG = """untrusted comment: signature
+RUQ=
+trusted comment: onchannel policy serial={} expires=2099-01-01T00:00:00Z
+AAAA
+"""
+
+
+class Site:
+    """A network of its own with one database and as many collectors as asked for."""
+
+    def __init__(self, url):
+        self.base, self.url = pathlib.Path(tempfile.mkdtemp(prefix="oc-scale-")), url
+        self.holder = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up; echo; exec cat"],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.holder.stdout.readline()
+        self.prefix = ("nsenter", "-t", str(self.holder.pid), "-n", "--")
+        self.running = {}
+
+    def command(self, *args, check=True):
+        r = subprocess.run([COLLECTOR, *map(str, args)], capture_output=True, text=True, check=False, timeout=60)
+        assert not check or r.returncode == 0, f"{args}: {r.stdout}{r.stderr}"
+        return r
+
+    def init(self, name, port):
+        return self.command("init", self.base / name, "--agents", f"127.0.0.1:{port}", "--page", f"127.0.0.1:{port + 1}",
+                            "--store", self.url)
+
+    def twin(self, of, name, port):
+        """The same keys, another address: the second collector."""
+        shutil.copytree(self.base / of, self.base / name)
+        ini = self.base / name / "collector.ini"
+        ini.write_text(ini.read_text().replace("8443", str(port)).replace("8444", str(port + 1)))
+
+    def popen(self, *command):
+        log = open(self.base / "log", "a")
+        return subprocess.Popen([*self.prefix, *map(str, command)], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def start(self, name, port):
+        self.running[name] = self.popen(COLLECTOR, "serve", self.base / name)
+        wait_for(lambda: self.answers(port), 15 * SLOW, f"collector {name}")
+
+    def answers(self, port):
+        try:
+            return curl(f"https://127.0.0.1:{port}/v1/policy", ca=self.ca, prefix=self.prefix).status == 401
+        except ConnectionError:
+            return False
+
+    @property
+    def ca(self):
+        return self.base / "one" / "server-ca.pem"
+
+    def kill(self, name):
+        p = self.running.pop(name)
+        p.send_signal(signal.SIGKILL)
+        p.wait()
+
+    def stop(self):
+        for p in self.running.values():
+            p.terminate()
+        for p in self.running.values():
+            p.wait(20)
+        self.holder.stdin.close()
+        self.holder.wait()
+        shutil.rmtree(self.base)
+
+
+class Sender(threading.Thread):
+    """A device that sends as an agent does: what is not acknowledged is sent again, from where the collector says."""
+
+    def __init__(self, site, url, number, token):
+        super().__init__(daemon=True)
+        self.device = Device(site.base / f"device-{number}", url, site.ca, f"ws-{number}")
+        self.device.prefix = site.prefix
+        assert self.device.enrol(token).status == 200
+        self.stopping, self.answers, self.error = threading.Event(), {}, None
+
+    def deliver(self, batch):
+        text, next_seq, head = batch
+        while True:
+            try:
+                answer = self.device.post(text)
+                status = answer.status
+            except ConnectionError:
+                answer, status = None, "none"
+            self.answers[status] = self.answers.get(status, 0) + 1
+            if status == 200:
+                assert answer.json["next"] == next_seq, answer
+                self.device.next_seq, self.device.head = next_seq, head
+                return
+            assert status in ("none", 503), answer
+            self.stopping.wait(0.1)
+
+    def run(self):
+        try:
+            while not self.stopping.is_set():
+                self.deliver(self.device.batch([{}] * 3))
+        except BaseException as e:  # pylint: disable=broad-except
+            self.error = e
+
+
+@pytest.fixture(autouse=True)
+def wanted(needs):
+    needs("nsenter", "unshare", "zstd")
+    if not programs():
+        pytest.skip("PostgreSQL is not installed (Debian package postgresql)")
+
+
+def test_two_collectors_and_a_failover(needs):
+    """Nothing acknowledged is lost and nothing is kept twice while a collector and then the database's primary are
+    killed under load; a policy given to one collector reaches the agents at both."""
+    needs("haproxy")
+    primary = Postgres(options="-c wal_level=replica -c max_wal_senders=4")
+    replica = Postgres(follow=primary)
+    site = Site(f"postgresql://onchannel@/postgres?host={primary.folder},{replica.folder}")
+    try:
+        # an acknowledgement waits for the replica
+        primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        primary.sql("SELECT pg_reload_conf()")
+        site.init("one", 8443)
+        site.twin("one", "two", 8453)
+        site.start("one", 8443)
+        site.start("two", 8453)
+        (site.base / "haproxy.cfg").write_text(HAPROXY)
+        site.running["haproxy"] = site.popen("haproxy", "-db", "-f", site.base / "haproxy.cfg")
+        wait_for(lambda: site.answers(9443), 10 * SLOW, "the balancer")
+        token = site.command("token", site.base / "one", "--uses", "10").stdout.split()[-1]
+        senders = [Sender(site, "https://127.0.0.1:9443", i, token) for i in range(4)]
+        for s in senders:
+            s.start()
+
+        def all_move_on():
+            """Each sender gets at least two more batches through."""
+            goals = [s.device.next_seq + 6 for s in senders]
+            wait_for(lambda: all(s.error or s.device.next_seq >= goal for s, goal in zip(senders, goals)), 60 * SLOW,
+                     f"records going on: {[(s.answers, s.error) for s in senders]}")
+
+        all_move_on()
+        site.kill("one")
+        all_move_on()
+        site.start("one", 8443)
+        all_move_on()
+        primary.stop()
+        replica.promote()
+        all_move_on()
+        check_policy_reaches_both(site, senders[0].device)
+        for s in senders:
+            s.stopping.set()
+        for s in senders:
+            s.join(60 * SLOW)
+            assert s.error is None, s.error
+            assert s.answers[200] > 5
+        for s in senders:
+            rows = replica.sql("SELECT count(*), count(DISTINCT seq), min(seq), max(seq) FROM record r JOIN device d"
+                               f" ON d.number = r.device WHERE d.id = '{s.device.id}'")
+            n = str(s.device.next_seq - 1)
+            assert rows == [[n, n, "1", n]], (rows, s.answers)
+            head = replica.sql(f"SELECT next_seq, encode(head, 'hex') FROM device WHERE id = '{s.device.id}'")
+            assert head == [[str(s.device.next_seq), s.device.head.hex()]]
+    except BaseException:
+        print((site.base / "log").read_text()[-3000:])
+        raise
+    finally:
+        site.stop()
+        replica.remove()
+        primary.remove()
+
+
+def check_policy_reaches_both(site, device):
+    held = []
+
+    def hold(port):
+        etag = curl_policy(port, "*", 0)[1]
+        held.append((port, etag, *curl_policy(port, etag, 60)))
+
+    def curl_policy(port, etag, wait):
+        r = curl(f"https://127.0.0.1:{port}/v1/policy?wait={wait}", "--cert", str(device.folder / "cert.pem"), "--key",
+                 str(device.folder / "key.pem"), "--dump-header", str(site.base / f"headers-{port}"), ca=site.ca,
+                 prefix=site.prefix, headers=[f"If-None-Match: {etag}"], timeout=70)
+        headers = dict(line.split(": ", 1) for line in (site.base / f"headers-{port}").read_text().lower().splitlines() if ": " in line)
+        return r, headers["etag"]
+
+    threads = [threading.Thread(target=hold, args=(port,)) for port in (8443, 8453)]
+    for t in threads:
+        t.start()
+    wait_for(lambda: all((site.base / f"headers-{port}").exists() for port in (8443, 8453)), 20 * SLOW, "the first answers")
+    policy = site.base / "policy.ini"
+    policy.write_text("[policy]\n")
+    policy.with_suffix(".ini.minisig").write_text(MINISIG.format(1))
+    start = time.monotonic()
+    site.command("policy", site.base / "two", policy)
+    for t in threads:
+        t.join(60)
+    assert time.monotonic() - start < 5 * SLOW, "the policy was slow"
+    for _, before, answer, after in held:
+        assert answer.status == 200 and before != after and answer.json["policy"]["file"] == "[policy]\n"
+
+
+def test_init_and_what_a_person_reads():
+    """`init --store` is all that is typed; what is wrong is said in words."""
+    server = Postgres()
+    site = Site(server.url)
+    try:
+        assert "A new collector" in site.init("one", 8443).stdout
+        assert f"store  = {server.url}" in (site.base / "one/collector.ini").read_text()
+        site.start("one", 8443)
+        token = site.command("token", site.base / "one").stdout.split()[-1]
+        device = Device(site.base / "device", "https://127.0.0.1:8443", site.ca, "ws-1")
+        device.prefix = site.prefix
+        assert device.enrol(token).status == 200
+        assert device.send([{}] * 5).status == 200
+        assert "ws-1" in site.command("device", site.base / "one", "list").stdout
+
+        server.stop()
+        answer = device.send()
+        assert answer.status == 503 and answer.json["error"], answer
+        r = site.command("token", site.base / "one", check=False)
+        assert r.returncode == 1 and "cannot open the database" in r.stderr and len(r.stderr.splitlines()) == 1, r.stderr
+        server.start()
+        wait_for(lambda: device.send().status == 200, 20 * SLOW, "records after the database is back")
+
+        server.sql("CREATE ROLE stranger LOGIN")
+        site.url = server.url.replace("onchannel@", "stranger@")
+        r = subprocess.run([COLLECTOR, "init", str(site.base / "other"), "--store", site.url], capture_output=True, text=True, check=False)
+        assert r.returncode == 1 and "permission denied" in r.stderr, r.stderr
+        assert json.dumps(r.stderr).count("\\n") == 1
+        server.sql("UPDATE schema_version SET version = 99")
+        r = site.command("token", site.base / "one", check=False)
+        assert "newer version" in r.stderr
+        server.sql("UPDATE schema_version SET version = 2")
+        r = site.command("token", site.base / "one", check=False)
+        assert "older version" in r.stderr and "migrate" in r.stderr
+    finally:
+        site.stop()
+        server.remove()
