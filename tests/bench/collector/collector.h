@@ -65,11 +65,29 @@ static inline void collector_command(const struct collector *c, char *const argv
         }
 }
 
-static inline void collector_start(struct collector *c, char *token, size_t token_size, unsigned uses)
+/* (Again) on the port of before, if there was one. */
+static inline void collector_serve(struct collector *c)
 {
-        char output[4096], line[256], uses_text[16];
+        char line[256];
         FILE *f;
         int fd;
+
+        c->pid = collector_run(c, (char *[]){"collector", "serve", c->dir, NULL}, &fd);
+        f = fdopen(fd, "r");
+        *c->url = 0;
+        while (!*c->url && fgets(line, sizeof(line), f)) {
+                const char *at = strstr(line, "agents: listening on ");
+
+                if (at)
+                        snprintf(c->url, sizeof(c->url), "https://127.0.0.1:%u",
+                                 (unsigned)strtoul(strrchr(at, ':') + 1, NULL, 10));
+        }
+        DEMAND(*c->url);
+}
+
+static inline void collector_start(struct collector *c, char *token, size_t token_size, unsigned uses)
+{
+        char output[4096], uses_text[16];
 
         strcpy(c->dir, "/tmp/onchannel-bench-XXXXXX");
         DEMAND(mkdtemp(c->dir));
@@ -81,16 +99,7 @@ static inline void collector_start(struct collector *c, char *token, size_t toke
                           output, sizeof(output));
         collector_command(c, (char *[]){"collector", "token", c->dir, "--uses", uses_text, NULL}, token, token_size);
         token[strcspn(token, "\n")] = 0;
-        c->pid = collector_run(c, (char *[]){"collector", "serve", c->dir, NULL}, &fd);
-        f = fdopen(fd, "r");
-        while (!*c->url && fgets(line, sizeof(line), f)) {
-                const char *at = strstr(line, "agents: listening on ");
-
-                if (at)
-                        snprintf(c->url, sizeof(c->url), "https://127.0.0.1:%u",
-                                 (unsigned)strtoul(strrchr(at, ':') + 1, NULL, 10));
-        }
-        DEMAND(*c->url);
+        collector_serve(c);
 }
 
 static inline void collector_stop(struct collector *c)
