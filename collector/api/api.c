@@ -10,7 +10,6 @@
 #include "collector/api/private.h"
 
 #define HEADERS_MS   5000
-#define SECOND_MS    1000
 #define MINUTE_MS    60000
 #define TIDY_MINUTES 60
 #define PURGE_ROWS   2000 /* a minute, on SQLite: a fifth of a second of the loop */
@@ -86,9 +85,27 @@ static void after_turn(void *userdata)
         reply_pending(userdata);
 }
 
+/* What another collector was given goes into this one's folder, which is watched. */
+static void bundle_take_over(struct api *a)
+{
+        for (enum bundle_part p = 0; p < _BUNDLE_PART_MAX; p++) {
+                _cleanup_free_ char *json = NULL;
+                int r = store_bundle_get(a->store, bundle_part_name(p), &a->bundle_versions[p], &json);
+
+                if (r > 0)
+                        r = bundle_write(a->bundle_dir, p, json);
+                if (r < 0 && r != -ENOTCONN)
+                        log_errno(LOG_WARNING, r, "cannot take over the %s, ignoring", bundle_part_name(p));
+        }
+}
+
 static void every_second(void *userdata)
 {
-        log_tick(userdata, false);
+        struct api *a = userdata;
+
+        log_tick(a, false);
+        if (db_kind(store_db(a->store)) == DB_POSTGRES)
+                bundle_take_over(a);
 }
 
 static void every_minute(void *userdata)
@@ -110,22 +127,6 @@ static void every_minute(void *userdata)
         else if (p.month && p.n_gone > 0)
                 log_line(LOG_INFO, "retention: %llu records of %lld removed", (unsigned long long)p.n_gone,
                          (long long)p.month);
-}
-
-/* What another collector was given goes into this one's folder, which is watched. */
-static void every_second(void *userdata)
-{
-        struct api *a = userdata;
-
-        for (enum bundle_part p = 0; p < _BUNDLE_PART_MAX; p++) {
-                _cleanup_free_ char *json = NULL;
-                int r = store_bundle_get(a->store, bundle_part_name(p), &a->bundle_versions[p], &json);
-
-                if (r > 0)
-                        r = bundle_write(a->bundle_dir, p, json);
-                if (r < 0 && r != -ENOTCONN)
-                        log_errno(LOG_WARNING, r, "cannot take over the %s, ignoring", bundle_part_name(p));
-        }
 }
 
 int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
@@ -160,8 +161,6 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
                 r = loop_add_after(o->loop, after_turn, a);
         if (r == 0)
                 r = loop_add_timer(o->loop, MINUTE_MS, every_minute, a);
-        if (r == 0 && db_kind(store_db(o->store)) == DB_POSTGRES)
-                r = loop_add_timer(o->loop, SECOND_MS, every_second, a);
         if (r < 0) {
                 api_free(a);
                 return r;
