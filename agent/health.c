@@ -155,6 +155,7 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
         const struct stored *p = rt->store ? rt->store->policy : NULL;
         struct watch_counters counters = {0};
         char browsers[BROWSERS_TEXT_MAX];
+        struct checkpoint seen;
         int r;
 
         if (p) {
@@ -167,6 +168,8 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
         c.browsers = browsers_describe(rt, browsers);
         c.table_hash = *rt->table_hash ? rt->table_hash : NULL;
         c.self_test_passed = rt->self_test_passed;
+        if (status_seen(rt, &seen) == 0)
+                c.seen = &seen;
         r = report_coverage(rt->report, &c);
         if (r < 0)
                 log_errno(LOG_ERR, r, "cannot record coverage");

@@ -151,6 +151,8 @@ json_t *browsers_json(const struct runtime *rt);
 json_t *status_new(struct runtime *rt);
 void status_dirty(struct runtime *rt); /* status.json is rewritten within a second */
 int status_write(struct runtime *rt);
+/* The collector's log as the uplink was shown it last; -ENOENT. */
+int status_seen(const struct runtime *rt, struct checkpoint *ret);
 
 /* ---- answers.c: the control socket's verbs ---- */
 json_t *answer(const struct control_request *q, uid_t uid, char ret_error[static CONTROL_ERROR_MAX], void *userdata);

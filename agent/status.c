@@ -113,10 +113,22 @@ static json_t *uplink_problem_json(const struct runtime *rt)
         return json_string(safe);
 }
 
+int status_seen(const struct runtime *rt, struct checkpoint *ret)
+{
+        _cleanup_free_ char *path = format_new("%s/uplink/checkpoint", rt->config->state), *note = NULL;
+        size_t size, text_size;
+        int r = path ? store_read_plain(path, NOTE_MAX_BYTES, &note, &size) : -ENOMEM;
+
+        if (r >= 0)
+                r = note_text(note, size, &text_size);
+        return r < 0 ? r : checkpoint_parse(note, text_size, ret);
+}
+
 json_t *status_new(struct runtime *rt)
 {
         json_auto_t *incoming = json_sprintf("%s/incoming", rt->config->state);
         struct report_state s = {0};
+        struct checkpoint seen;
         json_t *o;
 
         report_get_state(rt->report, &s);
@@ -129,6 +141,8 @@ json_t *status_new(struct runtime *rt)
                 return NULL;
         json_object_set_new(o, "browsers", browsers_json(rt));
         json_object_set_new(o, "table_hash", *rt->table_hash ? json_string(rt->table_hash) : json_null());
+        if (status_seen(rt, &seen) == 0)
+                json_object_set_new(o, "checkpoint", checkpoint_json(&seen));
         json_object_set(o, "incoming", incoming);
         json_object_set_new(o, "uplink_problem", uplink_problem_json(rt));
         return o;

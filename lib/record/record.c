@@ -135,9 +135,10 @@ static json_t *process_new(const struct violation *v)
         else
                 json_decref(hashes);
         if (!file && !v->program_name && v->pid == 0)
-                return NULL; /* OCSF 1.8.0 process: one of name, path, pid at least */
-        return json_pack("{s:o*, s:o*, s:o*}", "pid", number_unless_zero(v->pid), "name", text(v->program_name),
-                         "file", file);
+                return NULL;
+        /* OCSF 1.8.0 process: pid or uid at least */
+        return json_pack("{s:o*, s:s*, s:o*, s:o*}", "pid", number_unless_zero(v->pid), "uid", v->pid ? NULL : v->id,
+                         "name", text(v->program_name), "file", file);
 }
 
 static json_t *rule_new(const struct record_context *c, const struct violation *v)
@@ -289,16 +290,26 @@ int record_violation_encode(const struct record_context *c, const struct violati
         return finish(root, failed, ret, ret_size);
 }
 
+json_t *checkpoint_json(const struct checkpoint *c)
+{
+        char root[2 * MERKLE_HASH_SIZE + 1];
+
+        if (!c)
+                return NULL;
+        hex_encode(c->head.root, MERKLE_HASH_SIZE, root);
+        return json_pack("{s:s, s:o, s:s}", "log", c->origin, "size", number(c->head.size), "root", root);
+}
+
 static json_t *coverage_extra(const struct record_context *c, const struct coverage *v,
                               const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t boottime_ms)
 {
-        json_t *coverage =
-                json_pack("{s:s, s:s, s:b, s:s*, s:s*, s:s*, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o*}", "event",
-                          coverage_event_to_string(v->event), "mode", v->mode, "policy_expired", v->policy_expired,
-                          "sensors", v->sensors, "browsers", v->browsers, "table_hash", v->table_hash, "lost",
-                          number(v->lost), "refused", number(v->refused), "unresolved", number(v->unresolved),
-                          "queue", number(v->queue), "clock_synchronised", v->clock_synchronised, "self_test_passed",
-                          v->self_test_passed, "gap_ms", number(v->gap_ms), "detail", text(v->detail));
+        json_t *coverage = json_pack(
+                "{s:s, s:s, s:b, s:s*, s:s*, s:s*, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o*, s:o*}", "event",
+                coverage_event_to_string(v->event), "mode", v->mode, "policy_expired", v->policy_expired, "sensors",
+                v->sensors, "browsers", v->browsers, "table_hash", v->table_hash, "lost", number(v->lost), "refused",
+                number(v->refused), "unresolved", number(v->unresolved), "queue", number(v->queue),
+                "clock_synchronised", v->clock_synchronised, "self_test_passed", v->self_test_passed, "gap_ms",
+                number(v->gap_ms), "detail", text(v->detail), "checkpoint", checkpoint_json(v->seen));
 
         return json_pack("{s:{s:s, s:o, s:o, s:s*, s:s*, s:s*, s:o}}", "onchannel", "kind", "coverage", "prev",
                          prev_new(prev), "boottime_ms", number(boottime_ms), "policy_hash", c->policy_hash,

@@ -3,11 +3,13 @@
 /* Records as they are written, shipped and kept: OCSF 1.8.0 JSON, one line each, no newline.
  * What a record may hold is exactly what these structs hold; there is no field for
  * arguments, environment, working directory, URLs or unmatched names. No I/O. */
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 #include "record/chain.h"
+#include "record/note.h"
 
 #define RECORD_MAX_BYTES (16u << 10)
 
@@ -105,6 +107,7 @@ struct coverage {
         bool policy_expired;
         const char *sensors; /* one line: "exec=signal dns=cgroup_skb connect=cgroup tls=cgroup_skb" */
         const char *browsers; /* "files=6 patterns=210", "off", or NULL */
+        const struct checkpoint *seen; /* of the collector's log, as it was shown last, or NULL */
         const char *table_hash; /* SHA-256 of the live nftables table's dump, hex, or NULL */
         uint64_t lost; /* ring-buffer records lost since start */
         uint64_t refused; /* records that the full spool refused since the last coverage record */
@@ -131,3 +134,6 @@ int record_coverage_encode(const struct record_context *c, const struct coverage
 /* UUIDv7 (RFC 9562 5.7) text. */
 #define UUID_TEXT_MAX 37
 void uuid_v7(uint64_t now_ms, char ret[static UUID_TEXT_MAX]);
+
+/* {"log","size","root"} as in coverage records; NULL for NULL or without memory. */
+struct json_t *checkpoint_json(const struct checkpoint *c);
