@@ -2,10 +2,12 @@
 /* What the agent costs: the same operations with and without it in turn, in one run, so that
  * whatever else the machine does strikes both.
  *
- *   bench-agent ratios AGENT CONFIG ADDRESS   exec, connect, DNS, throughput, start, resident
- *   bench-agent reload AGENT CONFIG CONTROL   reload through the control socket
+ *   bench-agent ratios AGENT CONFIG ADDRESS CGROUP   exec, connect, DNS, throughput, start, resident
+ *   bench-agent reload AGENT CONFIG CONTROL          reload through the control socket
+ *   bench-agent gap AGENT CONFIG CONTROL CGROUP CATALOGUE DEVICE   see gap.h
  *
- * BENCH_ROUNDS (15) pairs are measured; a ratio is the median of the pairs' ratios. */
+ * BENCH_ROUNDS (15) rounds are measured; a ratio is the median of the rounds' ratios. A floor is the
+ * ratio with empty programs in the agent's place. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -17,6 +19,8 @@
 #include "agent.h"
 #include "base/cleanup.h"
 #include "bench.h"
+#include "floor.h"
+#include "gap.h"
 
 #define ROUNDS_MAX   100
 #define N_EXEC       150
@@ -143,47 +147,68 @@ static unsigned rounds(void)
         return n < 1 ? 1 : n > ROUNDS_MAX ? ROUNDS_MAX : (unsigned)n;
 }
 
-static void print_operation(enum operation op, double *with, double *without, unsigned n)
+enum state { STATE_WITHOUT, STATE_FLOOR, STATE_WITH, _STATE_MAX };
+static double results[_STATE_MAX][_OP_MAX][ROUNDS_MAX];
+
+static double median_ratio(enum operation op, enum state s, unsigned n)
 {
-        const char *unit = op == OP_STREAM ? "MiB/s" : "us";
         double ratio[ROUNDS_MAX];
 
         for (unsigned i = 0; i < n; i++)
-                ratio[i] = with[i] / without[i];
-        printf("%s_without %.1f %s\n", names[op], median(without, n), unit);
-        printf("%s_with %.1f %s\n", names[op], median(with, n), unit);
-        printf("%s_ratio %.3f ratio\n", names[op], median(ratio, n));
+                ratio[i] = results[s][op][i] / results[STATE_WITHOUT][op][i];
+        return median(ratio, n);
 }
 
-static void ratios(const char *program, const char *config)
+static void print_operation(enum operation op, unsigned n)
 {
-        static double with[_OP_MAX][ROUNDS_MAX], without[_OP_MAX][ROUNDS_MAX];
+        const char *unit = op == OP_STREAM ? "MiB/s" : "us";
+
+        printf("%s_floor %.3f ratio\n", names[op], median_ratio(op, STATE_FLOOR, n));
+        printf("%s_ratio %.3f ratio\n", names[op], median_ratio(op, STATE_WITH, n));
+        printf("%s_without %.1f %s\n", names[op], median(results[STATE_WITHOUT][op], n), unit);
+        printf("%s_with %.1f %s\n", names[op], median(results[STATE_WITH][op], n), unit);
+}
+
+struct subject {
+        const char *program, *config, *cgroup;
         double start[ROUNDS_MAX], resident[ROUNDS_MAX];
+};
+
+static void measure_state(struct subject *x, enum state s, unsigned round)
+{
+        struct empty_hooks f = {};
+        struct agent a = {};
+
+        if (s == STATE_FLOOR)
+                floor_start(&f, x->cgroup);
+        if (s == STATE_WITH)
+                agent_start(&a, x->program, x->config);
+        for (unsigned op = 0; op < _OP_MAX; op++)
+                results[s][op][round] = measure((enum operation)op);
+        if (s == STATE_FLOOR)
+                floor_stop(&f);
+        if (s == STATE_WITH) {
+                x->start[round] = a.start_us;
+                x->resident[round] = agent_resident_mib(&a);
+                agent_stop(&a);
+        }
+}
+
+static void ratios(const char *program, const char *config, const char *cgroup)
+{
+        static struct subject x;
         unsigned n = rounds();
 
+        x = (struct subject){.program = program, .config = config, .cgroup = cgroup};
         for (unsigned op = 0; op < _OP_MAX; op++)
                 (void)measure((enum operation)op); /* caches */
-        for (unsigned i = 0; i < n; i++) {
-                struct agent a = {};
-
-                for (unsigned half = 0; half < 2; half++) {
-                        bool has_agent = half == i % 2; /* AB BA AB …: a drift cancels out */
-
-                        if (has_agent)
-                                agent_start(&a, program, config);
-                        for (unsigned op = 0; op < _OP_MAX; op++)
-                                (has_agent ? with : without)[op][i] = measure((enum operation)op);
-                        if (!has_agent)
-                                continue;
-                        start[i] = a.start_us;
-                        resident[i] = agent_resident_mib(&a);
-                        agent_stop(&a);
-                }
-        }
+        for (unsigned i = 0; i < n; i++)
+                for (unsigned s = 0; s < _STATE_MAX; s++) /* ABC CAB BCA …: a drift cancels out */
+                        measure_state(&x, (enum state)((s + 2 * i) % _STATE_MAX), i);
         for (unsigned op = 0; op < _OP_MAX; op++)
-                print_operation((enum operation)op, with[op], without[op], n);
-        printf("start %.1f ms\n", median(start, n) / 1e3);
-        printf("resident %.1f MiB\n", median(resident, n));
+                print_operation((enum operation)op, n);
+        printf("start %.1f ms\n", median(x.start, n) / 1e3);
+        printf("resident %.1f MiB\n", median(x.resident, n));
 }
 
 static void reload(const char *program, const char *config, const char *control)
@@ -202,11 +227,15 @@ static void reload(const char *program, const char *config, const char *control)
 
 int main(int argc, char **argv)
 {
-        if (argc == 5 && strcmp(argv[1], "ratios") == 0 && inet_pton(AF_INET, argv[4], &world.sin_addr) == 1)
-                ratios(argv[2], argv[3]);
-        else if (argc == 5 && strcmp(argv[1], "reload") == 0)
+        const char *verb = argc > 1 ? argv[1] : "";
+
+        if (argc == 6 && strcmp(verb, "ratios") == 0 && inet_pton(AF_INET, argv[4], &world.sin_addr) == 1)
+                ratios(argv[2], argv[3], argv[5]);
+        else if (argc == 5 && strcmp(verb, "reload") == 0)
                 reload(argv[2], argv[3], argv[4]);
+        else if (argc == 8 && strcmp(verb, "gap") == 0)
+                gap_measure(&(struct gap){argv[2], argv[3], argv[4], argv[5], argv[6], argv[7]});
         else
-                return fprintf(stderr, "usage: bench-agent ratios|reload AGENT CONFIG ADDRESS|CONTROL\n"), 2;
+                return fprintf(stderr, "usage: bench-agent ratios|reload|gap AGENT CONFIG …\n"), 2;
         return 0;
 }

@@ -3,8 +3,11 @@
 # run.sh BUILD [NAME]: the benchmarks in BUILD; each prints lines of `name value unit`.
 #   nft      the nftables half of a reload: 200 channels, 10,000 prefixes
 #   rules    the whole catalogue compiled with the sample policy
-#   agent    exec, connect, DNS, throughput with the agent against without; start; resident memory
+#   names    a look-up among 100, 10,000 and 1,000,000 names
+#   agent    exec, connect, DNS, throughput with the agent, and with empty hooks, against without; start;
+#            resident memory
 #   reload   the whole reload of 200 channels, 10,000 prefixes
+#   gap      1,000 such reloads while somebody sends to the blocked addresses: what was let through
 #   collector  durable violations a second into a real collector, on SQLite and PostgreSQL, and whose processor time it took
 # Everything happens in a network and mount namespace and a cgroup of its own, which end with it.
 set -euo pipefail
@@ -110,7 +113,8 @@ bench_rules() {
 bench_agent() {
         make_world
         make_agent agent "$here/../../rules/channels"
-        in_cgroup "$build/tests/bench/bench-agent" ratios "$build/agent/onchanneld" "$base/agent/agent.ini" "$address" 2>"$base/log" ||
+        in_cgroup "$build/tests/bench/bench-agent" ratios "$build/agent/onchanneld" "$base/agent/agent.ini" "$address" "$cgroup" \
+                2>"$base/log" ||
                 { tail -20 "$base/log" >&2; return 1; }
 }
 bench_reload() {
@@ -118,6 +122,27 @@ bench_reload() {
         make_agent big "$base/channels"
         in_cgroup "$build/tests/bench/bench-agent" reload "$build/agent/onchanneld" "$base/big/agent.ini" "$base/big/run/control.sock" \
                 2>"$base/log" || { tail -20 "$base/log" >&2; return 1; }
+}
+
+# The same while probers send to the blocked addresses; two catalogues, whose tables are not the same.
+bench_gap() {
+        local dir=$base/gap
+        [ -n "$world" ] || make_world
+        ip route add 11.0.0.0/8 via "$address"
+        [ -d "$base/channels" ] || make_channels "$base/channels"
+        make_agent gap "$base/channels"
+        mkdir "$dir/a" "$dir/b"
+        mv "$dir"/catalogue.ini* "$dir/a"
+        sed -i '/^\[addresses\]/a prefix = 12.0.0.0/25' "$base/channels/c001.ini"
+        (cd "$dir" && "$build/cli/onchannel" catalogue build -o b/catalogue.ini --version bench --serial 1 --key catalogue.key "$base/channels") \
+                </dev/null >"$dir/log" 2>&1
+        ln -s a "$dir/now"
+        sed -i "s|^catalogue = .*|catalogue = $dir/now/catalogue.ini|" "$dir/agent.ini"
+        in_cgroup "$build/tests/bench/bench-agent" gap "$build/agent/onchanneld" "$dir/agent.ini" "$dir/run/control.sock" "$cgroup" "$dir/now" \
+                laptop 2>"$base/log" || { tail -20 "$base/log" >&2; return 1; }
+}
+bench_names() {
+        "$build/tests/bench/bench-names" "$base/bpf/names" "$cgroup"
 }
 
 bench_collector() {
@@ -129,7 +154,7 @@ bench_collector() {
 }
 
 case $name in
-"") bench_nft; bench_rules; bench_agent; bench_reload; bench_collector ;;
-nft | rules | agent | reload | collector) "bench_$name" ;;
-*) echo "run.sh: no benchmark '$name': nft, rules, agent, reload, collector" >&2; exit 2 ;;
+"") bench_nft; bench_rules; bench_names; bench_agent; bench_reload; bench_gap; bench_collector ;;
+nft | rules | names | agent | reload | gap | collector) "bench_$name" ;;
+*) echo "run.sh: no benchmark '$name': nft, rules, names, agent, reload, gap, collector" >&2; exit 2 ;;
 esac
