@@ -39,22 +39,26 @@ static int on_libbpf(enum libbpf_print_level level, const char *format, va_list 
         return 0;
 }
 
-/* The kernel's own list; unreadable (securityfs is not mounted): find out by trying. */
-static bool lsm_is_listed(void)
+/* Why there is no use in trying; NULL: try. By the kernel's own list, or, where securityfs is not mounted,
+ * by a program that cannot be attached to anything: an attempt with all of them takes longer. */
+static const char *why_no_lsm(const struct watch_options *o)
 {
-        _cleanup_file_ FILE *f = fopen("/sys/kernel/security/lsm", "re");
+        _cleanup_file_ FILE *f = o->no_lsm ? NULL : fopen("/sys/kernel/security/lsm", "re");
         char list[WATCH_TEXT_MAX] = "";
 
+        if (o->no_lsm)
+                return "BPF LSM is switched off";
         if (!f)
-                return true;
-        if (!fgets(list, sizeof(list), f))
-                return false;
-        list[strcspn(list, "\n")] = 0;
+                return libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_LSM, NULL) == 0
+                               ? "the kernel refuses BPF LSM programs"
+                               : NULL;
+        if (fgets(list, sizeof(list), f))
+                list[strcspn(list, "\n")] = 0;
         char *save = NULL;
         for (char *name = strtok_r(list, ",", &save); name; name = strtok_r(NULL, ",", &save))
                 if (strcmp(name, "bpf") == 0)
-                        return true;
-        return false;
+                        return NULL;
+        return "BPF LSM is not in /sys/kernel/security/lsm";
 }
 
 static int netns_cookie(uint64_t *ret)
@@ -180,20 +184,17 @@ static bool lsm_fires(struct watch *w)
 /* Tries the best first: with BPF LSM before without, with the pinned maps before new ones. */
 int watch_load(struct watch *w, const struct watch_options *o)
 {
-        bool listed = !o->no_lsm && lsm_is_listed();
+        const char *why_not = why_no_lsm(o);
         int r = -EINVAL;
 
         if (!o->mark_mask || o->mark_mask >> __builtin_ctz(o->mark_mask) < OC_CHANNELS - 1)
                 return -EINVAL;
         libbpf_set_print(on_libbpf);
         w->exec_path = EXEC_PATH_SIGNAL;
-        snprintf(w->exec_reason, sizeof(w->exec_reason), "%s",
-                 listed      ? ""
-                 : o->no_lsm ? "BPF LSM is switched off"
-                             : "BPF LSM is not in /sys/kernel/security/lsm");
+        snprintf(w->exec_reason, sizeof(w->exec_reason), "%s", why_not ? why_not : "");
         for (int attempt = 0; attempt < 2 * _LSM_MAX && !w->bpf; attempt++) {
                 enum lsm lsm = (enum lsm)(attempt % _LSM_MAX);
-                if (lsm != LSM_NONE && !listed)
+                if (lsm != LSM_NONE && why_not)
                         continue;
                 r = load_once(w, o, lsm, attempt < _LSM_MAX);
                 if (r < 0 && lsm != LSM_NONE)
