@@ -16,6 +16,7 @@ struct fact_flow {
         uint8_t remote[16];
         uint64_t cookie; /* socket cookie, 0 unknown */
         uint64_t netns; /* network namespace cookie */
+        bool is_connected; /* the socket has this peer only */
 };
 
 struct fact {

@@ -148,8 +148,11 @@ static bool handle_by_layer(struct runtime *rt, struct fact *f)
                 if (f->flow.protocol == IPPROTO_TCP)
                         end_flow(rt, f);
                 break;
+        case LAYER_QUIC: /* a socket with other peers lives on */
+                if (f->flow.is_connected)
+                        end_flow(rt, f);
+                break;
         case LAYER_TLS:
-        case LAYER_QUIC:
         case LAYER_HTTP:
                 end_flow(rt, f);
                 break;

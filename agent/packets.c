@@ -13,7 +13,7 @@
 /* A client over a connected socket, or with EDNS, takes REFUSED; one that has taken it takes no second answer. */
 static bool may_wait_on(const struct watch_packet *p, const uint8_t *refusal)
 {
-        return !p->is_connected && refusal[11] == 0;
+        return !p->fact.flow.is_connected && refusal[11] == 0;
 }
 
 static void answer_query(struct runtime *rt, const struct watch_packet *p)
@@ -34,21 +34,15 @@ static void answer_query(struct runtime *rt, const struct watch_packet *p)
 }
 
 /* A socket with other peers lives on; its packets of this flow are dropped. */
-static void block_flow(struct runtime *rt, const struct watch_packet *p, struct fact *f)
+static void end_socket(struct runtime *rt, struct fact *f)
 {
-        int r;
-
-        r = watch_block_flow(rt->watch, &f->flow);
-        if (r < 0) {
-                log_errno(LOG_ERR, r, "cannot block a QUIC connection");
-                return;
-        }
         f->outcome = OUTCOME_DROPPED;
-        if (p->is_connected && rt->sockdestroy && sockdestroy_flow(rt->sockdestroy, &f->flow, f->tgid) >= 0)
+        if (f->flow.is_connected && rt->sockdestroy && sockdestroy_flow(rt->sockdestroy, &f->flow, f->tgid) >= 0)
                 f->outcome = OUTCOME_RESET;
 }
 
-static void name_flow(struct runtime *rt, const struct watch_packet *p, const char *name)
+/* False: the connection is blocked. */
+static bool name_flow(struct runtime *rt, const struct watch_packet *p, const char *name)
 {
         const struct ruleset *rs = rt->current;
         struct fact f = p->fact;
@@ -57,53 +51,67 @@ static void name_flow(struct runtime *rt, const struct watch_packet *p, const ch
 
         f.entry = rules_match_name(rs, name);
         if (f.entry == 0)
-                return;
+                return true;
         f.channel = rs->entries[f.entry].channel;
         f.tier = TIER_NAME;
         f.generation = rt->generation;
         f.outcome = OUTCOME_PASSED;
         verdict = rules_verdict(rs, f.channel, f.uid);
-        if (verdict == VERDICT_ALLOW)
-                return;
+        r = watch_learn_flow(rt->watch, &f);
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot remember a QUIC connection, ignoring");
         if (verdict == VERDICT_BLOCK)
-                block_flow(rt, p, &f);
+                end_socket(rt, &f);
         rt->counters.facts++;
         rt->counters.reset += f.outcome == OUTCOME_RESET;
         classify_process(&f);
-        r = report_fact(rt->report, &f, rs);
+        r = report_fact(rt->report, &f, rs); /* it knows whether that is worth a record */
         if (r < 0)
                 log_errno(LOG_ERR, r, "cannot record a violation");
         status_dirty(rt);
+        return verdict != VERDICT_BLOCK;
 }
 
-static void read_datagram(struct runtime *rt, const struct watch_packet *p)
+/* Whether the datagram may go its way. */
+static bool read_datagram(struct runtime *rt, const struct watch_packet *p)
 {
         char name[WIRE_NAME_SIZE];
         int r;
 
         if (!rt->hellos || !rt->current)
-                return;
+                return true;
         r = hellos_feed(rt->hellos, &p->fact.flow, p->bytes, p->size, name);
         if (r < 0) {
                 log_errno(LOG_WARNING, r, "cannot read a QUIC datagram, ignoring");
-                return;
+                return false;
         }
         switch ((enum quic_result)r) {
         case QUIC_FOUND:
-                name_flow(rt, p, name);
-                break;
+                return name_flow(rt, p, name);
         case QUIC_MALFORMED:
         case QUIC_TOO_LARGE:
                 /* no honest client sends that, and nobody could say what it is: TCP is left */
-                (void)watch_block_flow(rt->watch, &p->fact.flow);
-                break;
-        case QUIC_MORE:
+                (void)watch_refuse_flow(rt->watch, &p->fact);
+                return false;
+        case QUIC_MORE: /* no server answers before it has the last part of a hello */
         case QUIC_NO_NAME:
         case QUIC_NOT_QUIC:
         case QUIC_UNKNOWN_VERSION:
         case _QUIC_RESULT_MAX:
                 break;
         }
+        return true;
+}
+
+static void handle_datagram(struct runtime *rt, const struct watch_packet *p)
+{
+        int r;
+
+        if (!read_datagram(rt, p))
+                return;
+        r = rt->refuse ? refuse_forward(rt->refuse, &p->fact, p->bytes, p->size) : -EOPNOTSUPP;
+        if (r < 0)
+                log_errno(LOG_DEBUG, r, "cannot send a QUIC datagram on, ignoring");
 }
 
 void packets_handle(const struct watch_packet *p, void *userdata)
@@ -111,5 +119,5 @@ void packets_handle(const struct watch_packet *p, void *userdata)
         if (p->fact.layer == LAYER_DNS)
                 answer_query(userdata, p);
         else if (p->fact.layer == LAYER_QUIC)
-                read_datagram(userdata, p);
+                handle_datagram(userdata, p);
 }

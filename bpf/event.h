@@ -19,7 +19,8 @@ enum event_type {
         EVENT_CONNECT, /* struct event_connect */
         EVENT_HTTP, /* struct event_name: the host of a request, in clear text */
         EVENT_QUERY, /* struct event_packet: a dropped query, to be answered */
-        EVENT_DATAGRAM, /* struct event_packet: an Initial of QUIC, to be read */
+        EVENT_DATAGRAM, /* struct event_packet: an Initial of QUIC, to be read and sent on */
+        EVENT_QUIC, /* struct event_name: a connection whose name is known */
         _EVENT_TYPE_MAX,
 };
 
@@ -187,21 +188,26 @@ struct oc_active {
 };
 EVENT_LAYOUT(oc_active, 56);
 
-/* Key of oc_flows: datagrams of one socket to one peer. */
+/* Key of oc_flows: datagrams of one socket to one peer, or of a process to it. */
 struct oc_flow_key {
-        __u64 cookie; /* of the socket */
+        __u64 cookie; /* of the socket, or OC_FLOW_PROCESS | tgid */
         __u8 remote[16]; /* as in struct event_flow */
         __u16 port;
         __u16 reserved[3];
 };
 EVENT_LAYOUT(oc_flow_key, 32);
+#define OC_FLOW_PROCESS (1ULL << 63)
 
 struct oc_flow {
         __u64 since_ns; /* start of the second that `copies` counts */
+        __u64 catalogue; /* the numbers in `match` are of this catalogue */
+        struct oc_match match; /* the name of the connection; channel 0: none */
         __u32 copies;
-        __u32 blocked;
+        __u32 refused; /* nobody could read it */
+        __u32 told; /* generation of the rule set by which it was reported */
+        __u32 reserved;
 };
-EVENT_LAYOUT(oc_flow, 16);
+EVENT_LAYOUT(oc_flow, 40);
 
 /* Value of oc_tasks: a process of a channel. */
 struct oc_task {

@@ -4,8 +4,9 @@
 #include "bpf/owner.h"
 #include "bpf/packet.h"
 
-#define PASS 1
-#define DROP 0
+#define PASS    1
+#define DROP    0
+#define SWALLOW 2 /* drop and tell nobody (BPF_RET_SET_CN), unless with IP_RECVERR */
 
 #define NAME_STEP 64 /* RFC 1035 2.3.4: a label and its dot; what is longer takes several steps */
 
@@ -59,6 +60,7 @@ static __always_inline void match_report(struct __sk_buff *skb, const struct pac
         e->head.action = w->action;
         packet_flow(skb, p, &e->flow);
         e->flow.cookie = bpf_get_socket_cookie(skb);
+        e->flow.flags = skb->sk && skb->sk->dst_port ? OC_FLOW_CONNECTED : 0;
         if (sock) {
                 e->head.tgid = sock->tgid;
                 e->head.uid = sock->uid;

@@ -9,7 +9,6 @@
 #include "bpf/request.h"
 
 #define PORT_DNS 53
-#define SWALLOW  2 /* drop and tell nobody (BPF_RET_SET_CN), unless with IP_RECVERR */
 /* How much of a TCP stream is looked at for the start of a hello: it may stand behind the
  * clear text of STARTTLS. A hello itself is read to its end, whatever its size. */
 #define WATCHED_MAX 16384
@@ -118,9 +117,15 @@ static __always_inline int datagram_judge(struct __sk_buff *skb, struct packet *
         struct oc_active *a = bpf_map_lookup_elem(&oc_active, &zero);
         if (!a || !(a->inspect >> (a->slot & 1) & 1))
                 return PASS;
-        if (!sock && p->end - p->pos >= QUIC_INITIAL_MIN)
+        p->start = p->pos;
+        if ((!sock || sock->talk != TALK_QUIC) && !skb->gso_size && quic_kind(skb, p) == QUIC_OTHER)
+                return PASS;
+        if (!sock)
                 sock = sock_new(skb, sk);
-        return sock && quic_judge(skb, p, sock) == DROP ? DROP : PASS;
+        if (!sock)
+                return PASS;
+        int verdict = quic_judge(skb, p, sock);
+        return verdict == DROP || verdict == SWALLOW ? verdict : PASS;
 }
 
 /* Where payload that was not seen before begins; false: there is none, or nowhere. */

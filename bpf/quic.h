@@ -1,31 +1,47 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
-/* QUIC: its names are encrypted, so the agent reads a copy of each Initial and says which
- * flows are blocked. What it could not read is dropped: clients fall back to TCP. */
+/* QUIC: its names are encrypted, so each Initial is held back and copied for the agent, which reads
+ * it, says whose the flow is, and sends the datagram on unless it is blocked. What nobody could
+ * read is dropped: clients fall back to TCP. */
 #include "bpf/copy.h"
 
 #define QUIC_V1                0x00000001
 #define QUIC_V2                0x6b3343cf /* RFC 9369 3.1 */
+#define QUIC_PORT              443
 #define QUIC_INITIAL_MIN       1200 /* RFC 9000 14.1 */
 #define QUIC_COPIES_PER_SECOND 64 /* of one flow; a client sends two to ten for a connection */
 #define QUIC_DATAGRAMS_MAX     128 /* in one packet: UDP_MAX_SEGMENTS (Linux 6.9) */
 
-static __always_inline bool quic_is_initial(struct __sk_buff *skb, const struct packet *p)
+enum quic_kind {
+        QUIC_OTHER,
+        QUIC_INITIAL,
+        QUIC_UNKNOWN, /* an Initial, perhaps, of a version that nobody here can read */
+        QUIC_SHORT, /* of a connection that stands, perhaps */
+};
+
+/* Global: see packet_parse(). */
+__noinline int quic_kind(struct __sk_buff *skb, const struct packet *p)
 {
         __u8 h[5];
 
-        if (p->end - p->start < QUIC_INITIAL_MIN || bpf_skb_load_bytes(skb, p->start, h, sizeof(h)) < 0)
-                return false;
-        __u32 version = (__u32)h[0] << 24, type = h[0] >> 4 & 3;
-        version = (__u32)h[1] << 24 | h[2] << 16 | h[3] << 8 | h[4];
-        if (!(h[0] & 0x80)) /* RFC 9000 17.2: long header */
-                return false;
-        return (version == QUIC_V1 && type == 0) || (version == QUIC_V2 && type == 1);
+        if (!p || bpf_skb_load_bytes(skb, p->start, h, sizeof(h)) < 0)
+                return QUIC_OTHER;
+        __u32 version = (__u32)h[1] << 24 | h[2] << 16 | h[3] << 8 | h[4], type = h[0] >> 4 & 3;
+        bool is_web = p->remote_port == QUIC_PORT && h[0] & 0x40; /* RFC 9000 17.2: the fixed bit */
+
+        if (!(h[0] & 0x80)) /* RFC 9000 17.3: short header */
+                return is_web ? QUIC_SHORT : QUIC_OTHER;
+        if (p->end - p->start < QUIC_INITIAL_MIN)
+                return QUIC_OTHER;
+        if (version == QUIC_V1 || version == QUIC_V2)
+                return type == (version == QUIC_V2) ? QUIC_INITIAL : QUIC_OTHER;
+        return is_web ? QUIC_UNKNOWN : QUIC_OTHER;
 }
 
-static __always_inline struct oc_flow *quic_flow(struct __sk_buff *skb, const struct packet *p, bool create)
+static __always_inline struct oc_flow *quic_flow(struct __sk_buff *skb, const struct packet *p, __u64 whose,
+                                                 bool create)
 {
-        struct oc_flow_key key = {.cookie = bpf_get_socket_cookie(skb), .port = p->remote_port};
+        struct oc_flow_key key = {.cookie = whose, .port = p->remote_port};
         static const struct oc_flow fresh;
         __u32 r;
 
@@ -51,31 +67,83 @@ static __always_inline bool quic_may_copy(struct oc_flow *f)
         return f->copies++ < QUIC_COPIES_PER_SECOND;
 }
 
-/* One datagram, [p->start, p->end). Global, also the next: see packet_parse(). */
-__noinline int quic_datagram(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock)
+/* The agent's own raw socket sends on what was held back. */
+static __always_inline bool quic_is_sent_on(struct __sk_buff *skb)
 {
-        if (!p || !sock || !quic_is_initial(skb, p))
+        struct bpf_sock *sk = skb->sk;
+
+        sk = sk ? bpf_sk_fullsock(sk) : NULL;
+        return sk && sk->protocol == IPPROTO_RAW;
+}
+
+/* One datagram, [p->start, p->end); `held`: so were others of its packet. Global: see packet_parse(). */
+__noinline int quic_datagram(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock, __u32 held)
+{
+        if (!p || !sock)
                 return PASS;
-        sock->talk = TALK_QUIC;
-        struct oc_flow *f = quic_flow(skb, p, true);
-        return f && quic_may_copy(f) && packet_copy(skb, p, sock, EVENT_DATAGRAM) == 0 ? PASS : DROP;
+        int kind = quic_kind(skb, p);
+
+        if (kind == QUIC_UNKNOWN)
+                return DROP;
+        if (kind != QUIC_INITIAL && !held)
+                return PASS;
+        if (kind == QUIC_INITIAL) {
+                if (quic_is_sent_on(skb))
+                        return PASS;
+                sock->talk = TALK_QUIC;
+                struct oc_flow *f = quic_flow(skb, p, bpf_get_socket_cookie(skb), true);
+                if (!f || !quic_may_copy(f))
+                        return DROP;
+        }
+        return packet_copy(skb, p, sock, EVENT_DATAGRAM) == 0 ? SWALLOW : DROP;
+}
+
+/* A policy may turn against an open connection, and back. Global: see packet_parse(). */
+__noinline int flow_judge(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock, struct oc_flow *f)
+{
+        if (!p || !sock || !f)
+                return PASS;
+        struct name_walk w = {.rules = rules_active(), .match = f->match, .action = ACTION_DROPPED};
+        __u32 uid = sock->tgid ? sock->uid : bpf_get_socket_uid(skb);
+
+        if (f->refused)
+                return DROP;
+        if (!w.match.channel || f->catalogue != w.rules.catalogue)
+                return PASS;
+        sock->judged = w.match;
+        sock->catalogue = f->catalogue;
+        if (rules_verdict(&w.rules, w.match.channel, uid).verdict != OC_BLOCK)
+                return PASS;
+        if (f->told != w.rules.generation)
+                match_report(skb, p, sock, &w, EVENT_QUIC, OC_TIER_NAME);
+        f->told = w.rules.generation;
+        return DROP;
+}
+
+/* A connection may move to another socket (RFC 9000 9), which then begins in its middle. */
+static __always_inline struct oc_flow *quic_known(struct __sk_buff *skb, const struct packet *p,
+                                                  const struct oc_sock *sock)
+{
+        if (sock->talk == TALK_QUIC)
+                return quic_flow(skb, p, bpf_get_socket_cookie(skb), false);
+        return sock->tgid ? quic_flow(skb, p, OC_FLOW_PROCESS | sock->tgid, false) : NULL;
 }
 
 __noinline int quic_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
 {
         if (!p || !sock)
                 return PASS;
-        struct oc_flow *f = sock->talk == TALK_QUIC ? quic_flow(skb, p, false) : NULL;
+        struct oc_flow *f = quic_known(skb, p, sock);
         __u32 end = p->end, size = skb->gso_size, n = 0;
-        int verdict;
+        int verdict, held = 0;
 
-        if (f && f->blocked)
+        if (f && flow_judge(skb, p, sock, f) == DROP)
                 return DROP;
-        p->start = p->pos;
         do {
                 p->end = size && end - p->start > size ? p->start + size : end;
-                verdict = quic_datagram(skb, p, sock);
+                verdict = quic_datagram(skb, p, sock, held);
+                held |= verdict == SWALLOW;
                 p->start = p->end;
         } while (verdict != DROP && p->start < end && ++n < QUIC_DATAGRAMS_MAX);
-        return verdict == DROP ? DROP : PASS;
+        return verdict == DROP ? DROP : held ? SWALLOW : PASS;
 }

@@ -4,8 +4,8 @@
 #include "bpf/name.h"
 
 /* Beside PASS and DROP: */
-#define MORE    2 /* passes so far; something else begins at p->pos */
-#define NOTHING 3 /* passes; what looked like a request was none */
+#define MORE    4 /* passes so far; something else begins at p->pos */
+#define NOTHING 5 /* passes; what looked like a request was none */
 
 /* Global, also the following: see packet_parse(). */
 __noinline int http_next(struct __sk_buff *skb, struct packet *p, struct http_stream *s)

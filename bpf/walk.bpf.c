@@ -64,7 +64,7 @@ static __always_inline void take_stricter(struct open_sock *o, const struct oc_m
 }
 
 /* By its process, by its address, by the name that it asked for when it was opened. */
-static __noinline void open_sock_judge(struct open_sock *o, const struct oc_sock *known)
+static __noinline void open_sock_judge(struct open_sock *o, const struct oc_sock *known, __u16 protocol)
 {
         struct oc_task *t = bpf_map_lookup_elem(&oc_tasks, &o->tgid);
         const struct oc_match *m = rules_find_prefix(&o->rules, &o->to);
@@ -74,7 +74,7 @@ static __noinline void open_sock_judge(struct open_sock *o, const struct oc_sock
         if (m)
                 take_stricter(o, m, OC_TIER_ADDRESS, EVENT_CONNECT);
         if (known && known->judged.channel && known->catalogue == o->rules.catalogue)
-                take_stricter(o, &known->judged, OC_TIER_NAME, EVENT_TLS);
+                take_stricter(o, &known->judged, OC_TIER_NAME, protocol == IPPROTO_UDP ? EVENT_QUIC : EVENT_TLS);
 }
 
 static void flow_of(struct sock *sk, const struct open_sock *o, struct event_flow *ret)
@@ -93,6 +93,7 @@ static void flow_of(struct sock *sk, const struct open_sock *o, struct event_flo
                 bpf_core_read(ret->local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
         }
         ret->netns = sk->__sk_common.skc_net.net->net_cookie;
+        ret->flags = OC_FLOW_CONNECTED;
 }
 
 static void open_sock_report(struct task_struct *task, struct sock *sk, const struct open_sock *o)
@@ -147,7 +148,7 @@ int oc_walk_socks(struct bpf_iter__task_file *ctx)
         struct oc_sock *known = bpf_sk_storage_get(&oc_socks, sk, NULL, 0);
         if (known && known->state == SOCK_BLOCKED)
                 return 0;
-        open_sock_judge(&o, known);
+        open_sock_judge(&o, known, sk->sk_protocol);
         if (o.verdict != OC_BLOCK)
                 return 0;
         if (!known)

@@ -20,6 +20,11 @@ int refuse_new(struct refuse **ret);
 struct refuse *refuse_free(struct refuse *r);
 int refuse_send(struct refuse *r, const struct fact *f, const uint8_t *data, size_t size);
 
+/* Sends the payload of a datagram of that flow on, which was held back, from the local to the remote side as its
+ * sender had. At most REFUSE_FORWARD_MAX bytes, -EMSGSIZE: or more than the way takes. */
+#define REFUSE_FORWARD_MAX 1500
+int refuse_forward(struct refuse *r, const struct fact *f, const uint8_t *data, size_t size);
+
 /* Makes it the answer for whoever asks over an unconnected socket without EDNS: musl (1.2.5) goes on waiting
  * after any code but NOERROR and NXDOMAIN. */
 void refusal_deny(uint8_t *answer, size_t size);

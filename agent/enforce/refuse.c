@@ -55,38 +55,49 @@ static uint32_t sum(uint32_t n, const void *data, size_t size)
         return n;
 }
 
+/* One datagram on its way in or out. */
+struct letter {
+        uint8_t family;
+        uint8_t from[16], to[16];
+        uint16_t from_port, to_port;
+        uint16_t ip_flags; /* IPv4's */
+        const uint8_t *data;
+        size_t size;
+};
+
 /* RFC 768, RFC 8200 8.1; `payload` follows the header in memory. */
-static uint16_t checksum(const struct fact_flow *f, const struct udphdr *udp, size_t size)
+static uint16_t checksum(const struct letter *l, const struct udphdr *udp, size_t size)
 {
-        size_t address = f->family == AF_INET ? 4 : 16;
+        size_t address = l->family == AF_INET ? 4 : 16;
         uint32_t n = IPPROTO_UDP + (uint32_t)size;
 
-        n = sum(n, f->remote, address);
-        n = sum(n, f->local, address);
+        n = sum(n, l->from, address);
+        n = sum(n, l->to, address);
         n = sum(n, udp, size);
         while (n >> 16)
                 n = (n & 0xffff) + (n >> 16);
         return n == 0xffff ? 0xffff : (uint16_t)~n;
 }
 
-static int send4(const struct refuse *r, const struct fact_flow *f, uint8_t *packet, size_t size)
+static int send4(const struct refuse *r, const struct letter *l, uint8_t *packet, size_t size)
 {
         struct sockaddr_in to = {.sin_family = AF_INET};
         struct iphdr ip = {.version = 4,
                            .ihl = 5,
                            .ttl = HOPS,
                            .protocol = IPPROTO_UDP,
+                           .frag_off = htons(l->ip_flags),
                            .tot_len = htons((uint16_t)(sizeof(ip) + size))};
 
-        memcpy(&ip.saddr, f->remote, 4);
-        memcpy(&ip.daddr, f->local, 4);
-        memcpy(&to.sin_addr, f->local, 4);
+        memcpy(&ip.saddr, l->from, 4);
+        memcpy(&ip.daddr, l->to, 4);
+        memcpy(&to.sin_addr, l->to, 4);
         packet -= sizeof(ip);
         memcpy(packet, &ip, sizeof(ip)); /* the kernel adds the checksum */
         return sendto(r->fd4, packet, sizeof(ip) + size, 0, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
 }
 
-static int send6(const struct refuse *r, const struct fact_flow *f, uint8_t *packet, size_t size)
+static int send6(const struct refuse *r, const struct letter *l, uint8_t *packet, size_t size)
 {
         struct sockaddr_in6 to = {.sin6_family = AF_INET6};
         struct ip6_hdr ip = {.ip6_flow = htonl(6u << 28),
@@ -96,53 +107,70 @@ static int send6(const struct refuse *r, const struct fact_flow *f, uint8_t *pac
 
         if (r->fd6 < 0)
                 return -EAFNOSUPPORT;
-        memcpy(&ip.ip6_src, f->remote, 16);
-        memcpy(&ip.ip6_dst, f->local, 16);
-        memcpy(&to.sin6_addr, f->local, 16);
+        memcpy(&ip.ip6_src, l->from, 16);
+        memcpy(&ip.ip6_dst, l->to, 16);
+        memcpy(&to.sin6_addr, l->to, 16);
         packet -= sizeof(ip);
         memcpy(packet, &ip, sizeof(ip));
         return sendto(r->fd6, packet, sizeof(ip) + size, 0, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
 }
 
-static int send_here(const struct refuse *r, const struct fact_flow *f, const uint8_t *data, size_t size)
+static int send_here(const struct refuse *r, const struct letter *l)
 {
-        uint8_t packet[sizeof(struct ip6_hdr) + sizeof(struct udphdr) + REFUSAL_MAX];
+        uint8_t packet[sizeof(struct ip6_hdr) + sizeof(struct udphdr) + REFUSE_FORWARD_MAX];
         uint8_t *start = packet + sizeof(struct ip6_hdr);
-        struct udphdr udp = {.source = htons(f->remote_port),
-                             .dest = htons(f->local_port),
-                             .len = htons((uint16_t)(sizeof(udp) + size))};
+        size_t size = sizeof(struct udphdr) + l->size;
+        struct udphdr udp = {.source = htons(l->from_port), .dest = htons(l->to_port), .len = htons((uint16_t)size)};
 
         memcpy(start, &udp, sizeof(udp));
-        memcpy(start + sizeof(udp), data, size);
-        udp.check = htons(checksum(f, (const struct udphdr *)start, sizeof(udp) + size));
+        memcpy(start + sizeof(udp), l->data, l->size);
+        udp.check = htons(checksum(l, (const struct udphdr *)start, size));
         memcpy(start, &udp, sizeof(udp));
-        if (f->family == AF_INET)
-                return send4(r, f, start, sizeof(udp) + size);
-        return f->family == AF_INET6 ? send6(r, f, start, sizeof(udp) + size) : -EAFNOSUPPORT;
+        if (l->family == AF_INET)
+                return send4(r, l, start, size);
+        return l->family == AF_INET6 ? send6(r, l, start, size) : -EAFNOSUPPORT;
 }
-
-struct letter {
-        const struct fact_flow *flow;
-        const uint8_t *data;
-        size_t size;
-};
 
 static int send_elsewhere(void *userdata)
 {
         _cleanup_(refuse_freep) struct refuse *r = NULL;
-        const struct letter *l = userdata;
         int n = refuse_new(&r);
 
-        return n < 0 ? n : send_here(r, l->flow, l->data, l->size);
+        return n < 0 ? n : send_here(r, userdata);
+}
+
+static int send_in(const struct refuse *r, const struct fact *f, struct letter *l)
+{
+        if (l->size > REFUSE_FORWARD_MAX || f->flow.protocol != IPPROTO_UDP)
+                return -EINVAL;
+        if (r->netns && f->flow.netns && r->netns != f->flow.netns)
+                return elsewhere_run(f->flow.netns, f->tgid, send_elsewhere, l);
+        return send_here(r, l);
 }
 
 int refuse_send(struct refuse *r, const struct fact *f, const uint8_t *data, size_t size)
 {
-        struct letter l = {&f->flow, data, size};
+        struct letter l = {.family = f->flow.family,
+                           .from_port = f->flow.remote_port,
+                           .to_port = f->flow.local_port,
+                           .data = data,
+                           .size = size};
 
-        if (size > REFUSAL_MAX || f->flow.protocol != IPPROTO_UDP)
-                return -EINVAL;
-        if (r->netns && f->flow.netns && r->netns != f->flow.netns)
-                return elsewhere_run(f->flow.netns, f->tgid, send_elsewhere, &l);
-        return send_here(r, &f->flow, data, size);
+        memcpy(l.from, f->flow.remote, sizeof(l.from));
+        memcpy(l.to, f->flow.local, sizeof(l.to));
+        return send_in(r, f, &l);
+}
+
+int refuse_forward(struct refuse *r, const struct fact *f, const uint8_t *data, size_t size)
+{
+        struct letter l = {.family = f->flow.family,
+                           .from_port = f->flow.local_port,
+                           .to_port = f->flow.remote_port,
+                           .ip_flags = IP_DF, /* RFC 9000 14 */
+                           .data = data,
+                           .size = size};
+
+        memcpy(l.from, f->flow.local, sizeof(l.from));
+        memcpy(l.to, f->flow.remote, sizeof(l.to));
+        return send_in(r, f, &l);
 }

@@ -22,6 +22,7 @@ static bool layer_of(const struct event_head *h, size_t size, enum layer *ret)
                 [EVENT_HTTP] = {sizeof(struct event_name), LAYER_HTTP},
                 [EVENT_QUERY] = {sizeof(struct event_packet), LAYER_DNS},
                 [EVENT_DATAGRAM] = {sizeof(struct event_packet), LAYER_QUIC},
+                [EVENT_QUIC] = {sizeof(struct event_name), LAYER_QUIC},
         };
 
         if (size < sizeof(*h) || h->type >= _EVENT_TYPE_MAX || types[h->type].size == 0 ||
@@ -48,7 +49,8 @@ static struct fact_flow flow_of(const struct event_flow *e)
                               .local_port = e->local_port,
                               .remote_port = e->remote_port,
                               .cookie = e->cookie,
-                              .netns = e->netns};
+                              .netns = e->netns,
+                              .is_connected = e->flags & OC_FLOW_CONNECTED};
 
         memcpy(f.local, e->local, sizeof(f.local));
         memcpy(f.remote, e->remote, sizeof(f.remote));
@@ -118,7 +120,6 @@ int watch_on_packet(void *userdata, void *data, size_t size)
 
         if (layer_of(data, size, &layer) && is_packet(data) && e->size <= OC_PACKET_MAX) {
                 fact_of(data, layer, &p.fact);
-                p.is_connected = e->flow.flags & OC_FLOW_CONNECTED;
                 p.bytes = e->bytes;
                 p.size = e->size;
                 if (w->packet_handler)

@@ -49,13 +49,30 @@ bool watch_find_process(const struct watch *w, uint32_t tgid, uint16_t *ret_chan
         return true;
 }
 
-int watch_block_flow(struct watch *w, const struct fact_flow *f)
+static int flow_put(struct watch *w, const struct fact *f, uint64_t whose, const struct oc_flow *flow)
 {
-        struct oc_flow_key key = {.cookie = f->cookie, .port = f->remote_port};
-        struct oc_flow blocked = {.blocked = 1};
+        struct oc_flow_key key = {.cookie = whose, .port = f->flow.remote_port};
 
-        memcpy(key.remote, f->remote, sizeof(key.remote));
-        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_flows), &key, &blocked, BPF_ANY) < 0 ? -errno : 0;
+        memcpy(key.remote, f->flow.remote, sizeof(key.remote));
+        return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_flows), &key, flow, BPF_ANY) < 0 ? -errno : 0;
+}
+
+int watch_learn_flow(struct watch *w, const struct fact *f)
+{
+        struct oc_flow flow = {.match = {.channel = f->channel, .entry = f->entry},
+                               .catalogue = w->active->rules[w->active->slot & 1].catalogue,
+                               .told = f->generation};
+        int r;
+
+        r = flow_put(w, f, f->flow.cookie, &flow);
+        if (r >= 0 && f->tgid)
+                r = flow_put(w, f, OC_FLOW_PROCESS | f->tgid, &flow);
+        return r;
+}
+
+int watch_refuse_flow(struct watch *w, const struct fact *f)
+{
+        return flow_put(w, f, f->flow.cookie, &(struct oc_flow){.refused = 1});
 }
 
 int watch_map_clear(int fd, size_t key_size)

@@ -75,17 +75,19 @@ int watch_walk_sockets(struct watch *w);
 int watch_forget_programs(struct watch *w);
 
 /* The payload of a datagram. layer dns: a query that was dropped and awaits an answer; layer
- * quic: an Initial, of which the fact names no channel yet. Borrowed, and meant for nobody else. */
+ * quic: an Initial that was held back and awaits refuse_forward(), of which the fact names no channel yet. Borrowed, and meant for nobody else. */
 struct watch_packet {
         struct fact fact;
-        bool is_connected; /* the socket has this peer only */
         const uint8_t *bytes;
         size_t size;
 };
 typedef void (*watch_packet_handler)(const struct watch_packet *p, void *userdata);
 void watch_set_packet_handler(struct watch *w, watch_packet_handler handler, void *userdata);
+/* The UDP flow is a connection of the fact's channel: from now on the rule set in force says whether its packets
+ * pass, also when the process sends them from another socket. */
+int watch_learn_flow(struct watch *w, const struct fact *f);
 /* From now on drop what this UDP flow sends. */
-int watch_block_flow(struct watch *w, const struct fact_flow *f);
+int watch_refuse_flow(struct watch *w, const struct fact *f);
 
 struct watch_counters {
         uint64_t lost; /* all reasons and sequence gaps */

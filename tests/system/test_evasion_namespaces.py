@@ -16,6 +16,7 @@ import world
 from harness import FAST_MS, PRELUDE, SLOW, assert_row
 from internet import wait_for
 from test_dns import query
+from test_evasion_quic import CLIENT
 from test_evasion_running import ENDED, HOLD, ended, turn
 
 NSPAWN = os.environ.get("ONCHANNEL_NSPAWN", "systemd-nspawn")  # need not be installed: `dpkg -x` is enough
@@ -269,6 +270,28 @@ def test_21_allowed_as_outside(allowing, employee, container):
         r = container.probe(("dns", "-"), ("tls", world.SHARED4), ("connect", TELEGRAM), ("exec", path))
     assert {k: v["value"] for k, v in r.items()} == {"dns": 0, "tls": 0, "connect": 0, "exec": 0}, r
     assert allowing.violations(employee) == []
+
+
+@pytest.mark.evasion(21, "QUIC", "egress")
+def test_21_quic(blocking, employee, needs):
+    """A hello that was held back goes on its way from within the namespace."""
+    needs(*CONTAINERS["unshare"][1])
+    container = Netns(blocking.internet, employee)
+    try:
+        code = PRELUDE + CLIENT + """
+def talk(name):
+    with client() as s:
+        s.send(initial(crypto(hello(name))))
+        s.recv(2000)
+print(json.dumps([attempt(talk, n) for n in ("www.example.org", "web.whatsapp.com")]))
+"""
+        r = blocking.internet.laptop.run(container.wrap(["/usr/bin/python3", "-c", code]), check=True)
+    finally:
+        container.close()
+    innocent, blocked = json.loads(r.stdout)
+    assert innocent["error"] is None and innocent["ms"] < FAST_MS and blocked["error"] == "ECONNABORTED", (innocent, blocked)
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="quic", tier="name")
 
 
 @pytest.mark.vm

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Row 10: QUIC. The client here makes real Initials (RFC 9001 5, RFC 9369) around a hello of OpenSSL's; the world echoes whatever
 comes, so that a test sees which of its datagrams still leave."""
+import json
+import subprocess
 import time
 
 import pytest
 
 import world
 from chromium import Chromium
-from harness import FAST_MS, assert_row
+from harness import FAST_MS, PRELUDE, SLOW, assert_row
+from test_evasion_running import turn
 
 CLIENT = f"""
 from cryptography.hazmat.primitives import hashes, hmac
@@ -93,16 +96,19 @@ s.setsockopt(socket.IPPROTO_UDP, 103, 0)
 }
 
 
-def send(employee, how, name):
-    return employee.python(CLIENT + f"NAME = {name!r}\n{SENDING[how]}\nresult = attempt(later, s)")
+def send(employee, how, name, seconds=3):
+    return employee.python(CLIENT + f"NAME = {name!r}\n{SENDING[how]}\nresult = attempt(later, s, {seconds})")
 
 
 @pytest.mark.vm
 @pytest.mark.parametrize("how", SENDING)
 @pytest.mark.evasion(10, "versions 1 and 2, Initials in every order", "egress")
 def test_row_10(blocking, employee, how):
+    since = time.monotonic()
     r = send(employee, how, "web.whatsapp.com")
     assert r["error"] in ("EPERM", "ECONNABORTED", "EDESTADDRREQ", "ENOTCONN") and r["ms"] < FAST_MS, r
+    # what makes the hello whole has never left
+    assert len(blocking.internet.seen("udp", since=since, size=1200)) <= SENDING[how].count("initial(") - 1 - (how == "coalesced")
     row, = blocking.violations(employee)
     assert_row(row, channel="whatsapp", layer="quic", tier="name", verdict="block", program="/usr/bin/python3",
                entry="suffix whatsapp.com", port=7777 if how == "odd-port" else 443)
@@ -173,6 +179,70 @@ def test_row_10_allowed_as_such(station, employee):
     r = employee.python(CLIENT + f"NAME = 'web.whatsapp.com'\n{SENDING['v1']}\nresult = attempt(later, s, 0.3)")
     assert r["error"] is None, r
     assert station.violations(employee) == []
+
+
+@pytest.mark.vm
+@pytest.mark.evasion(10, "it is open when the policy turns; it moves to another socket; the policy turns back", "walk egress")
+@pytest.mark.parametrize("connected", [True, False])
+def test_row_10_policy_turns(allowing, employee, connected):
+    code = CLIENT + f"""
+def send(s):
+    (s.send if {connected} else lambda data: s.sendto(data, ADDRESS))(b"\\x40" + bytes(30))
+    s.recv(2000)
+def until_it_fails(s):
+    while True:
+        send(s)
+        time.sleep(0.01)
+def other_socket():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(1)
+    if {connected}:
+        s.connect(ADDRESS)
+    return s
+s = other_socket()
+(s.send if {connected} else lambda data: s.sendto(data, ADDRESS))(initial(crypto(hello("web.whatsapp.com"))))
+s.recv(2000)
+send(s)
+print("open", flush=True)
+result = [attempt(until_it_fails, s)["error"], attempt(send, other_socket())["error"]]
+print(json.dumps(result), flush=True)
+sys.stdin.readline()
+result = attempt(send, other_socket())
+print(json.dumps(result), flush=True)
+"""
+    process = employee.popen(["/usr/bin/python3", "-c", PRELUDE + code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout.readline() == "open\n"
+        since = turn(allowing)
+        first, moved = json.loads(process.stdout.readline())
+        assert first in ("EPERM", "ECONNABORTED") and time.monotonic() - since < SLOW, first
+        assert moved == "EPERM"
+        allowing.agent.policy({"whatsapp": "allow"})
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["error"] is None
+    for row in (rows := allowing.violations(employee)):
+        assert_row(row, channel="whatsapp", layer="quic", tier="name", verdict="block", remote=world.SHARED4)
+    assert {r["outcome"] for r in rows} == ({"reset", "dropped"} if connected else {"dropped"}), rows  # a socket with other peers lives on
+
+
+@pytest.mark.evasion(10, "versions that nobody can read", "egress")
+def test_row_10_unknown_version(blocking, employee):
+    """To the web's port they are dropped, so that the client speaks one that can be read, or TCP; nothing else is taken for them."""
+    r = employee.python(CLIENT + """
+whole = initial(crypto(hello("www.example.org")))
+def first(data, port=443):
+    with client(address=(ADDRESS[0], port)) as s:
+        s.send(data)
+        s.recv(2000)
+versions = [whole[:1] + struct.pack("!I", v) + whole[5:] for v in (0xff00001d, 0x0a1a2a3a, 0x51303530)]
+others = [bytes([0x80 | whole[0] & 0x3f]) + whole[1:5][::-1] + whole[5:], bytes([0x80]) + bytes(44), bytes([1]) + bytes(1300)]
+result = [[attempt(first, v)["error"] for v in versions], [attempt(first, x)["error"] for x in others], attempt(first, versions[0], 4443)["error"],
+          attempt(first, whole)]
+""")
+    assert r[0] == ["EPERM"] * 3 and r[1] == [None] * 3 and r[2] is None, r
+    assert r[3]["error"] is None and r[3]["ms"] < FAST_MS / 2, r  # a hello is held back no longer
+    assert blocking.violations(employee) == []
 
 
 @pytest.mark.evasion(10, "more than the agent reads", "egress")

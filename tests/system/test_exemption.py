@@ -4,13 +4,14 @@ import pytest
 
 import world
 from harness import assert_row
+from test_evasion_quic import send
 from test_exec import install, started
 
 pytestmark = pytest.mark.vm
 
 CONNECT = 'result = attempt(connect, "149.154.167.66", 443)'
 SHARED = ("--resolve", f"web.whatsapp.com:443:{world.SHARED4}")
-LAYERS = {"exec": "signal", "dns": "whatsapp", "connect": "telegram", "tls": "whatsapp"}
+LAYERS = {"exec": "signal", "dns": "whatsapp", "connect": "telegram", "tls": "whatsapp", "quic": "whatsapp"}
 
 
 def exempting(station, person, verdict="allow"):
@@ -22,7 +23,8 @@ def attempts(person):
     """Which layers let this person through."""
     path = install(person, "signal-desktop")
     return {"exec": started(person, path)["ran"], "dns": person.curl("https://web.whatsapp.com/")[0] == 0,
-            "tls": person.curl("https://web.whatsapp.com/", *SHARED)[0] == 0, "connect": person.python(CONNECT)["error"] is None}
+            "tls": person.curl("https://web.whatsapp.com/", *SHARED)[0] == 0, "connect": person.python(CONNECT)["error"] is None,
+            "quic": send(person, "v1", "web.whatsapp.com", 0.2)["error"] is None}
 
 
 def test_exemption_in_every_layer(blocking, employee):
