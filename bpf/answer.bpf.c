@@ -5,6 +5,8 @@
 #include "wire/answer.h"
 
 #define PORT_DNS 53
+#define TOLD_MIN 60 /* seconds that an address is remembered: who asks keeps it longer than it should */
+#define TOLD_MAX 86400
 
 /* Global, also the following: see packet_parse(). */
 __noinline int answer_open(struct __sk_buff *skb, const struct packet *p, struct answer *a)
@@ -17,19 +19,51 @@ __noinline int answer_read(struct __sk_buff *skb, struct answer *a, struct wire_
         return a && name ? answer_next(skb, a, name) : WIRE_NONE;
 }
 
+/* The last answer says whose an address is. */
+__noinline int address_remember(struct __sk_buff *skb, const struct answer *a, const struct oc_match *m, __u32 tgid)
+{
+        struct oc_told_key key = {.tgid = tgid};
+        struct oc_rules rules = rules_active();
+
+        if (!a || !m || a->address == 0)
+                return 0;
+        if (a->address_size == 4) {
+                key.address[10] = key.address[11] = 0xff;
+                if (bpf_skb_load_bytes(skb, a->address, key.address + 12, 4) < 0)
+                        return 0;
+        } else if (bpf_skb_load_bytes(skb, a->address, key.address, 16) < 0) {
+                return 0;
+        }
+        __u64 seconds = a->ttl < TOLD_MIN ? TOLD_MIN : a->ttl > TOLD_MAX ? TOLD_MAX : a->ttl;
+        struct oc_told told = {*m, rules.catalogue, bpf_ktime_get_boot_ns() + seconds * 1000000000};
+
+        if (m->channel)
+                bpf_map_update_elem(&oc_addresses, &key, &told, BPF_ANY);
+        else
+                bpf_map_delete_elem(&oc_addresses, &key);
+        return 0;
+}
+
 /* The name asked was judged when it was asked. */
 static __always_inline int names_judge(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock,
-                                       struct wire_name *name)
+                                       struct wire_name *name, __u32 tgid)
 {
+        struct oc_match match = {};
         struct answer a = {};
         int n = 0, r, verdict = PASS;
 
         if (answer_open(skb, p, &a) < 0 || answer_read(skb, &a, name) == WIRE_NONE)
                 return PASS;
+        if (tgid)
+                name_find(name, &match);
         do {
                 r = answer_read(skb, &a, name);
                 if (r == WIRE_FOUND)
                         verdict = name_judge(skb, p, sock, name, EVENT_DNS);
+                if (r == WIRE_FOUND && tgid && !match.channel)
+                        name_find(name, &match);
+                if (tgid && a.address)
+                        address_remember(skb, &a, &match, tgid);
         } while (verdict != DROP && r != WIRE_NONE && ++n < ANSWER_RECORDS_MAX);
         return verdict;
 }
@@ -40,7 +74,10 @@ static __always_inline int answer_judge(struct __sk_buff *skb, const struct pack
 
         if (!s)
                 return PASS;
-        int verdict = names_judge(skb, p, sock, &s->dns.name) == DROP ? DROP : PASS;
+        if (!sock && rules_active().watches)
+                sock = scratch_sock(skb, s);
+        __u32 tgid = sock && rules_active().watches ? sock->tgid : 0;
+        int verdict = names_judge(skb, p, sock, &s->dns.name, tgid) == DROP ? DROP : PASS;
         if (verdict == DROP && p->protocol == IPPROTO_UDP) {
                 if (!sock)
                         sock = scratch_sock(skb, s);

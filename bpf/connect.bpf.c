@@ -63,6 +63,21 @@ static __always_inline const struct oc_match *port_match(const struct attempt *a
         return rules_find_key(&a->rules, &k, OC_KEY_PORT);
 }
 
+/* What the process was told to be the address of a watched channel. */
+static __always_inline void told_decide(struct attempt *a)
+{
+        struct oc_told_key key = {.tgid = a->tgid};
+
+        __builtin_memcpy(key.address, a->to.address, sizeof(key.address));
+        struct oc_told *t = bpf_map_lookup_elem(&oc_addresses, &key);
+        if (!t || t->catalogue != a->rules.catalogue || t->until_ns < bpf_ktime_get_boot_ns() ||
+            rules_verdict(&a->rules, t->match.channel, a->uid).verdict != OC_WATCH)
+                return;
+        a->match = t->match;
+        a->verdict = OC_WATCH;
+        a->tier = OC_TIER_NAME;
+}
+
 /* The stricter of what the process and what the address says; the process first. */
 static __always_inline void attempt_decide(struct attempt *a)
 {
@@ -75,6 +90,9 @@ static __always_inline void attempt_decide(struct attempt *a)
         }
         if (!m)
                 m = port_match(a);
+        /* getaddrinfo(3) connects datagram sockets to sort addresses, and sends nothing */
+        if (!m && !a->match.channel && a->rules.watches && (a->protocol == IPPROTO_TCP || a->sending))
+                told_decide(a);
         if (!m)
                 return;
         __u32 verdict = rules_verdict(&a->rules, m->channel, a->uid).verdict;

@@ -177,8 +177,10 @@ struct oc_rules {
         __u16 names; /* slot of oc_names and oc_prefixes */
         __u64 catalogue; /* tells whether channel and entry numbers mean the same */
         __u64 ports; /* bit n: a port n modulo 64 is a key of oc_names */
+        __u32 watches; /* a channel is watched */
+        __u32 reserved;
 };
-EVENT_LAYOUT(oc_rules, 24);
+EVENT_LAYOUT(oc_rules, 32);
 
 /* Value of oc_active, mapped by user space: `slot` changes in one store. */
 struct oc_active {
@@ -186,7 +188,7 @@ struct oc_active {
         __u32 inspect; /* bit n: the rule set in slot n wants QUIC to be read */
         struct oc_rules rules[2];
 };
-EVENT_LAYOUT(oc_active, 56);
+EVENT_LAYOUT(oc_active, 72);
 
 /* Key of oc_flows: datagrams of one socket to one peer, or of a process to it. */
 struct oc_flow_key {

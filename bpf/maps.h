@@ -225,6 +225,26 @@ struct {
         __type(value, struct oc_flow);
 } oc_flows SEC(".maps") __weak;
 
+/* What a process was told to be the address of a channel that is watched: says whose a connection
+ * is, and never blocks one, since others may share the address. */
+struct oc_told_key {
+        __u32 tgid;
+        __u8 address[16]; /* IPv4 as IPv4-mapped IPv6 */
+};
+
+struct oc_told {
+        struct oc_match match;
+        __u64 catalogue; /* the numbers in `match` are of this catalogue */
+        __u64 until_ns;
+};
+
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 8192);
+        __type(key, struct oc_told_key);
+        __type(value, struct oc_told);
+} oc_addresses SEC(".maps") __weak;
+
 struct {
         __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
         __uint(max_entries, 1);

@@ -96,6 +96,19 @@ static __always_inline int match_judge(struct __sk_buff *skb, const struct packe
         return verdict == OC_BLOCK ? DROP : PASS;
 }
 
+/* Which channel's a name is. Global: see packet_parse(). */
+__noinline __weak int name_find(struct wire_name *name, struct oc_match *ret)
+{
+        if (!name || !ret)
+                return 0;
+        struct name_walk w = {.rules = rules_active(), .name = name, .at = name->size};
+
+        oc_key_init(&w.key);
+        bpf_loop(WIRE_NAME_SIZE, name_step, &w, 0);
+        *ret = w.match;
+        return 0;
+}
+
 /* Global: see packet_parse(). `sock` may be NULL. */
 __noinline __weak int name_judge(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock,
                                  struct wire_name *name, __u32 type)

@@ -59,6 +59,14 @@ static bool key_of_port(const struct ruleset *r, const struct rule_entry *e, str
         return true;
 }
 
+static bool is_watching(const struct ruleset *r)
+{
+        for (size_t i = 1; i < r->n_channels; i++)
+                if (r->channels[i].verdict == VERDICT_WATCH)
+                        return true;
+        return false;
+}
+
 static uint64_t ports_of(const struct ruleset *r)
 {
         struct oc_name_key k;
@@ -328,7 +336,8 @@ int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
                                 .verdicts = (uint16_t)slot,
                                 .names = old->names & 1,
                                 .catalogue = hash_catalogue(r),
-                                .ports = ports_of(r)};
+                                .ports = ports_of(r),
+                                .watches = is_watching(r)};
         struct slot_map verdicts = {.rules = r,
                                     .slot = slot,
                                     .outer = w->bpf->maps.oc_verdicts,

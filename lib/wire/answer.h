@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
-/* The names that a DNS answer stands for: of the question, and of each alias on the way. Only
- * of a message that is whole. */
+/* The names that a DNS answer stands for: of the question, and of each alias on the way; and its
+ * addresses. Only of a message that is whole. */
 #include "wire/dns.h"
 
 #define ANSWER_RECORDS_MAX 32
 #define ANSWER_RECORD_SIZE 10 /* behind the owner: type 2, class 2, TTL 4, size 2 */
+#define DNS_TYPE_A         1
 #define DNS_TYPE_CNAME     5
+#define DNS_TYPE_AAAA      28
 #define DNS_TYPE_DNAME     39
 #define DNS_TYPE_SVCB      64
 #define DNS_TYPE_HTTPS     65
@@ -17,6 +19,9 @@ struct answer {
         __u32 pos; /* of the next record */
         __u32 records; /* to come, with the question as the first */
         __u32 asked; /* 1: the question was read */
+        __u32 address; /* where the record's address is; 0: it has none */
+        __u32 address_size; /* 4 or 16 */
+        __u32 ttl; /* seconds */
         /* of a name that is being read: */
         __u32 at;
         __u32 label; /* bytes of it that are still to come */
@@ -99,17 +104,19 @@ static inline int answer_begin(wire_packet *p, __u32 pos, __u32 end, struct answ
         ret->base = pos;
         ret->end = end;
         ret->pos = pos + DNS_HEADER_SIZE;
-        ret->asked = 0;
+        ret->asked = ret->address = 0;
         ret->records = ((__u32)h[6] << 8 | h[7]) + 1;
         return ret->records > 1 ? 0 : -1;
 }
 
-/* The next name. WIRE_CUT: a record that has none; go on. WIRE_NONE: no more records. */
+/* The next name. WIRE_CUT: a record that has none, but perhaps an address; go on. WIRE_NONE: no more
+ * records. */
 static inline enum wire_result answer_next(wire_packet *p, struct answer *a, struct wire_name *ret)
 {
         __u8 h[ANSWER_RECORD_SIZE];
         __u32 pos, type;
 
+        a->address = 0;
         if (a->records == 0)
                 return WIRE_NONE;
         a->records--;
@@ -126,6 +133,10 @@ static inline enum wire_result answer_next(wire_packet *p, struct answer *a, str
         pos += sizeof(h);
         a->pos = pos + ((__u32)h[8] << 8 | h[9]);
         type = (__u32)h[0] << 8 | h[1];
+        a->address_size = type == DNS_TYPE_A ? 4 : 16;
+        a->ttl = (__u32)h[4] << 24 | (__u32)h[5] << 16 | (__u32)h[6] << 8 | h[7];
+        if ((type == DNS_TYPE_A || type == DNS_TYPE_AAAA) && a->pos == pos + a->address_size && a->pos <= a->end)
+                a->address = pos;
         if (type == DNS_TYPE_SVCB || type == DNS_TYPE_HTTPS)
                 pos += 2; /* RFC 9460 2.2: the priority, then the target */
         else if (type != DNS_TYPE_CNAME && type != DNS_TYPE_DNAME)

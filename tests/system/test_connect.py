@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Addresses that belong to one channel alone. What must be seen: layer connect, tier address."""
+import subprocess
 import time
 
 import pytest
@@ -127,3 +128,41 @@ while time.monotonic() < end:
         process.wait(20)
     assert r in ("ConnectionResetError", "ConnectionRefusedError", "ConnectionAbortedError", "BrokenPipeError", "PermissionError"), r
     assert took < 1 * max(1, FAST_MS / 500)
+
+
+def test_watched_by_the_name_that_was_asked_for(station, employee):
+    """Under `watch` a connection to an address that many share is whose the process was told it is; nobody else's is."""
+    station.agent.policy({"whatsapp": "watch"})
+    told, other = employee, station.employee()
+    ask = 'result = [attempt(connect, socket.getaddrinfo({!r}, 443, family=f)[0][4][0], 4444)["error"] for f in (socket.AF_INET, socket.AF_INET6)]'
+    assert told.python(ask.format("web.whatsapp.com")) == [None, None]
+    assert other.python(ask.format("innocent.shop.example")) == [None, None]
+    rows = {r["layer"]: r for r in station.violations(told)}
+    assert set(rows) == {"dns", "connect"}, rows
+    assert_row(rows["connect"], channel="whatsapp", tier="name", verdict="watch", outcome="passed", port=4444, entry="suffix whatsapp.com")
+    assert station.collector.violations(user=other.name) == []
+    # the same process hears of both names: the last one counts
+    again = station.employee()
+    code = 'import socket as s; s.getaddrinfo("web.whatsapp.com", 443); s.getaddrinfo("innocent.shop.example", 443)\n'
+    assert again.python(code + ask.format("innocent.shop.example")) == [None, None]
+    assert {r["layer"] for r in station.violations(again)} == {"dns"}
+
+
+def test_what_was_asked_for_blocks_no_address(blocking, employee):
+    station = blocking
+    station.agent.policy({"whatsapp": "watch"})
+    process = employee.popen(["/usr/bin/python3", "-c", """
+import socket, sys
+address = socket.getaddrinfo("web.whatsapp.com", 443, family=socket.AF_INET)[0][4][0]
+print("told", flush=True)
+sys.stdin.readline()
+socket.create_connection((address, 4444)).close()
+print("connected", flush=True)
+"""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout.readline() == "told\n"
+        station.agent.policy({"teams": "allow"})
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "connected\n"
+    assert {r["layer"] for r in station.violations(employee)} == {"dns"}

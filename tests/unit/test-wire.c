@@ -259,6 +259,32 @@ static void test_answer(void **state)
         }
 }
 
+/* Behind the names: where an address is, and for how long. */
+static void test_answer_addresses(void **state)
+{
+        static const char data[] = ANSWER("\3") "\xc0\xc\0\1\0\1\0\1\0\2\0\4abcd"
+                                                "\xc0\xc\0\x1c\0\1\0\0\0\7\0\x10"
+                                                "0123456789abcdef"
+                                                "\xc0\xc\0\1\0\1\0\1\0\2\0\3abc";
+        const struct wire_bytes p = {data, sizeof(data) - 1};
+        struct wire_name n = {};
+        struct answer a = {};
+
+        assert_int_equal(answer_begin(&p, 0, p.size, &a), 0);
+        assert_int_equal(answer_next(&p, &a, &n), WIRE_FOUND);
+        assert_int_equal(a.address, 0);
+        assert_int_equal(answer_next(&p, &a, &n), WIRE_CUT);
+        assert_memory_equal(data + a.address, "abcd", 4);
+        assert_int_equal(a.address_size, 4);
+        assert_int_equal(a.ttl, 65538);
+        assert_int_equal(answer_next(&p, &a, &n), WIRE_CUT);
+        assert_memory_equal(data + a.address, "0123456789abcdef", 16);
+        assert_int_equal(a.ttl, 7);
+        assert_int_equal(answer_next(&p, &a, &n), WIRE_CUT); /* of three bytes */
+        assert_int_equal(a.address, 0);
+        assert_int_equal(answer_next(&p, &a, &n), WIRE_NONE);
+}
+
 struct hello {
         const char *name; /* NULL: no such extension */
         unsigned before; /* extensions before it */
@@ -425,6 +451,7 @@ int main(void)
                 cmocka_unit_test(test_dns_query),
                 cmocka_unit_test(test_dns_stream),
                 cmocka_unit_test(test_answer),
+                cmocka_unit_test(test_answer_addresses),
                 cmocka_unit_test(test_tls),
                 cmocka_unit_test(test_tls_cut),
                 cmocka_unit_test(test_tls_records),
