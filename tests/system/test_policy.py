@@ -175,6 +175,15 @@ def test_check_names_file_line_and_reason(blocking, text, line, word):
     assert blocking.desk.cli("policy", "check", path).returncode == 0
 
 
+def test_install_says_when_a_policy_has_expired(blocking):
+    """It comes into force, for a policy that ends must open nothing; whoever installed it reads that."""
+    blocking.agent.serial += 1
+    path = blocking.desk.sign(policy_text(serial=blocking.agent.serial, expires="2021-01-01T00:00:00Z"))
+    r = blocking.agent.cli("policy", "install", path)
+    assert r.returncode == 0 and "warning: it expired at 2021-01-01T00:00:00Z" in r.stdout, r.stdout + r.stderr
+    assert blocking.agent.status()["policy"]["expired"] is True and "(expired; it stays in force)" in blocking.agent.cli("status").stdout
+
+
 def test_minisign_and_onchannel_are_interchangeable(blocking, needs):
     needs("minisign")
     desk = blocking.desk
