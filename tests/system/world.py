@@ -368,15 +368,12 @@ class AnyTcp(socketserver.BaseRequestHandler):
             host = re.search(rb"(?mi)^host:\s*([^\r:]*)", head)
             name, path = host.group(1).decode("latin-1") if host else "", match.group(2).decode("latin-1")
             self.server.log.write("http", name=name, path=path, **self.where)
-            length = re.search(rb"(?mi)^content-length:\s*(\d+)", head)
-            size = int(length.group(1)) if length else 0
-            buffered += read_exactly(sock, max(0, size - len(buffered)))
-            buffered = buffered[size:]
+            body, buffered = self._body(sock, head, buffered)
             if match.group(1) == b"CONNECT":
                 sock.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
                 self._serve(sock)
                 return
-            method, (body, buffered) = match.group(1).decode(), self._body(sock, head, buffered)
+            method = match.group(1).decode()
             if sites.websocket(sock, head):
                 return
             answer = sites.git(self.server.folder, method, path, head, body)
