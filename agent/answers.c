@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "policy/exemption.h"
 
 static int user_of(const struct control_request *q, uid_t caller, uid_t *ret)
 {
@@ -31,16 +32,19 @@ static json_t *why_new(const struct ruleset *rs, uint32_t entry, uid_t uid)
         const struct rule_channel *c = &rs->channels[e->channel];
         const struct rule_exemption *own = rules_find_exemption(rs, e->channel, uid);
         unsigned line = own ? own->decided_line : c->decided_line;
-        char section[sizeof("[channel ]") + CHANNEL_ID_MAX];
+        const char *exemption = rules_exempted_by(rs, e->channel, uid);
+        char section[sizeof("[channel ]") + CHANNEL_ID_MAX + EXEMPTION_ID_MAX];
 
-        snprintf(section, sizeof(section), "[channel %s]", c->id);
+        if (exemption && !line) /* not the policy's own */
+                snprintf(section, sizeof(section), "exemption %s", exemption);
+        else
+                snprintf(section, sizeof(section), own ? "[channel %s]" : "%s", own ? c->id : c->decided_by);
 
         return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:I}", "channel", c->id, "name", c->name,
                          "category", category_to_string(c->category), "class", violation_class_to_string(c->class),
                          "verdict", verdict_to_string(rules_verdict(rs, e->channel, uid)), "programs",
                          verdict_to_string(own ? own->programs : c->programs), "entry", e->value, "file", c->file,
-                         "line", (json_int_t)e->line, "decided_by", own ? section : c->decided_by, "decided_line",
-                         (json_int_t)line);
+                         "line", (json_int_t)e->line, "decided_by", section, "decided_line", (json_int_t)line);
 }
 
 static json_t *answer_why(struct runtime *rt, const struct control_request *q, uid_t caller, char *error)

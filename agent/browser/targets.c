@@ -37,7 +37,7 @@ static void candidates_done(struct candidates *c)
 
 bool browser_blocks(const struct ruleset *rs, uint16_t channel)
 {
-        if (rs->channels[channel].verdict != VERDICT_BLOCK)
+        if (rs->channels[channel].verdict != VERDICT_BLOCK || channel == rs->canary)
                 return false;
         for (size_t i = 0; i < rs->n_exemptions; i++)
                 if (rs->exemptions[i].channel == channel && rs->exemptions[i].verdict != VERDICT_BLOCK)

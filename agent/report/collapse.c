@@ -61,7 +61,8 @@ static bool same_text(const char *a, const char *b)
 static bool same_violation(const struct violation *a, const struct violation *b)
 {
         return a->uid == b->uid && a->layer == b->layer && a->tier == b->tier && a->outcome == b->outcome &&
-               same_text(a->channel, b->channel) && same_text(a->program, b->program);
+               same_text(a->channel, b->channel) && same_text(a->program, b->program) &&
+               same_text(a->exemption, b->exemption);
 }
 
 struct collected *collapse_find(const struct collapse *c, const struct violation *v)

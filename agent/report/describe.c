@@ -61,7 +61,7 @@ int describe(const struct fact *f, const struct ruleset *rs, struct description 
 {
         const struct rule_channel *channel;
         const struct rule_entry *entry = NULL;
-        const struct rule_exemption *exemption;
+        const char *exemption;
         enum verdict verdict;
 
         if (!rs || f->channel == 0 || f->channel >= rs->n_channels || f->entry >= rs->n_entries)
@@ -70,8 +70,8 @@ int describe(const struct fact *f, const struct ruleset *rs, struct description 
         if (f->entry > 0)
                 entry = &rs->entries[f->entry];
         verdict = verdict_of(f, rs);
-        exemption = rules_find_exemption(rs, f->channel, f->uid);
-        if (verdict == VERDICT_ALLOW && !rules_is_exempt(rs, exemption))
+        exemption = rules_exempted_by(rs, f->channel, f->uid);
+        if (verdict == VERDICT_ALLOW && !exemption)
                 return 0;
 
         *ret = (struct violation){
@@ -90,9 +90,7 @@ int describe(const struct fact *f, const struct ruleset *rs, struct description 
                 .count = 1,
         };
         if (verdict == VERDICT_ALLOW) {
-                snprintf(d->exemption, sizeof(d->exemption), "[channel %s] line %u", channel->id,
-                         exemption->decided_line);
-                ret->exemption = d->exemption;
+                ret->exemption = exemption;
                 ret->class = violation_class_to_string(CLASS_EXEMPTION_USE);
                 ret->outcome = OUTCOME_ALLOWED;
         }

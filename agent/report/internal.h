@@ -28,7 +28,6 @@ struct description {
         char id[UUID_TEXT_MAX];
         char entry[320];
         char entry_source[320];
-        char exemption[CHANNEL_ID_MAX + 32];
         char user[USER_NAME_MAX];
         char remote[INET6_ADDRSTRLEN];
 };

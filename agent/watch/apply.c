@@ -169,13 +169,15 @@ static void add_verdicts(struct feed *f, const struct ruleset *r)
         for (uint32_t i = 1; i < r->n_channels; i++) {
                 struct oc_verdict_key k = {.channel = i, .uid = OC_EVERYONE};
                 struct oc_verdict v = {r->channels[i].verdict, r->channels[i].programs};
+                if (r->channels[i].exemption) /* let through, and told */
+                        v = (struct oc_verdict){OC_WATCH, OC_WATCH};
                 feed_add(f, &k, &v);
         }
         for (size_t i = 0; i < r->n_exemptions; i++) {
                 const struct rule_exemption *e = &r->exemptions[i];
                 struct oc_verdict_key k = {.channel = e->channel, .uid = e->uid};
                 struct oc_verdict v = {e->verdict, e->programs};
-                if (rules_is_exempt(r, e)) /* let through, and told */
+                if (e->id)
                         v = (struct oc_verdict){OC_WATCH, OC_WATCH};
                 feed_add(f, &k, &v);
         }

@@ -38,15 +38,36 @@ static int copy_entries(struct ruleset *r, const struct channel *from, uint16_t 
         return 0;
 }
 
-static int copy_catalogue(struct ruleset *r, const struct catalogue *c)
+/* Behind all others, whose numbers stay as they are. */
+static int add_canary(struct ruleset *r)
 {
-        size_t n_entries = 1;
+        struct rule_channel *c = &r->channels[r->n_channels];
+        struct rule_entry *e = &r->entries[r->n_entries];
+
+        *e = (struct rule_entry){.kind = ENTRY_EXACT, .channel = (uint16_t)r->n_channels, .line = 1};
+        int q = copy(r, RULES_CANARY_ID, &c->id);
+        if (q == 0)
+                q = copy(r, RULES_CANARY_ID, &c->name);
+        if (q == 0)
+                q = copy(r, RULES_CANARY_ID, &c->file);
+        if (q == 0)
+                q = copy(r, RULES_CANARY_NAME, &e->value);
+        if (q < 0)
+                return q;
+        r->canary = (uint16_t)r->n_channels++;
+        r->n_entries++;
+        return 0;
+}
+
+static int copy_catalogue(struct ruleset *r, const struct catalogue *c, bool canary)
+{
+        size_t n_entries = 2;
 
         for (size_t i = 0; i < c->n_channels; i++)
                 n_entries += c->channels[i].n_entries;
         if (n_entries > UINT32_MAX)
                 return -E2BIG;
-        r->channels = calloc(c->n_channels + 1, sizeof(*r->channels));
+        r->channels = calloc(c->n_channels + 2, sizeof(*r->channels));
         r->entries = calloc(n_entries, sizeof(*r->entries));
         if (!r->channels || !r->entries)
                 return -ENOMEM;
@@ -56,6 +77,11 @@ static int copy_catalogue(struct ruleset *r, const struct catalogue *c)
                 int q = copy_channel(r, &c->channels[i], &r->channels[i + 1]);
                 if (q == 0)
                         q = copy_entries(r, &c->channels[i], i + 1);
+                if (q < 0)
+                        return q;
+        }
+        if (canary) {
+                int q = add_canary(r);
                 if (q < 0)
                         return q;
         }
@@ -87,7 +113,7 @@ static int compile(const struct rules_input *in, struct ruleset **ret, struct di
         r->storage = calloc(1, sizeof(struct rules_storage));
         if (!r->storage)
                 return -ENOMEM;
-        int q = copy_catalogue(r, in->catalogue);
+        int q = copy_catalogue(r, in->catalogue, in->canary);
         if (q == 0)
                 q = copy_policy(r, in->policy);
         if (q == 0)
@@ -96,6 +122,8 @@ static int compile(const struct rules_input *in, struct ruleset **ret, struct di
                 q = rules_decide(in, r, reterr);
         if (q == 0)
                 q = rules_check_protected(in, r, reterr);
+        if (q == 0)
+                q = rules_grant(in, r);
         if (q < 0)
                 return q;
         *ret = TAKE_PTR(r);

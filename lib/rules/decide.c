@@ -37,20 +37,31 @@ static const struct policy_group *find_group(const struct policy *p, const char 
         return NULL;
 }
 
-static bool group_has_device(const struct policy_group *g, const char *device)
+static bool has_tag(const struct rules_input *in, const char *pattern)
 {
-        if (!g || !g->devices)
-                return true;
-        for (char **d = g->devices; *d; d++)
-                if (device && fnmatch(*d, device, 0) == 0)
+        for (char *const *t = in->tags; t && *t; t++)
+                if (fnmatch(pattern, *t, 0) == 0)
                         return true;
         return false;
 }
 
-static bool group_has_user(const struct policy_group *g, const char *name)
+static bool group_has_device(const struct rules_input *in, const struct policy_group *g)
 {
-        for (char **u = g->users; *u; u++)
-                if (strcmp(*u, name) == 0)
+        if (!g || (!g->devices && !g->tags))
+                return true;
+        for (char **d = g->devices; d && *d; d++)
+                if (in->device && fnmatch(*d, in->device, 0) == 0)
+                        return true;
+        for (char **t = g->tags; t && *t; t++)
+                if (has_tag(in, *t))
+                        return true;
+        return false;
+}
+
+bool rules_list_has(char *const *list, const char *name)
+{
+        for (; list && *list; list++)
+                if (strcmp(*list, name) == 0)
                         return true;
         return false;
 }
@@ -69,9 +80,14 @@ static size_t add_exemptions(const struct rules_input *in, struct ruleset *r, co
         size_t n = 0, kept = 0;
 
         for (size_t i = 0; i < in->n_users; i++)
-                if (group_has_user(g, in->users[i].name)) {
+                if (rules_list_has(g->users, in->users[i].name)) {
                         first[n] = *model;
                         first[n++].uid = in->users[i].uid;
+                }
+        for (size_t i = 0; i < in->n_members; i++)
+                if (rules_list_has(g->unixgroups, in->members[i].unixgroup)) {
+                        first[n] = *model;
+                        first[n++].uid = in->members[i].uid;
                 }
         qsort(first, n, sizeof(*first), compare_uids);
         for (size_t i = 0; i < n; i++) /* two login names may share a uid */
@@ -81,7 +97,7 @@ static size_t add_exemptions(const struct rules_input *in, struct ruleset *r, co
         return kept;
 }
 
-static int reserve_exemptions(struct ruleset *r, size_t n)
+int rules_reserve_exemptions(struct ruleset *r, size_t n)
 {
         struct rule_exemption *e = reallocarray(r->exemptions, r->n_exemptions + n + 1, sizeof(*e));
         if (!e)
@@ -98,9 +114,9 @@ static int decide_section(const struct rules_input *in, struct ruleset *r, uint1
         enum verdict v = verdict_in_mode(in->policy, s->verdict);
         bool differs = v != c->verdict, has_members = true;
 
-        if (!rules_section_is_in_force(s, in->now) || !group_has_device(g, in->device))
+        if (!rules_section_is_in_force(s, in->now) || !group_has_device(in, g))
                 return 0;
-        if (!g || !g->users) {
+        if (!g || (!g->users && !g->unixgroups)) {
                 char text[sizeof("[channel ]") + CHANNEL_ID_MAX];
                 snprintf(text, sizeof(text), "[channel %s]", s->id);
                 c->verdict = v;
@@ -110,11 +126,15 @@ static int decide_section(const struct rules_input *in, struct ruleset *r, uint1
                 if (!c->decided_by)
                         return -ENOMEM;
         } else if (differs) {
-                const struct rule_exemption model = {.channel = number,
-                                                     .verdict = v,
-                                                     .decided_line = s->line,
-                                                     .programs = verdict_of_programs(in->policy, v)};
-                int q = reserve_exemptions(r, in->n_users);
+                struct rule_exemption model = {.channel = number,
+                                               .verdict = v,
+                                               .decided_line = s->line,
+                                               .programs = verdict_of_programs(in->policy, v)};
+                char id[sizeof("[channel ] line ") + CHANNEL_ID_MAX + 10];
+                snprintf(id, sizeof(id), "[channel %s] line %u", s->id, s->line);
+                if (v == VERDICT_ALLOW && c->verdict == VERDICT_BLOCK)
+                        model.id = rules_storage_add(r->storage, id);
+                int q = rules_reserve_exemptions(r, in->n_users + in->n_members);
                 if (q < 0)
                         return q;
                 has_members = add_exemptions(in, r, g, &model) > 0;
@@ -148,6 +168,15 @@ int rules_decide(const struct rules_input *in, struct ruleset *r, struct diag *r
         for (uint16_t n = 1; n < r->n_channels; n++) {
                 struct rule_channel *c = &r->channels[n];
 
+                if (n == r->canary) {
+                        *c = (struct rule_channel){c->id,
+                                                   c->name,
+                                                   c->file,
+                                                   .verdict = VERDICT_BLOCK,
+                                                   .programs = VERDICT_BLOCK,
+                                                   .decided_by = RULES_CANARY_ID};
+                        continue;
+                }
                 c->class = category_is_bypass(c->category) ? CLASS_BYPASS : CLASS_USE;
                 c->verdict = p ? rules_default_verdict(p, c->category) : VERDICT_WATCH;
                 c->programs = p ? verdict_of_programs(p, c->verdict) : VERDICT_WATCH;

@@ -31,8 +31,14 @@ int rules_index(struct ruleset *r);
 /* Decide r->channels, r->exemptions and r->next_change; channels have id and category. */
 int rules_decide(const struct rules_input *in, struct ruleset *r, struct diag *reterr);
 
+/* Let those through whom in->grants exempt. */
+int rules_grant(const struct rules_input *in, struct ruleset *r);
+
 /* -EPERM when something protected would be blocked, now or after an `until`. */
 int rules_check_protected(const struct rules_input *in, const struct ruleset *r, struct diag *reterr);
+
+int rules_reserve_exemptions(struct ruleset *r, size_t n); /* room for n more */
+bool rules_list_has(char *const *list, const char *name); /* NULL-terminated, or NULL */
 
 /* What the policy says of a channel for those whom no section names. */
 enum verdict rules_default_verdict(const struct policy *p, enum category category);

@@ -28,6 +28,11 @@ static bool would_block(const struct protector *p, uint16_t channel)
         return false;
 }
 
+static bool may_not_start(const struct protector *p, uint16_t channel)
+{
+        return would_block(p, channel) && p->in->policy->programs == VERDICT_BLOCK;
+}
+
 static uint32_t find_blocked_name(const struct protector *p)
 {
         uint32_t entry = rules_match_name(p->rules, p->protect->name);
@@ -47,12 +52,26 @@ static uint32_t find_blocked_prefix(const struct protector *p)
         return 0;
 }
 
+static uint32_t find_blocked_program(const struct protector *p)
+{
+        const struct rules_program q = {.path = p->protect->program};
+        uint32_t entry = rules_match_program(p->rules, &q);
+        return entry && may_not_start(p, p->rules->entries[entry].channel) ? entry : 0;
+}
+
+static uint32_t find_blocked(const struct protector *p)
+{
+        return p->protect->name      ? find_blocked_name(p)
+               : p->protect->program ? find_blocked_program(p)
+                                     : find_blocked_prefix(p);
+}
+
 static int refuse(const struct protector *p, uint32_t entry, struct diag *reterr)
 {
         const struct rule_entry *e = &p->rules->entries[entry];
         const struct rule_channel *c = &p->rules->channels[e->channel];
         const struct policy_channel *s = rules_find_section(p->in->policy, c->id);
-        const char *name = p->protect->name;
+        const char *name = p->protect->name ? p->protect->name : p->protect->program;
         char address[PREFIX_TEXT_MAX];
 
         if (!name)
@@ -69,7 +88,7 @@ int rules_check_protected(const struct rules_input *in, const struct ruleset *r,
 
         for (size_t i = 0; in->policy && i < in->n_protect; i++) {
                 p.protect = &in->protect[i];
-                uint32_t entry = p.protect->name ? find_blocked_name(&p) : find_blocked_prefix(&p);
+                uint32_t entry = find_blocked(&p);
                 if (entry)
                         return refuse(&p, entry, reterr);
         }

@@ -39,6 +39,7 @@ struct rule_channel { /* index = channel number; number 0 is "no channel" */
         enum violation_class class; /* CLASS_USE or CLASS_BYPASS */
         enum verdict verdict; /* for everyone not in exemptions; mode monitor already applied */
         enum verdict programs; /* verdict for starting its programs */
+        const char *exemption; /* id of the one by which everyone is allowed here, or NULL */
         /* which line of the policy decided: "[channel whatsapp]", "unlisted", "bypass", "no policy" */
         const char *decided_by;
         unsigned decided_line; /* 0: no line of its own */
@@ -50,7 +51,8 @@ struct rule_exemption {
         uid_t uid;
         enum verdict verdict;
         enum verdict programs; /* for starting the channel's programs */
-        unsigned decided_line; /* of its [channel ID] section */
+        unsigned decided_line; /* of its [channel ID] section; 0: a grant decided */
+        const char *id; /* its use is recorded under this name; NULL it is not */
 };
 
 struct ruleset {
@@ -60,6 +62,8 @@ struct ruleset {
         size_t n_entries;
         struct rule_exemption *exemptions;
         size_t n_exemptions;
+        uint16_t
+                canary; /* channel that is blocked for everyone in every mode, so that blocking can be proven; or 0 */
         enum policy_mode mode;
         enum quic_mode quic;
         uint64_t policy_serial; /* 0: no policy */
@@ -83,10 +87,27 @@ struct rules_user {
         uid_t uid;
 };
 
-/* An address or a name that no policy may block: the collector, the VPN, the mirror. */
+struct rules_member {
+        const char *unixgroup;
+        uid_t uid;
+};
+
+/* An exemption that is in force on this device. */
+struct rules_grant {
+        const char *id;
+        char *const *channels; /* ids; those that the catalogue lacks count for nothing */
+        char *const *users, *const *unixgroups; /* both NULL: everyone */
+};
+
+/* The canary's one name. RFC 6761 6.4: no resolver knows it. */
+#define RULES_CANARY_ID   "onchannel-canary"
+#define RULES_CANARY_NAME "onchannel-canary.invalid"
+
+/* An address, a name or a program that no policy may block: the collector, the VPN, the mirror. */
 struct rules_protected {
         const char *name; /* normalised, or NULL */
-        struct prefix prefix; /* used when name is NULL */
+        const char *program; /* path or base name, or NULL */
+        struct prefix prefix; /* used when both are NULL */
         const char *why; /* "agent.ini: [collector] url" */
 };
 
@@ -96,9 +117,15 @@ struct rules_input {
         const struct policy *policy; /* NULL: none yet, everything is watched */
         const char *policy_file; /* for diagnostics */
         const char *device;
+        char *const *tags; /* of the device, NULL-terminated or NULL */
         time_t now;
-        const struct rules_user *users; /* uids of the login names that the policy mentions */
+        const struct rules_user *users; /* uids of the login names that policy and grants mention */
         size_t n_users;
+        const struct rules_member *members; /* of the unixgroups that they mention */
+        size_t n_members;
+        const struct rules_grant *grants;
+        size_t n_grants;
+        bool canary;
         const struct rules_protected *protect;
         size_t n_protect;
 };
@@ -110,8 +137,8 @@ int rules_compile(const struct rules_input *in, struct ruleset **ret, struct dia
 
 /* What the policy says for this user alone, or NULL. */
 const struct rule_exemption *rules_find_exemption(const struct ruleset *r, uint16_t channel, uid_t uid);
-/* Does it allow what everybody else is blocked from? Its use is recorded. */
-bool rules_is_exempt(const struct ruleset *r, const struct rule_exemption *e);
+/* By which exemption this user is allowed what the policy stops or watches; its use is recorded. NULL: by none. */
+const char *rules_exempted_by(const struct ruleset *r, uint16_t channel, uid_t uid);
 /* Verdict of a channel for a user. */
 enum verdict rules_verdict(const struct ruleset *r, uint16_t channel, uid_t uid);
 

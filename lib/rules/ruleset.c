@@ -74,9 +74,11 @@ const struct rule_exemption *rules_find_exemption(const struct ruleset *r, uint1
         return r->n_exemptions ? bsearch(&key, r->exemptions, r->n_exemptions, sizeof(key), compare_exemption) : NULL;
 }
 
-bool rules_is_exempt(const struct ruleset *r, const struct rule_exemption *e)
+const char *rules_exempted_by(const struct ruleset *r, uint16_t channel, uid_t uid)
 {
-        return e && e->verdict == VERDICT_ALLOW && r->channels[e->channel].verdict == VERDICT_BLOCK;
+        const struct rule_exemption *e = rules_find_exemption(r, channel, uid);
+
+        return e ? e->id : r->channels[channel].exemption;
 }
 
 enum verdict rules_verdict(const struct ruleset *r, uint16_t channel, uid_t uid)
