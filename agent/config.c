@@ -16,6 +16,7 @@ struct config *config_free(struct config *c)
                 return NULL;
         for (size_t i = 0; i < c->n_protect; i++) {
                 free(c->protect[i].name);
+                free(c->protect[i].program);
                 free(c->protect[i].why);
         }
         free(c->protect);
@@ -31,6 +32,9 @@ struct config *config_free(struct config *c)
         free(c->collector_url);
         free(c->collector_ca);
         free(c->browser_root);
+        for (char **t = c->tags; t && *t; t++)
+                free(*t);
+        free(c->tags);
         free(c);
         return NULL;
 }
@@ -159,45 +163,127 @@ static int parse_manage(struct parser *p, const char *value, unsigned line, stru
         return 0;
 }
 
-/* Takes `why`. */
-static int protect_add(struct config *c, const char *name, const struct prefix *prefix, char *why)
+static int parse_tag(struct parser *p, const char *value, unsigned line, struct diag *reterr)
 {
-        struct config_protect *list, *one;
-        char *copy = name ? strdup(name) : NULL;
+        size_t n = 0;
+        char **list;
 
-        list = reallocarray(c->protect, c->n_protect + 1, sizeof(*list));
+        if (!is_word(value))
+                return refuse(p, line, reterr, "tag", "only letters, digits, '-', '_' and '.' (at most 64)");
+        while (p->config->tags && p->config->tags[n])
+                n++;
+        if (n == CONFIG_TAGS_MAX)
+                return diag_set(reterr, -E2BIG, p->file, line, "more than %d tags", CONFIG_TAGS_MAX);
+        list = reallocarray(p->config->tags, n + 2, sizeof(*list));
+        if (!list)
+                return -ENOMEM;
+        p->config->tags = list;
+        list[n + 1] = NULL;
+        list[n] = strdup(value);
+        return list[n] ? 0 : -ENOMEM;
+}
+
+/* [trust] ROLE = NUMBER. -ENOENT no such role. */
+static int parse_signatures(struct parser *p, const char *name, const char *value, unsigned line, struct diag *reterr)
+{
+        for (enum trust_role role = 0; role < _TRUST_ROLE_MAX; role++) {
+                unsigned *slot = &p->config->signatures[role];
+                uint64_t n;
+
+                if (strcmp(name, trust_role_to_string(role)))
+                        continue;
+                if (*slot)
+                        return diag_set(reterr, -ENOTUNIQ, p->file, line, "%s given twice", name);
+                if (parse_u64(value, TRUST_SIGNATURES_MAX, &n) < 0 || n == 0)
+                        return diag_set(reterr, -ERANGE, p->file, line, "%s: a number of signatures from 1 to %d",
+                                        name, TRUST_SIGNATURES_MAX);
+                *slot = (unsigned)n;
+                return 0;
+        }
+        return -ENOENT;
+}
+
+/* Takes what `what` points to. */
+static int protect_add(struct config *c, struct config_protect *what)
+{
+        struct config_protect *list = reallocarray(c->protect, c->n_protect + 1, sizeof(*list));
+
         if (list)
                 c->protect = list;
-        if (!list || !why || (name && !copy)) {
-                free(copy);
-                free(why);
+        if (!list || !what->why) {
+                free(what->name);
+                free(what->program);
+                free(what->why);
                 return -ENOMEM;
         }
-        one = &list[c->n_protect++];
-        *one = (struct config_protect){.name = copy, .why = why};
-        if (!name)
-                one->prefix = *prefix;
+        list[c->n_protect++] = *what;
         return 0;
 }
 
-static int parse_protect(struct parser *p, const char *name, const char *value, unsigned line)
+static int set_name(struct config_protect *t, const char *value)
 {
         char domain[DOMAIN_NAME_MAX + 1];
-        struct prefix prefix;
+        int r = domain_normalise(value, strlen(value), domain);
 
-        if (p->config->n_protect >= CONFIG_PROTECT_MAX)
-                return -E2BIG;
-        if (!strcmp(name, "name")) {
-                int r = domain_normalise(value, strlen(value), domain);
+        if (r < 0)
+                return r;
+        t->name = strdup(domain);
+        return t->name ? 0 : -ENOMEM;
+}
 
-                return r < 0 ? r
-                             : protect_add(p->config, domain, NULL,
-                                           format_new("%s:%u: [protect] name", p->file, line));
+static int set_program(struct config_protect *t, const char *value)
+{
+        if (!*value || (*value != '/' && strchr(value, '/')))
+                return -EINVAL;
+        t->program = strdup(value);
+        return t->program ? 0 : -ENOMEM;
+}
+
+static int set_prefix(struct config_protect *t, const char *value)
+{
+        return prefix_parse(value, &t->prefix);
+}
+
+static int set_place(struct config_protect *t, const char *value)
+{
+        return set_prefix(t, value) >= 0 ? 0 : set_name(t, value);
+}
+
+static const struct {
+        const char *name;
+        int (*set)(struct config_protect *t, const char *value);
+        const char *what;
+} protect_keys[] = {
+        {"name", set_name, "domain name"},
+        {"prefix", set_prefix, "address prefix"},
+        {"program", set_program, "path or base name of a program"},
+        {"vpn", set_place, "domain name, address or prefix"},
+        {"mirror", set_place, "domain name, address or prefix"},
+        {"resolver", set_place, "domain name, address or prefix"},
+        {"identity", set_place, "domain name, address or prefix"},
+};
+
+static int parse_protect(struct parser *p, const char *name, const char *value, unsigned line, struct diag *reterr)
+{
+        for (size_t i = 0; i < ELEMENTSOF(protect_keys); i++) {
+                struct config_protect t = {0};
+                int r;
+
+                if (strcmp(name, protect_keys[i].name))
+                        continue;
+                if (p->config->n_protect >= CONFIG_PROTECT_MAX)
+                        return diag_set(reterr, -E2BIG, p->file, line, "more than %d protected entries",
+                                        CONFIG_PROTECT_MAX);
+                r = protect_keys[i].set(&t, value);
+                if (r == -ENOMEM)
+                        return r;
+                if (r < 0)
+                        return diag_set(reterr, -EBADMSG, p->file, line, "%s: '%s' is no %s", name, value,
+                                        protect_keys[i].what);
+                t.why = format_new("%s:%u: [protect] %s", p->file, line, name);
+                return protect_add(p->config, &t);
         }
-        int r = prefix_parse(value, &prefix);
-
-        return r < 0 ? r
-                     : protect_add(p->config, NULL, &prefix, format_new("%s:%u: [protect] prefix", p->file, line));
+        return -ENOENT;
 }
 
 static int parse_key(void *userdata, const char *section, const char *name, const char *value, unsigned line,
@@ -208,7 +294,7 @@ static int parse_key(void *userdata, const char *section, const char *name, cons
 
         if (!name) {
                 if (!strcmp(section, "agent") || !strcmp(section, "collector") || !strcmp(section, "protect") ||
-                    !strcmp(section, "browser"))
+                    !strcmp(section, "browser") || !strcmp(section, "trust"))
                         return 0;
                 return diag_set(reterr, -EBADMSG, p->file, line, "unknown section [%s]", section);
         }
@@ -221,15 +307,13 @@ static int parse_key(void *userdata, const char *section, const char *name, cons
                 return parse_seconds(p, name, value, line, reterr);
         if (!strcmp(section, "browser") && !strcmp(name, "manage"))
                 return parse_manage(p, value, line, reterr);
-        if (strcmp(section, "protect") || (strcmp(name, "name") && strcmp(name, "prefix")))
-                return diag_set(reterr, -EBADMSG, p->file, line, "unknown key '%s' in [%s]", name, section);
-        r = parse_protect(p, name, value, line);
-        if (r == -E2BIG)
-                return diag_set(reterr, r, p->file, line, "more than %d protected entries", CONFIG_PROTECT_MAX);
-        if (r < 0)
-                return diag_set(reterr, -EBADMSG, p->file, line, "%s: '%s' is no %s", name, value,
-                                !strcmp(name, "name") ? "domain name" : "address prefix");
-        return 0;
+        if (!strcmp(section, "agent") && !strcmp(name, "tag"))
+                return parse_tag(p, value, line, reterr);
+        r = !strcmp(section, "trust")     ? parse_signatures(p, name, value, line, reterr)
+            : !strcmp(section, "protect") ? parse_protect(p, name, value, line, reterr)
+                                          : -ENOENT;
+        return r == -ENOENT ? diag_set(reterr, -EBADMSG, p->file, line, "unknown key '%s' in [%s]", name, section)
+                            : r;
 }
 
 int config_url_host(const char *url, char **ret)
@@ -258,10 +342,8 @@ int config_url_host(const char *url, char **ret)
 
 static int protect_collector(struct parser *p, struct diag *reterr)
 {
+        struct config_protect t = {0};
         _cleanup_free_ char *host = NULL;
-        char domain[DOMAIN_NAME_MAX + 1];
-        struct prefix prefix;
-        char *why;
         int r;
 
         if (!p->config->collector_url)
@@ -271,14 +353,13 @@ static int protect_collector(struct parser *p, struct diag *reterr)
                 return refuse(p, p->url_line, reterr, "url", "expected https://HOST[:PORT]");
         if (r < 0)
                 return r;
-        why = format_new("%s:%u: [collector] url", p->file, p->url_line);
-        if (!strchr(host, '/') && prefix_parse(host, &prefix) >= 0)
-                return protect_add(p->config, NULL, &prefix, why);
-        if (domain_normalise(host, strlen(host), domain) < 0) {
-                free(why);
+        r = strchr(host, '/') ? -EINVAL : set_place(&t, host);
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0)
                 return refuse(p, p->url_line, reterr, "url", "not a host name");
-        }
-        return protect_add(p->config, domain, NULL, why);
+        t.why = format_new("%s:%u: [collector] url", p->file, p->url_line);
+        return protect_add(p->config, &t);
 }
 
 static int config_fill(struct config *c)

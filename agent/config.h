@@ -7,14 +7,17 @@
 #include <stdint.h>
 #include "base/diag.h"
 #include "base/prefix.h"
+#include "trust/ring.h"
 
 #define CONFIG_MAX_BYTES     (256u << 10)
 #define CONFIG_PROTECT_MAX   1000
+#define CONFIG_TAGS_MAX      64
 #define CONFIG_HEARTBEAT_MAX 86400u /* seconds */
 
-struct config_protect { /* never blocked, whatever a policy says */
+struct config_protect { /* a policy that would block it is refused */
         char *name; /* normalised, or NULL */
-        struct prefix prefix; /* when name is NULL */
+        char *program; /* path or base name, or NULL */
+        struct prefix prefix; /* when both are NULL */
         char *why; /* "agent.ini:12: [collector] url" */
 };
 
@@ -34,6 +37,8 @@ struct config {
         unsigned heartbeat; /* seconds */
         unsigned check; /* seconds between looks at what the agent has put in place */
         bool browser_manage;
+        char **tags; /* words that a policy's groups name; NULL-terminated, or NULL */
+        unsigned signatures[_TRUST_ROLE_MAX]; /* that are needed at least; 0: one */
         char *browser_root; /* without a slash at its end: "" is the machine's own */
         struct config_protect *protect; /* [protect] and the collector's host */
         size_t n_protect;

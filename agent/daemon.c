@@ -70,8 +70,15 @@ static int make_folders(const struct config *c, int gid)
 {
         static const struct folder state[] =
                 {
-                        {"", 0750, true},       {"/policy", 0700, false},  {"/catalogue", 0700, false},
-                        {"/spool", 0750, true}, {"/incoming", 0770, true}, {"/uplink", 0770, true},
+                        {"", 0750, true},
+                        {"/policy", 0700, false},
+                        {"/catalogue", 0700, false},
+                        {"/spool", 0750, true},
+                        {"/incoming", 0770, true},
+                        {"/uplink", 0770, true},
+                        {"/exemptions", 0700, false},
+                        {"/incoming/links", 0770, true},
+                        {"/incoming/exemptions", 0770, true},
                 },
                                    runtime = {"", 0755, false};
 
@@ -364,9 +371,26 @@ static int arm(struct runtime *rt)
         _cleanup_free_ char *policy = format_new("%s/policy", rt->config->state);
         _cleanup_free_ char *catalogue = format_new("%s/catalogue", rt->config->state);
         _cleanup_free_ char *spool = format_new("%s/spool", rt->config->state);
-        const char *const folders[] = {rt->config->state, policy, catalogue, spool, rt->config->bpffs, NULL};
+        _cleanup_free_ char *exemptions = format_new("%s/exemptions", rt->config->state);
+        const char *const folders[] = {rt->config->state, policy, catalogue, spool, exemptions,
+                                       rt->config->bpffs, NULL};
 
-        return policy && catalogue && spool ? watch_arm(rt->watch, folders) : -ENOMEM;
+        return policy && catalogue && spool && exemptions ? watch_arm(rt->watch, folders) : -ENOMEM;
+}
+
+static void on_accounts(void *userdata)
+{
+        char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
+        struct runtime *rt = userdata;
+        struct diag d = {0};
+        int r;
+
+        r = runtime_apply(rt, rt->store->policy, rt->store->catalogue, &d);
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot apply who is in which group: %s",
+                          diag_format(&d, where, sizeof(where)));
+        else
+                reload_applied(rt, "accounts or groups have changed");
 }
 
 static int start(struct runtime *rt, const struct daemon_options *o)
@@ -384,6 +408,8 @@ static int start(struct runtime *rt, const struct daemon_options *o)
                 r = open_identify(rt);
         if (r >= 0)
                 r = browsers_start(rt);
+        if (r >= 0)
+                r = accounts_new(rt->event, on_accounts, rt, &rt->accounts);
         if (r >= 0)
                 r = reload_start(rt);
         if (r < 0)
@@ -435,6 +461,12 @@ static void runtime_done(struct runtime *rt)
                 sd_event_source_disable_unref(rt->on_folder[g]);
         rt->control = NULL;
         identify_free(rt->identify);
+        sd_event_source_disable_unref(rt->on_term_boot);
+        sd_event_source_disable_unref(rt->on_term_wall);
+        accounts_free(rt->accounts);
+        if (rt->exemptions)
+                exemptions_save(rt->exemptions);
+        exemptions_free(rt->exemptions);
         browsers_end(rt);
         report_free(rt->report);
         if (rt->watch && rt->lastrun.stopped)
@@ -473,10 +505,33 @@ int daemon_run(const struct config *c, const struct daemon_options *o)
         return r;
 }
 
+/* Without exemptions: they only open. */
+static int compile_as_agent(const struct config *c, const struct stored *policy, const struct stored *catalogue,
+                            struct ruleset **ret, struct diag *reterr)
+{
+        _cleanup_(accounts_names_done) struct accounts_names names = {0};
+        struct accounts_answer *answer = NULL;
+        struct runtime_extra x = {.now = trust_time(ONCHANNEL_BUILT, policy ? policy->signed_at : 0, time(NULL))};
+        int r;
+
+        r = runtime_names(policy, NULL, &names);
+        if (r >= 0)
+                r = accounts_resolve(&names, NULL, 0, &answer);
+        x.accounts = answer;
+        if (r >= 0)
+                r = runtime_compile(c, policy, catalogue, &x, ret, reterr);
+        accounts_answer_free(answer);
+        return r;
+}
+
 int daemon_check(const struct config *c)
 {
-        struct store_options o = {
-                .state_dir = c->state, .keys_dir = c->keys, .catalogue = c->catalogue, .read_only = true};
+        struct store_options o = {.state_dir = c->state,
+                                  .keys_dir = c->keys,
+                                  .catalogue = c->catalogue,
+                                  .built = ONCHANNEL_BUILT,
+                                  .signatures = c->signatures,
+                                  .read_only = true};
         char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
         struct stored *policy = NULL, *catalogue = NULL;
         _cleanup_ruleset_ struct ruleset *rules = NULL;
@@ -495,7 +550,7 @@ int daemon_check(const struct config *c)
                         r = 0;
         }
         if (r >= 0)
-                r = runtime_compile(c, policy, catalogue, &rules, &d);
+                r = compile_as_agent(c, policy, catalogue, &rules, &d);
         if (r < 0) {
                 log_line(LOG_ERR, "%s", *d.text ? diag_format(&d, where, sizeof(where)) : strerror(-r));
                 return r;

@@ -172,6 +172,7 @@ static void record(struct runtime *rt, const struct fact *f)
 {
         int r;
 
+        accounts_meet(rt->accounts, f->uid);
         rt->counters.killed += f->outcome == OUTCOME_KILLED;
         rt->counters.reset += f->outcome == OUTCOME_RESET;
         r = report_fact(rt->report, f, runtime_ruleset(rt, f->generation));

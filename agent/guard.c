@@ -190,6 +190,7 @@ static int on_clock(sd_event_source *s, int fd, uint32_t revents, void *userdata
                          step < 0 ? "back" : "forward", (uint64_t)llabs(step) / 1000, (uint64_t)llabs(step) % 1000);
                 log_line(LOG_WARNING, "%s", text);
                 health_coverage(rt, COVERAGE_CLOCK, 0, text);
+                exempt_tick(rt);
         }
         return arm_clock(fd);
 }

@@ -153,14 +153,15 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
 {
         struct coverage c = {.event = event, .mode = "none", .gap_ms = gap_ms, .detail = detail};
         const struct stored *p = rt->store ? rt->store->policy : NULL;
+        const struct held *glass = rt->exemptions ? exemptions_glass(rt->exemptions) : NULL;
         struct watch_counters counters = {0};
         char browsers[BROWSERS_TEXT_MAX];
         struct checkpoint seen;
         int r;
 
         if (p) {
-                c.mode = policy_mode_to_string(p->policy->mode);
-                c.policy_expired = p->policy->expires <= time(NULL);
+                c.mode = policy_mode_to_string(rt->current ? rt->current->mode : p->policy->mode);
+                c.policy_expired = p->policy->expires <= store_time(rt->store, time(NULL));
         }
         if (watch_counters(rt->watch, &counters) >= 0)
                 c.lost = counters.lost;
@@ -170,6 +171,9 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
         c.self_test_passed = rt->self_test_passed;
         if (status_seen(rt, &seen) == 0)
                 c.seen = &seen;
+        for (size_t i = 0; rt->exemptions && i < rt->exemptions->n; i++)
+                c.exemptions += held_is_in_force(&rt->exemptions->list[i]);
+        c.break_glass = glass ? glass->exemption->id : NULL;
         r = report_coverage(rt->report, &c);
         if (r < 0)
                 log_errno(LOG_ERR, r, "cannot record coverage");
@@ -216,6 +220,7 @@ static int on_heartbeat(sd_event_source *s, uint64_t usec, void *userdata)
         check_table(rt);
         health_check_sensors(rt);
         browsers_apply(rt);
+        exempt_tick(rt);
         health_coverage(rt, COVERAGE_HEARTBEAT, 0, NULL);
         status_dirty(rt);
         lastrun_stamp(&rt->lastrun);

@@ -43,11 +43,11 @@ static void log_in_force(const struct runtime *rt)
                 log_line(LOG_NOTICE, "policy %llu of '%s' is in force, mode %s (catalogue %s)",
                          (unsigned long long)r->policy_serial, r->organisation ? r->organisation : "",
                          policy_mode_to_string(r->mode), r->catalogue_version ? r->catalogue_version : "?");
-        if (rt->store->policy && rt->store->policy->policy->expires <= time(NULL))
+        if (rt->store->policy && rt->store->policy->policy->expires <= store_time(rt->store, time(NULL)))
                 log_line(LOG_WARNING, "the policy has expired; it stays in force");
 }
 
-static void applied(struct runtime *rt, const char *detail)
+void reload_applied(struct runtime *rt, const char *detail)
 {
         tell_report(rt);
         log_in_force(rt);
@@ -86,7 +86,9 @@ static void take_accepted(struct runtime *rt, enum store_role role, struct store
         r = store_commit(rt->store, s);
         if (r < 0)
                 log_errno(LOG_ERR, r, "the %s is in force, but cannot be kept on disk", store_role_to_string(role));
-        applied(rt, role == STORE_POLICY ? "new policy" : "new catalogue");
+        reload_applied(rt, role == STORE_POLICY ? "new policy" : "new catalogue");
+        if (role == STORE_POLICY)
+                exempt_policy_changed(rt);
 }
 
 static int take_incoming(struct runtime *rt, enum store_role role, struct diag *reterr)
@@ -126,7 +128,11 @@ static int take_all_incoming(struct runtime *rt, struct diag *reterr)
 
 static int open_store(const struct config *c, struct store **ret, struct diag *reterr)
 {
-        struct store_options o = {.state_dir = c->state, .keys_dir = c->keys, .catalogue = c->catalogue};
+        struct store_options o = {.state_dir = c->state,
+                                  .keys_dir = c->keys,
+                                  .catalogue = c->catalogue,
+                                  .built = ONCHANNEL_BUILT,
+                                  .signatures = c->signatures};
 
         return store_new(&o, ret, reterr);
 }
@@ -168,6 +174,8 @@ int reload_start(struct runtime *rt)
         if (r >= 0)
                 r = load_store(rt, &d);
         if (r >= 0)
+                r = exempt_start(rt);
+        if (r >= 0)
                 r = runtime_apply(rt, rt->store->policy, rt->store->catalogue, &d);
         if (r < 0 && rt->store && rt->store->policy && (r == -ENOENT || r == -EPERM || r == -E2BIG)) {
                 lose_policy(rt, &d);
@@ -176,7 +184,7 @@ int reload_start(struct runtime *rt)
         if (r < 0)
                 return log_errno(LOG_ERR, r, "cannot put a rule set in force: %s",
                                  diag_format(&d, where, sizeof(where)));
-        applied(rt, "start");
+        reload_applied(rt, "start");
         return 0;
 }
 
@@ -204,7 +212,8 @@ int reload_all(struct runtime *rt, struct diag *reterr)
                 return r;
         store_free(rt->store);
         rt->store = TAKE_PTR(fresh);
-        applied(rt, "reload");
+        reload_applied(rt, "reload");
+        exempt_policy_changed(rt);
         return take_all_incoming(rt, reterr);
 }
 
@@ -236,7 +245,7 @@ int reload_watch_incoming(struct runtime *rt)
         sd_event_source_set_floating(s, true);
         sd_event_source_unref(s);
         take_all_incoming(rt, NULL);
-        return 0;
+        return exempt_watch(rt);
 }
 
 static int on_change(sd_event_source *s, uint64_t usec, void *userdata)
@@ -249,7 +258,7 @@ static int on_change(sd_event_source *s, uint64_t usec, void *userdata)
         r = runtime_apply(rt, rt->store->policy, rt->store->catalogue, &d);
         if (r < 0)
                 log_errno(LOG_ERR, r, "cannot apply the policy again: %s", diag_format(&d, where, sizeof(where)));
-        applied(rt, "a date in the policy has come");
+        reload_applied(rt, "a date in the policy has come");
         return 0;
 }
 

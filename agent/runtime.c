@@ -2,7 +2,6 @@
 #include "agent/runtime.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <sodium.h>
 #include <string.h>
 
@@ -10,81 +9,74 @@
 #include "base/log.h"
 #include "base/text.h"
 
-struct users {
-        struct rules_user *list;
-        size_t n;
-};
-
-static void users_done(struct users *u)
+int runtime_names(const struct stored *policy, const struct exemptions *x, struct accounts_names *ret)
 {
-        free(u->list);
-}
+        const struct policy *p = policy ? policy->policy : NULL;
+        int r = 0;
 
-static bool users_has(const struct users *u, const char *name)
-{
-        for (size_t i = 0; i < u->n; i++)
-                if (!strcmp(u->list[i].name, name))
-                        return true;
-        return false;
-}
-
-/* An account that does not exist on this machine is left out. */
-static int users_add(struct users *u, const char *name)
-{
-        const struct passwd *pw = users_has(u, name) ? NULL : getpwnam(name);
-        struct rules_user *list;
-
-        if (!pw)
-                return 0;
-        list = reallocarray(u->list, u->n + 1, sizeof(*list));
-        if (!list)
-                return -ENOMEM;
-        u->list = list;
-        list[u->n++] = (struct rules_user){.name = name, .uid = pw->pw_uid};
-        return 0;
-}
-
-static int users_resolve(struct users *u, const struct policy *p)
-{
-        for (size_t i = 0; p && i < p->n_groups; i++)
-                for (char **name = p->groups[i].users; name && *name; name++) {
-                        int r = users_add(u, *name);
-
-                        if (r < 0)
-                                return r;
-                }
-        return 0;
+        for (size_t i = 0; p && i < p->n_groups && r >= 0; i++)
+                r = accounts_names_add(ret, p->groups[i].users, p->groups[i].unixgroups);
+        for (size_t i = 0; x && i < x->n && r >= 0; i++)
+                r = accounts_names_add(ret, x->list[i].exemption->users, x->list[i].exemption->unixgroups);
+        return r;
 }
 
 int runtime_compile(const struct config *c, const struct stored *policy, const struct stored *catalogue,
-                    struct ruleset **ret, struct diag *reterr)
+                    const struct runtime_extra *x, struct ruleset **ret, struct diag *reterr)
 {
         _cleanup_free_ struct rules_protected *protect = calloc(c->n_protect + 1, sizeof(*protect));
-        _cleanup_(users_done) struct users users = {0};
+        struct policy monitored;
         struct rules_input in;
-        int r;
 
         if (!protect)
                 return -ENOMEM;
         for (size_t i = 0; i < c->n_protect; i++)
-                protect[i] = (struct rules_protected){
-                        .name = c->protect[i].name, .prefix = c->protect[i].prefix, .why = c->protect[i].why};
-        r = users_resolve(&users, policy ? policy->policy : NULL);
-        if (r < 0)
-                return r;
+                protect[i] = (struct rules_protected){.name = c->protect[i].name,
+                                                      .program = c->protect[i].program,
+                                                      .prefix = c->protect[i].prefix,
+                                                      .why = c->protect[i].why};
         in = (struct rules_input){
                 .catalogue = catalogue->catalogue,
                 .own = policy ? policy->own : NULL,
                 .policy = policy ? policy->policy : NULL,
                 .policy_file = policy ? policy->file : NULL,
                 .device = c->device,
-                .now = time(NULL),
-                .users = users.list,
-                .n_users = users.n,
+                .tags = c->tags,
+                .now = x->now,
+                .users = x->accounts ? x->accounts->users : NULL,
+                .n_users = x->accounts ? x->accounts->n_users : 0,
+                .members = x->accounts ? x->accounts->members : NULL,
+                .n_members = x->accounts ? x->accounts->n_members : 0,
+                .grants = x->grants,
+                .n_grants = x->n_grants,
+                .canary = true,
                 .protect = protect,
                 .n_protect = c->n_protect,
         };
+        if (in.policy && x->monitor) {
+                monitored = *in.policy;
+                monitored.mode = POLICY_MODE_MONITOR;
+                in.policy = &monitored;
+        }
         return rules_compile(&in, ret, reterr);
+}
+
+static int compile(struct runtime *rt, const struct stored *policy, const struct stored *catalogue,
+                   struct ruleset **ret, struct diag *reterr)
+{
+        _cleanup_(accounts_names_done) struct accounts_names names = {0};
+        _cleanup_free_ struct rules_grant *grants = NULL;
+        struct runtime_extra x = {.now = store_time(rt->store, time(NULL))};
+        int r;
+
+        grants = exempt_grants(rt->exemptions, &x.n_grants);
+        r = grants ? runtime_names(policy, rt->exemptions, &names) : -ENOMEM;
+        if (r < 0)
+                return r;
+        x.grants = grants;
+        x.monitor = exemptions_glass(rt->exemptions);
+        x.accounts = accounts_ask(rt->accounts, &names);
+        return runtime_compile(rt->config, policy, catalogue, &x, ret, reterr);
 }
 
 /* Facts with this generation may still be on their way. */
@@ -155,7 +147,7 @@ int runtime_apply(struct runtime *rt, const struct stored *policy, const struct 
         uint32_t generation = rt->last_generation + 1;
         int r;
 
-        r = runtime_compile(rt->config, policy, catalogue, &next, reterr);
+        r = compile(rt, policy, catalogue, &next, reterr);
         if (r < 0)
                 return r;
         rt->last_generation = generation;

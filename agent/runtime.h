@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
+#include "agent/accounts.h"
 #include "agent/browser/browser.h"
 #include "agent/classify/hellos.h"
 #include "agent/classify/identify.h"
@@ -15,6 +16,7 @@
 #include "agent/enforce/nft.h"
 #include "agent/enforce/refusal.h"
 #include "agent/enforce/sockdestroy.h"
+#include "agent/exemptions.h"
 #include "agent/fact.h"
 #include "agent/lastrun.h"
 #include "agent/report/report.h"
@@ -29,6 +31,14 @@ struct refusal { /* the last file that was refused and not replaced by an accept
         struct diag diag;
         char hash[STORE_HASH_TEXT]; /* "" nothing was refused */
         time_t when;
+};
+
+#define EXEMPT_NEWS_MAX    16
+#define EXEMPT_REFUSED_MAX 8
+
+struct exempt_news { /* of exemptions, until the rule set has followed */
+        enum coverage_event event;
+        char text[512];
 };
 
 enum tamper { /* what somebody interfered with; each kind is reported once a minute */
@@ -80,6 +90,12 @@ struct runtime {
         uint32_t same_numbers_since; /* generations from here on number channels as `current` does */
 
         struct refusal refused[_STORE_ROLE_MAX];
+        struct accounts *accounts;
+        struct exemptions *exemptions;
+        struct exempt_news exempt_news[EXEMPT_NEWS_MAX];
+        struct refusal exempt_refused[EXEMPT_REFUSED_MAX]; /* the latest, in turn */
+        size_t n_exempt_news, n_exempt_refused;
+        sd_event_source *on_term_boot, *on_term_wall;
         struct runtime_counters counters;
         struct lastrun lastrun;
         char table_hash[65]; /* of the table as applied; "" unknown */
@@ -99,9 +115,18 @@ struct runtime {
 };
 
 /* ---- runtime.c: the rule set ---- */
+struct runtime_extra { /* what a rule set depends on besides policy and catalogue; all of it may be absent */
+        time_t now; /* store_time() */
+        const struct accounts_answer *accounts;
+        const struct rules_grant *grants;
+        size_t n_grants;
+        bool monitor; /* a break-glass token is in force */
+};
 /* Compile without applying, as apply would. `policy` may be NULL. */
 int runtime_compile(const struct config *c, const struct stored *policy, const struct stored *catalogue,
-                    struct ruleset **ret, struct diag *reterr);
+                    const struct runtime_extra *x, struct ruleset **ret, struct diag *reterr);
+/* The names that NSS is to be asked for. */
+int runtime_names(const struct stored *policy, const struct exemptions *x, struct accounts_names *ret);
 /* Make one rule set of the two hold everywhere; on failure the one in force stays. */
 int runtime_apply(struct runtime *rt, const struct stored *policy, const struct stored *catalogue,
                   struct diag *reterr);
@@ -112,7 +137,18 @@ const struct ruleset *runtime_ruleset(const struct runtime *rt, uint32_t generat
 int reload_start(struct runtime *rt); /* what was in force when the agent ended */
 int reload_watch_incoming(struct runtime *rt); /* and take what lies there */
 int reload_all(struct runtime *rt, struct diag *reterr); /* for the verb */
+void reload_applied(struct runtime *rt,
+                    const char *detail); /* a rule set has come into force: tell, wait for its end */
 void reload_schedule(struct runtime *rt); /* when the rule set in force changes by the clock */
+
+/* ---- exempt.c: exemptions and break-glass tokens ---- */
+int exempt_start(struct runtime *rt); /* what is in force, before the first rule set */
+int exempt_watch(struct runtime *rt); /* what comes */
+void exempt_tick(struct runtime *rt); /* the clock was set, time has passed: the ledger too is written */
+void exempt_policy_changed(struct runtime *rt); /* keys and revocations may have */
+int exempt_take(struct runtime *rt, const struct trust_file *f, struct diag *reterr); /* for the verb */
+struct rules_grant *exempt_grants(const struct exemptions *x, size_t *ret_n); /* in force; free() */
+json_t *exempt_json(struct runtime *rt);
 
 /* ---- facts.c ---- */
 void facts_handle(const struct fact *f, void *userdata); /* a watch_handler */

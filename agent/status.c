@@ -48,13 +48,59 @@ static json_t *policy_json(const struct runtime *rt)
                 o = json_pack("{s:s,s:n}", "mode", "none", "serial");
         else
                 o = json_pack("{s:I,s:s,s:s,s:o,s:b,s:s,s:s}", "serial", (json_int_t)s->serial, "organisation",
-                              p->organisation ? p->organisation : "", "mode", policy_mode_to_string(p->mode),
-                              "expires", time_json(p->expires), "expired", p->expires <= time(NULL), "signer",
-                              s->signer, "hash", s->hash);
+                              p->organisation ? p->organisation : "", "mode",
+                              policy_mode_to_string(rt->current->mode), "expires", time_json(p->expires), "expired",
+                              p->expires <= store_time(rt->store, time(NULL)), "signer", s->signer, "hash", s->hash);
         if (o && p)
                 json_object_set_new(o, "own_channels", json_integer(s->own ? (json_int_t)s->own->n_channels : 0));
         if (o && *rt->refused[STORE_POLICY].hash)
                 json_object_set_new(o, "refused", refused_json(&rt->refused[STORE_POLICY]));
+        return o;
+}
+
+static json_t *exempt_refused_json(const struct runtime *rt)
+{
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < EXEMPT_REFUSED_MAX; i++)
+                if (*rt->exempt_refused[i].hash)
+                        json_array_append_new(list, refused_json(&rt->exempt_refused[i]));
+        return list;
+}
+
+/* The id of the token that has put the device into mode monitor. */
+static json_t *glass_json(const struct runtime *rt)
+{
+        const struct held *h = exemptions_glass(rt->exemptions);
+
+        return h ? json_string(h->exemption->id) : json_null();
+}
+
+static json_t *role_json(const struct trust_ring *ring, enum trust_role role, time_t now)
+{
+        json_t *keys = json_array();
+
+        for (size_t i = 0; i < ring->n_keys[role]; i++) {
+                char id[TRUST_KEY_ID_TEXT];
+
+                trust_key_id_format(ring->keys[role][i].id, id);
+                if (!trust_ring_is_revoked(ring, ring->keys[role][i].id, now))
+                        json_array_append_new(keys, json_string(id));
+        }
+        return json_pack("{s:i,s:o}", "signatures", (int)trust_ring_needs(ring, role), "keys", keys);
+}
+
+/* Whose signature counts now, and what time it is at least. */
+static json_t *trust_json(const struct runtime *rt)
+{
+        const time_t now = store_time(rt->store, time(NULL));
+        struct trust_ring ring;
+        json_t *o;
+
+        keyring_now(&rt->store->keyring, &ring);
+        o = json_pack("{s:o,s:I}", "time", time_json(now), "links", (json_int_t)rt->store->keyring.n_links);
+        for (enum trust_role role = 0; o && role < _TRUST_ROLE_MAX; role++)
+                json_object_set_new(o, trust_role_to_string(role), role_json(&ring, role, now));
         return o;
 }
 
@@ -140,6 +186,10 @@ json_t *status_new(struct runtime *rt)
         if (!o)
                 return NULL;
         json_object_set_new(o, "browsers", browsers_json(rt));
+        json_object_set_new(o, "exemptions", exempt_json(rt));
+        json_object_set_new(o, "break_glass", glass_json(rt));
+        json_object_set_new(o, "exemptions_refused", exempt_refused_json(rt));
+        json_object_set_new(o, "trust", trust_json(rt));
         json_object_set_new(o, "table_hash", *rt->table_hash ? json_string(rt->table_hash) : json_null());
         if (status_seen(rt, &seen) == 0)
                 json_object_set_new(o, "checkpoint", checkpoint_json(&seen));

@@ -370,25 +370,57 @@ int report_tamper(struct report *r, const char *what, enum outcome outcome)
         return report_tamper_at(r, LAYER_AGENT, what, outcome);
 }
 
-int report_tamper_at(struct report *r, enum layer layer, const char *what, enum outcome outcome)
+/* What no person's program did: at once, and never collapsed. */
+static int write_finding(struct report *r, struct violation *v)
 {
-        uint64_t now = utc_now_ms();
         char id[UUID_TEXT_MAX];
         int k;
 
-        uuid_v7(now, id);
-        k = write_violation(r,
-                            &(struct violation){.id = id,
-                                                .class = violation_class_to_string(CLASS_TAMPER),
-                                                .verdict = verdict_to_string(VERDICT_BLOCK),
-                                                .layer = layer,
-                                                .tier = TIER_NONE,
-                                                .outcome = outcome,
-                                                .detail = what,
-                                                .count = 1,
-                                                .first_ms = now,
-                                                .last_ms = now},
-                            r->context.policy_serial);
+        v->first_ms = v->last_ms = utc_now_ms();
+        v->tier = TIER_NONE;
+        v->count = 1;
+        v->id = id;
+        uuid_v7(v->first_ms, id);
+        k = write_violation(r, v, r->context.policy_serial);
+        return k < 0 ? k : spool_seal(r->spool);
+}
+
+int report_tamper_at(struct report *r, enum layer layer, const char *what, enum outcome outcome)
+{
+        return write_finding(r, &(struct violation){.class = violation_class_to_string(CLASS_TAMPER),
+                                                    .verdict = verdict_to_string(VERDICT_BLOCK),
+                                                    .layer = layer,
+                                                    .outcome = outcome,
+                                                    .detail = what});
+}
+
+int report_glass(struct report *r, const char *id, const char *what)
+{
+        return write_finding(r, &(struct violation){.class = violation_class_to_string(CLASS_EXEMPTION_USE),
+                                                    .verdict = verdict_to_string(VERDICT_ALLOW),
+                                                    .layer = LAYER_AGENT,
+                                                    .outcome = OUTCOME_ALLOWED,
+                                                    .exemption = id,
+                                                    .detail = what});
+}
+
+int report_request(struct report *r, struct access_request *q)
+{
+        const struct spool_state *state = spool_state(r->spool);
+        _cleanup_free_ char *line = NULL;
+        char id[UUID_TEXT_MAX], user[USER_NAME_MAX];
+        size_t size;
+        int k;
+
+        uuid_v7(utc_now_ms(), id);
+        user_name(q->uid, user);
+        q->id = id;
+        q->user = *user ? user : NULL;
+        k = record_request_encode(&r->context, q, state->next_seq, state->head, utc_now_ms(), boottime_now_ms(),
+                                  &line, &size);
+        q->id = q->user = NULL;
+        if (k >= 0)
+                k = append(r, line, size);
         return k < 0 ? k : spool_seal(r->spool);
 }
 

@@ -60,6 +60,10 @@ void report_set_notice_handler(struct report *r, void (*handler)(const struct re
 int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs);
 int report_tamper(struct report *r, const char *what, enum outcome outcome); /* LAYER_AGENT */
 int report_tamper_at(struct report *r, enum layer layer, const char *what, enum outcome outcome);
+/* A break-glass token opens the device: class exemption-use, LAYER_AGENT. */
+int report_glass(struct report *r, const char *id, const char *what);
+/* Somebody asks for an exemption; fills `id` and `user`. */
+int report_request(struct report *r, struct access_request *q);
 int report_coverage(struct report *r, struct coverage *c); /* fills queue, clock; seals at once */
 /* Device key and spool as they should be? Puts back what it can. 0 yes, 1 mended; *ret_lost records
  * could not be saved (`bytes`: every segment is read again). Negative: cannot be mended now. */

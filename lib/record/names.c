@@ -23,10 +23,16 @@ static const char *const outcomes[] = {
 _Static_assert(ELEMENTSOF(outcomes) == _OUTCOME_MAX, "enum outcome");
 
 static const char *const coverage_events[] = {
-        [COVERAGE_START] = "start",   [COVERAGE_HEARTBEAT] = "heartbeat",
-        [COVERAGE_POLICY] = "policy", [COVERAGE_REFUSED] = "refused",
-        [COVERAGE_GAP] = "gap",       [COVERAGE_STOP] = "stop",
+        [COVERAGE_START] = "start",
+        [COVERAGE_HEARTBEAT] = "heartbeat",
+        [COVERAGE_POLICY] = "policy",
+        [COVERAGE_REFUSED] = "refused",
+        [COVERAGE_GAP] = "gap",
+        [COVERAGE_STOP] = "stop",
         [COVERAGE_CLOCK] = "clock",
+        [COVERAGE_EXEMPTION] = "exemption",
+        [COVERAGE_BREAK_GLASS] = "break-glass",
+        [COVERAGE_WENT_BACK] = "went-back",
 };
 _Static_assert(ELEMENTSOF(coverage_events) == _COVERAGE_EVENT_MAX, "enum coverage_event");
 

@@ -50,6 +50,10 @@ struct ocsf_class {
         {                                                                                                            \
                 4, 4003, 1                                                                                           \
         }
+#define CLASS_ACCESS_OTHER                                                                                           \
+        {                                                                                                            \
+                3, 3005, 99                                                                                          \
+        }
 /* Device Config State (5002) is deprecated since OCSF 1.5.0. */
 #define CLASS_CONFIG_CHANGE_LOG                                                                                      \
         {                                                                                                            \
@@ -193,7 +197,8 @@ static void put_subject(json_t *root, const struct record_context *c, const stru
 
         if (v->layer == LAYER_AGENT) {
                 put(root, "finding_info",
-                    json_pack("{s:s, s:s, s:o*}", "uid", v->id, "title", "The agent was tampered with", "desc",
+                    json_pack("{s:s, s:s, s:o*}", "uid", v->id, "title",
+                              v->exemption ? "The device only watches" : "The agent was tampered with", "desc",
                               text(v->detail)),
                     failed);
                 return;
@@ -311,6 +316,9 @@ static json_t *coverage_extra(const struct record_context *c, const struct cover
                 "clock_synchronised", v->clock_synchronised, "self_test_passed", v->self_test_passed, "gap_ms",
                 number(v->gap_ms), "detail", text(v->detail), "checkpoint", checkpoint_json(v->seen));
 
+        if (coverage)
+                json_object_update_new(coverage, json_pack("{s:s*, s:o, s:s*}", "canary", v->canary, "exemptions",
+                                                           number(v->exemptions), "break_glass", v->break_glass));
         return json_pack("{s:{s:s, s:o, s:o, s:s*, s:s*, s:s*, s:o}}", "onchannel", "kind", "coverage", "prev",
                          prev_new(prev), "boottime_ms", number(boottime_ms), "policy_hash", c->policy_hash,
                          "policy_signer", c->policy_signer, "catalogue", c->catalogue_version, "coverage", coverage);
@@ -323,8 +331,9 @@ int record_coverage_encode(const struct record_context *c, const struct coverage
         static const struct ocsf_class config_change = CLASS_CONFIG_CHANGE_LOG;
         bool on = v->event != COVERAGE_STOP;
         bool secure = on && v->self_test_passed && !v->policy_expired && strcmp(v->mode, "enforce") == 0;
-        json_auto_t *root = event_new(
-                &config_change, v->event == COVERAGE_REFUSED ? SEVERITY_MEDIUM : SEVERITY_INFORMATIONAL, now_ms);
+        bool failed_policy = v->event == COVERAGE_REFUSED || v->event == COVERAGE_WENT_BACK;
+        json_auto_t *root =
+                event_new(&config_change, failed_policy ? SEVERITY_MEDIUM : SEVERITY_INFORMATIONAL, now_ms);
         json_t *extra = coverage_extra(c, v, prev, boottime_ms);
         bool failed = !root || !extra;
 
@@ -334,6 +343,33 @@ int record_coverage_encode(const struct record_context *c, const struct coverage
         put(root, "device", device_new(c), &failed);
         put_optional(root, "policy", policy_new(c), &failed);
         put(root, "unmapped", extra, &failed);
+        return finish(root, failed, ret, ret_size);
+}
+
+int record_request_encode(const struct record_context *c, const struct access_request *v, uint64_t seq,
+                          const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
+                          char **ret, size_t *ret_size)
+{
+        static const struct ocsf_class access = CLASS_ACCESS_OTHER;
+        const struct violation who = {.uid = v->uid, .user = v->user};
+        json_auto_t *root = event_new(&access, SEVERITY_INFORMATIONAL, now_ms);
+        bool failed = !root;
+
+        put(root, "activity_name", json_string("Request"), &failed);
+        put(root, "user", user_new(&who), &failed);
+        put(root, "actor", json_pack("{s:o}", "user", user_new(&who)), &failed);
+        put(root, "privileges", json_pack("[s]", v->channel), &failed);
+        put_optional(root, "message", text(v->reason), &failed);
+        put(root, "metadata", metadata_new(c, seq), &failed);
+        put(root, "device", device_new(c), &failed);
+        put_optional(root, "policy", policy_new(c), &failed);
+        put(root, "unmapped",
+            json_pack("{s:{s:s, s:s, s:s, s:o, s:o, s:o*, s:o, s:o, s:s*, s:s*, s:s*}}", "onchannel", "kind",
+                      "request", "id", v->id, "channel", v->channel, "channel_name", text(v->channel_name), "reason",
+                      text(v->reason), "hours", number_unless_zero(v->hours), "prev", prev_new(prev), "boottime_ms",
+                      number(boottime_ms), "policy_hash", c->policy_hash, "policy_signer", c->policy_signer,
+                      "catalogue", c->catalogue_version),
+            &failed);
         return finish(root, failed, ret, ret_size);
 }
 

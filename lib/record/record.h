@@ -97,6 +97,9 @@ enum coverage_event {
         COVERAGE_GAP, /* the agent was not running: gap_ms, downtime_events say how long, what was seen */
         COVERAGE_STOP,
         COVERAGE_CLOCK, /* somebody set the clock: detail says by how much */
+        COVERAGE_EXEMPTION, /* one began, ended or was revoked: detail says which */
+        COVERAGE_BREAK_GLASS, /* the same of a break-glass token */
+        COVERAGE_WENT_BACK, /* a policy that was applied failed the self-test: the one before is in force again */
         _COVERAGE_EVENT_MAX,
 };
 const char *coverage_event_to_string(enum coverage_event e);
@@ -115,6 +118,9 @@ struct coverage {
         uint64_t queue; /* records in the spool, not acknowledged */
         bool clock_synchronised;
         bool self_test_passed;
+        const char *canary; /* "blocked", "passed", "unproven": what became of a name that must be blocked, or NULL */
+        uint64_t exemptions; /* in force */
+        const char *break_glass; /* id of the token in force, or NULL */
         uint64_t gap_ms;
         const char *detail; /* or NULL */
 };
@@ -130,6 +136,19 @@ int record_violation_encode(const struct record_context *c, const struct violati
 int record_coverage_encode(const struct record_context *c, const struct coverage *v, uint64_t seq,
                            const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
                            char **ret, size_t *ret_size);
+
+/* Somebody asks to be exempted: User Access Management 3005. */
+struct access_request {
+        const char *id; /* UUIDv7 text */
+        const char *channel, *channel_name;
+        const char *reason; /* the person's own words */
+        uint64_t hours; /* 0: not said */
+        uint32_t uid;
+        const char *user; /* login name or NULL */
+};
+int record_request_encode(const struct record_context *c, const struct access_request *v, uint64_t seq,
+                          const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
+                          char **ret, size_t *ret_size);
 
 /* UUIDv7 (RFC 9562 5.7) text. */
 #define UUID_TEXT_MAX 37

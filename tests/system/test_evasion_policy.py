@@ -40,7 +40,8 @@ def in_force(blocking, employee):
     assert (now["policy"]["hash"], now["catalogue"]["hash"]) == (before["policy"]["hash"], before["catalogue"]["hash"])
     assert employee.curl("https://web.whatsapp.com/")[0] == 6
     for f in (blocking.agent.state / "incoming").iterdir():
-        f.unlink()
+        if f.is_file():
+            f.unlink()
 
 
 def catalogue(station, key, name, serial=7):

@@ -71,7 +71,7 @@ static struct rules_input input_of(const char *text, const char *now)
         return in;
 }
 
-static struct ruleset *compile(const char *text, const char *now)
+static inline struct ruleset *compile(const char *text, const char *now)
 {
         struct rules_input in = input_of(text, now);
         struct ruleset *r = NULL;
