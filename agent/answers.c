@@ -12,6 +12,16 @@
 #include "base/text.h"
 #include "policy/exemption.h"
 
+#define REQUEST_EVERY_S 10 /* of one person */
+
+static uint64_t boottime_s(void)
+{
+        struct timespec t;
+
+        clock_gettime(CLOCK_BOOTTIME, &t);
+        return (uint64_t)t.tv_sec + 1;
+}
+
 static int user_of(const struct control_request *q, uid_t caller, uid_t *ret)
 {
         const struct passwd *pw;
@@ -93,6 +103,74 @@ static json_t *answer_reload(struct runtime *rt, char *error)
         return NULL;
 }
 
+/* Whoever brings it: the signature is what counts. */
+static json_t *answer_exemption(struct runtime *rt, const struct control_request *q, char *error)
+{
+        const struct trust_file f = {"exemption", q->text, strlen(q->text), q->minisig, strlen(q->minisig)};
+        struct diag d = {0};
+        int r;
+
+        r = exempt_take(rt, &f, &d);
+        if (r < 0 && r != -EALREADY) {
+                snprintf(error, CONTROL_ERROR_MAX, "%.*s", CONTROL_ERROR_MAX - 1, *d.text ? d.text : strerror(-r));
+                return NULL;
+        }
+        return json_pack("{s:o}", "exemptions", exempt_json(rt));
+}
+
+/* Each person a few an hour, so that nobody fills the record. */
+static bool may_request(struct runtime *rt, uid_t uid)
+{
+        const uint64_t now = boottime_s();
+
+        for (size_t i = 0; i < REQUESTS_MAX; i++) {
+                struct request_seen *s = &rt->requests[i];
+
+                if (s->at && s->uid == uid && now - s->at < REQUEST_EVERY_S)
+                        return false;
+        }
+        rt->requests[rt->n_requests++ % REQUESTS_MAX] = (struct request_seen){.uid = uid, .at = now};
+        return true;
+}
+
+static const struct rule_channel *find_channel(const struct ruleset *rs, const char *id)
+{
+        for (uint16_t i = 1; i < rs->n_channels; i++)
+                if (i != rs->canary && !strcmp(rs->channels[i].id, id))
+                        return &rs->channels[i];
+        return NULL;
+}
+
+static json_t *answer_request(struct runtime *rt, const struct control_request *q, uid_t uid, char *error)
+{
+        const struct rule_channel *c = find_channel(rt->current, q->subject);
+        struct access_request a = {.reason = q->reason, .hours = q->hours, .uid = uid};
+        int r;
+
+        if (!c) {
+                snprintf(error, CONTROL_ERROR_MAX, "there is no channel '%.64s'", q->subject);
+                return NULL;
+        }
+        if (rules_verdict(rt->current, (uint16_t)(c - rt->current->channels), uid) == VERDICT_ALLOW) {
+                snprintf(error, CONTROL_ERROR_MAX, "%s is allowed already", c->name);
+                return NULL;
+        }
+        if (!may_request(rt, uid)) {
+                snprintf(error, CONTROL_ERROR_MAX, "asked less than %d s ago; wait a little", REQUEST_EVERY_S);
+                return NULL;
+        }
+        a.channel = c->id;
+        a.channel_name = c->name;
+        r = report_request(rt->report, &a);
+        if (r < 0) {
+                snprintf(error, CONTROL_ERROR_MAX, "cannot record the request: %s", strerror(-r));
+                return NULL;
+        }
+        log_line(LOG_NOTICE, "user %u asks for %s", uid, c->id);
+        status_dirty(rt);
+        return json_pack("{s:s,s:s}", "channel", c->id, "name", c->name);
+}
+
 json_t *answer(const struct control_request *q, uid_t uid, char ret_error[static CONTROL_ERROR_MAX], void *userdata)
 {
         struct runtime *rt = userdata;
@@ -104,6 +182,10 @@ json_t *answer(const struct control_request *q, uid_t uid, char ret_error[static
                 return answer_why(rt, q, uid, ret_error);
         case CONTROL_RELOAD:
                 return answer_reload(rt, ret_error);
+        case CONTROL_EXEMPTION:
+                return answer_exemption(rt, q, ret_error);
+        case CONTROL_REQUEST:
+                return answer_request(rt, q, uid, ret_error);
         case CONTROL_NOTICES: /* control/ answers these itself */
         case CONTROL_MY_DATA:
         case _CONTROL_VERB_MAX:

@@ -33,12 +33,18 @@ struct refusal { /* the last file that was refused and not replaced by an accept
         time_t when;
 };
 
+#define REQUESTS_MAX       64 /* for exemptions, remembered */
 #define EXEMPT_NEWS_MAX    16
 #define EXEMPT_REFUSED_MAX 8
 
 struct exempt_news { /* of exemptions, until the rule set has followed */
         enum coverage_event event;
         char text[512];
+};
+
+struct request_seen {
+        uid_t uid;
+        uint64_t at; /* CLOCK_BOOTTIME in seconds, 0 none */
 };
 
 enum tamper { /* what somebody interfered with; each kind is reported once a minute */
@@ -95,6 +101,8 @@ struct runtime {
         struct exempt_news exempt_news[EXEMPT_NEWS_MAX];
         struct refusal exempt_refused[EXEMPT_REFUSED_MAX]; /* the latest, in turn */
         size_t n_exempt_news, n_exempt_refused;
+        struct request_seen requests[REQUESTS_MAX]; /* in turn */
+        size_t n_requests;
         sd_event_source *on_term_boot, *on_term_wall;
         struct runtime_counters counters;
         struct lastrun lastrun;

@@ -46,6 +46,9 @@ int command_catalogue_install(struct cli *c, int argc, char **argv);
 int command_key(struct cli *c, int argc, char **argv);
 int command_enrol(struct cli *c, int argc, char **argv);
 int command_evidence(struct cli *c, int argc, char **argv);
+int command_exemption(struct cli *c, int argc, char **argv);
+int command_break_glass(struct cli *c, int argc, char **argv);
+int command_request(struct cli *c, int argc, char **argv);
 
 /* ---- options.c ---- */
 /* Leaves the operands in argv[0..*argc-1]. -ECANCELED help was printed, -EINVAL usage. */

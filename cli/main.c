@@ -22,6 +22,9 @@ static const struct {
         {"my-data", command_my_data, "", "what is recorded about you on this machine"},
         {"catalogue", command_catalogue, "check|build|show|diff …", "channel files and built catalogues"},
         {"policy", command_policy, "new|check|diff|test|sign …", "the signed policy"},
+        {"exemption", command_exemption, "grant|revoke|install|list …", "who may use what, for a while"},
+        {"break-glass", command_break_glass, "make|use FILE", "put a device that is cut off into mode monitor"},
+        {"request", command_request, "CHANNEL --reason TEXT", "ask to be exempted"},
         {"key", command_key, "new NAME", "key pairs to sign with"},
         {"enrol", command_enrol, "URL --token T --ca FILE", "make this device known to a collector"},
         {"evidence", command_evidence, "verify FILE…", "check records, chain and seals"},
@@ -31,7 +34,7 @@ static void print_usage(FILE *f)
 {
         fputs("Usage: onchannel COMMAND [ARGUMENT…]\n\n", f);
         for (size_t i = 0; i < ELEMENTSOF(commands); i++)
-                fprintf(f, "  %-10s %-*s  %s\n", commands[i].name,
+                fprintf(f, "  %-11s %-*s  %s\n", commands[i].name,
                         ARGUMENTS_WIDTH + ELLIPSIS_BYTES(commands[i].arguments), commands[i].arguments,
                         commands[i].summary);
         fputs("\nEvery command takes --json (for programs), --socket PATH (of the agent) and --help.\n"

@@ -222,6 +222,8 @@ static void client_request(struct client *c, const char *line, size_t size)
         case CONTROL_STATUS:
         case CONTROL_WHY:
         case CONTROL_RELOAD:
+        case CONTROL_EXEMPTION:
+        case CONTROL_REQUEST:
                 answer_object(c, &q);
                 return;
         case CONTROL_NOTICES:

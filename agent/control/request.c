@@ -10,7 +10,7 @@
 
 static const struct verb {
         const char *name;
-        bool subject, user, follow, file; /* the fields it takes */
+        bool subject, user, follow, file, signed_file, request; /* the fields it takes */
         bool root_only;
 } verbs[] = {
         [CONTROL_STATUS] = {.name = "status"},
@@ -18,6 +18,8 @@ static const struct verb {
         [CONTROL_NOTICES] = {.name = "notices", .follow = true},
         [CONTROL_MY_DATA] = {.name = "my-data"},
         [CONTROL_RELOAD] = {.name = "reload", .root_only = true},
+        [CONTROL_EXEMPTION] = {.name = "exemption", .signed_file = true},
+        [CONTROL_REQUEST] = {.name = "request", .subject = true, .request = true},
 };
 _Static_assert(ELEMENTSOF(verbs) == _CONTROL_VERB_MAX, "every verb needs a name");
 
@@ -81,6 +83,22 @@ static int parse_file_field(struct content *c, const char *key, const json_t *va
         return 0;
 }
 
+/* -ENOENT no field of these. */
+static int parse_text_field(struct control_request *q, const char *key, const json_t *value)
+{
+        const struct verb *v = &verbs[q->verb];
+
+        if (v->signed_file && !strcmp(key, "text"))
+                return copy_string(value, key, q->text, sizeof(q->text) - 1);
+        if (v->signed_file && !strcmp(key, "minisig"))
+                return copy_string(value, key, q->minisig, sizeof(q->minisig) - 1);
+        if (v->request && !strcmp(key, "reason"))
+                return copy_string(value, key, q->reason, CONTROL_REASON_MAX);
+        if (!v->request || strcmp(key, "hours"))
+                return -ENOENT;
+        return parse_number(value, &q->hours) < 0 || q->hours > CONTROL_HOURS_MAX ? -EBADMSG : 0;
+}
+
 static int parse_field(struct control_request *q, const char *key, const json_t *value, char *error)
 {
         const struct verb *v = &verbs[q->verb];
@@ -104,7 +122,7 @@ static int parse_field(struct control_request *q, const char *key, const json_t 
                 q->follow = json_is_true(value);
                 return 0;
         }
-        r = v->file ? parse_file_field(&q->file, key, value) : -ENOENT;
+        r = v->file ? parse_file_field(&q->file, key, value) : parse_text_field(q, key, value);
         if (r == -EBADMSG)
                 return refuse(error, "\"%s\" is malformed", key);
         return r < 0 ? refuse(error, "unknown field for \"%s\"", v->name) : 0;
@@ -135,6 +153,10 @@ int control_request_parse(const char *line, size_t size, struct control_request 
         }
         if (verbs[q.verb].subject && !*q.subject)
                 return refuse(ret_error, "\"%s\" needs \"subject\"", verbs[q.verb].name);
+        if (verbs[q.verb].signed_file && (!*q.text || !*q.minisig))
+                return refuse(ret_error, "\"%s\" needs \"text\" and \"minisig\"", verbs[q.verb].name);
+        if (verbs[q.verb].request && !*q.reason)
+                return refuse(ret_error, "\"%s\" needs \"reason\"", verbs[q.verb].name);
         *ret = q;
         return 0;
 }

@@ -9,7 +9,7 @@ import pytest
 from harness import BUILD, PROGRAMS, TREE
 
 CLI = BUILD / "cli/onchannel"
-COMMANDS = ["status", "why", "notices", "my-data", "catalogue", "policy", "key", "enrol", "evidence"]
+COMMANDS = ["status", "why", "notices", "my-data", "catalogue", "policy", "exemption", "break-glass", "request", "key", "enrol", "evidence"]
 COMPLETION = """
 source "$1"
 shift
