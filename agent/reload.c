@@ -280,3 +280,18 @@ void reload_schedule(struct runtime *rt)
         if (r < 0)
                 log_errno(LOG_ERR, r, "cannot wait for the policy's next date, ignoring");
 }
+
+void reload_accounts(void *userdata)
+{
+        char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
+        struct runtime *rt = userdata;
+        struct diag d = {0};
+        int r;
+
+        r = runtime_apply(rt, rt->store->policy, rt->store->catalogue, &d);
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot apply who is in which group: %s",
+                          diag_format(&d, where, sizeof(where)));
+        else
+                reload_applied(rt, "accounts or groups have changed");
+}

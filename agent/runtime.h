@@ -147,6 +147,7 @@ int reload_watch_incoming(struct runtime *rt); /* and take what lies there */
 int reload_all(struct runtime *rt, struct diag *reterr); /* for the verb */
 void reload_applied(struct runtime *rt,
                     const char *detail); /* a rule set has come into force: tell, wait for its end */
+void reload_accounts(void *userdata); /* who is in which group has changed */
 void reload_schedule(struct runtime *rt); /* when the rule set in force changes by the clock */
 
 /* ---- exempt.c: exemptions and break-glass tokens ---- */
