@@ -21,6 +21,7 @@ struct server {
         struct loop *loop;
         struct store *store;
         struct api *api;
+        struct forward *forward;
         struct http_config agents_config, page_config;
         struct http_server *agents, *page;
         uint64_t stopping_ms;
@@ -134,13 +135,15 @@ static int server_open(struct server *s, const char *dir, struct diag *reterr)
         r = listener_open(s, &s->agents_config, s->config.device_ca, &s->agents, reterr);
         if (r == 0)
                 r = listener_open(s, &s->page_config, NULL, &s->page, reterr);
-        if (r == 0)
-                api_set_agents_server(s->api, s->agents);
-        return r;
+        if (r < 0)
+                return r;
+        api_set_agents_server(s->api, s->agents);
+        return forward_start(s->config.store, &s->config.forward, &s->forward, reterr);
 }
 
 static void server_done(struct server *s)
 {
+        forward_stop(s->forward);
         http_server_free(s->agents);
         http_server_free(s->page);
         api_free(s->api);

@@ -12,6 +12,7 @@ enum {
 int command_init(int argc, char **argv);
 int command_serve(int argc, char **argv);
 int command_erase(int argc, char **argv);
+int command_forward(int argc, char **argv);
 int command_hold(int argc, char **argv);
 int command_export(int argc, char **argv);
 int command_log(int argc, char **argv);

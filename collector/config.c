@@ -7,6 +7,8 @@
 #include "base/io.h"
 #include "collector/store/db.h"
 
+#define FORWARD "forward " /* a section's first word */
+
 void config_done(struct config *c)
 {
         char *const owned[] = {c->dir,        c->agents,        c->page,      c->store,         c->bundle,
@@ -15,6 +17,7 @@ void config_done(struct config *c)
 
         for (size_t i = 0; i < ELEMENTSOF(owned); i++)
                 free(owned[i]);
+        forward_configs_done(&c->forward);
         *c = (struct config){0};
 }
 
@@ -71,6 +74,11 @@ static int on_key(void *userdata, const char *section, const char *name, const c
         char host[HTTP_HOST_MAX], port[6];
         char **field;
 
+        if (strncmp(section, FORWARD, strlen(FORWARD)) == 0) {
+                const struct forward_key k = {c->ini, section + strlen(FORWARD), name, value, line};
+
+                return forward_config_set(&c->forward, &k, reterr);
+        }
         if (strcmp(section, "collector") != 0)
                 return diag_set(reterr, -EBADMSG, c->ini, line, "unknown section [%s]", section);
         if (!name)
@@ -107,6 +115,9 @@ int config_load(const char *dir, struct config *ret, struct diag *reterr)
                 return r;
         if (!c.agents || !c.page)
                 return diag_set(reterr, -EBADMSG, c.ini, 0, "'%s' is missing", c.agents ? "page" : "agents");
+        r = forward_configs_check(&c.forward, c.ini, reterr);
+        if (r < 0)
+                return r;
         *ret = c;
         c = (struct config){0};
         return 0;

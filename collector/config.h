@@ -2,6 +2,7 @@
 #pragma once
 /* The collector's folder: where things are in it, and collector.ini. */
 #include "base/diag.h"
+#include "collector/forward/forward.h"
 #include "collector/net/message.h"
 
 #define CONFIG_MAX_BYTES 16384
@@ -11,6 +12,7 @@ struct config {
         char *agents; /* "ADDRESS:PORT" to listen on */
         char *page;
         char *store; /* what store_open() takes */
+        struct forward_configs forward; /* [forward NAME] */
         /* paths below dir */
         char *bundle;
         char *device_ca, *device_ca_key, *server_ca, *server_ca_key, *server, *server_key, *log_key;

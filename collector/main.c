@@ -33,6 +33,7 @@ static const struct {
          "      --reason TEXT        for the audit"},
         {"erase", command_erase, "DIR [options]",
          "take the content out of records and leave their place in the chain; options as for hold"},
+        {"forward", command_forward, "DIR", "how far records have got to the systems named in collector.ini"},
         {"token", command_token, "DIR [options]",
          "print a token with which devices enrol\n"
          "      --uses N             how many devices may use it (default 1)\n"

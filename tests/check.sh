@@ -65,6 +65,7 @@ allowed() {
         collector/net) echo '' ;;
         collector/store) echo 'record' ;;
         collector/log) echo 'record evidence collector/store' ;;
+        collector/forward) echo 'collector/store record' ;;
         collector/web) echo '' ;;
         collector/api) echo 'record evidence trust collector/net collector/store collector/log collector/web' ;;
         *) echo '*' ;;

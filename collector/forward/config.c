@@ -38,8 +38,8 @@ static int section_begin(struct forward_configs *c, const struct forward_key *k,
                                         "a destination's name has letters, digits, '-' and '_' only");
         for (size_t i = 0; i < c->n; i++)
                 if (strcmp(c->items[i].name, k->section) == 0)
-                        return diag_set(reterr, -ENOTUNIQ, k->file, k->line, "[forward %s] is there twice, see line %u",
-                                        k->section, c->items[i].line);
+                        return diag_set(reterr, -ENOTUNIQ, k->file, k->line,
+                                        "[forward %s] is there twice, see line %u", k->section, c->items[i].line);
         if (c->n == FORWARD_MAX)
                 return diag_set(reterr, -E2BIG, k->file, k->line, "more than %d destinations", FORWARD_MAX);
         f = &c->items[c->n++];
@@ -95,14 +95,10 @@ int forward_config_set(struct forward_configs *c, const struct forward_key *k, s
                 char **text;
                 int (*set)(struct forward_config *f, const struct forward_key *k, struct diag *reterr);
         } keys[] = {
-                {"form", NULL, set_form},
-                {"url", f ? &f->url : NULL, NULL},
-                {"ca", f ? &f->ca : NULL, NULL},
-                {"certificate", f ? &f->certificate : NULL, NULL},
-                {"key", f ? &f->key : NULL, NULL},
-                {"token", f ? &f->token : NULL, NULL},
-                {"coverage", NULL, set_coverage},
-                {"since", NULL, set_since},
+                {"form", NULL, set_form},          {"url", f ? &f->url : NULL, NULL},
+                {"ca", f ? &f->ca : NULL, NULL},   {"certificate", f ? &f->certificate : NULL, NULL},
+                {"key", f ? &f->key : NULL, NULL}, {"token", f ? &f->token : NULL, NULL},
+                {"coverage", NULL, set_coverage},  {"since", NULL, set_since},
         };
 
         if (!k->key)
@@ -128,7 +124,8 @@ static int file_check(const char *path, bool secret, const char *what, struct di
         if (stat(path, &st) < 0)
                 return diag_set(d, -EBADMSG, d->file, d->line, "%s '%s': %s", what, path, strerror(errno));
         if (secret && (st.st_mode & 077) != 0)
-                return diag_set(d, -EBADMSG, d->file, d->line, "%s '%s' can be read by others: chmod 600", what, path);
+                return diag_set(d, -EBADMSG, d->file, d->line, "%s '%s' can be read by others: chmod 600", what,
+                                path);
         return 0;
 }
 

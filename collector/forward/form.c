@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <string.h>
 #include <time.h>
+#include "base/cleanup.h"
 #include "base/text.h"
 #include "collector/forward/private.h"
 
@@ -102,7 +103,7 @@ static void cef_message(const struct store_row *row, struct buf *b)
         if (row->port)
                 buf_addf(b, " dpt=%llu", (unsigned long long)row->port);
         add_cef(b, "act", row->outcome);
-        for (size_t i = 0; i < sizeof(custom) / sizeof(custom[0]); i++) {
+        for (size_t i = 0; i < ELEMENTSOF(custom); i++) {
                 char key[16];
 
                 if (!custom[i])
@@ -164,6 +165,29 @@ void form_add(enum forward_form form, const struct store_row *row, struct buf *r
         case _FORWARD_FORM_MAX:
                 break;
         }
+}
+
+/* Splunk's codes of what is wrong with an event; the others are about how its collector or we are set up. */
+static bool hec_refuses(const json_t *root)
+{
+        static const json_int_t codes[] = {6 /* invalid data format */, 12 /* event field is required */,
+                                           13 /* event field cannot be blank */, 15 /* error in indexed fields */};
+        json_int_t code = json_integer_value(json_object_get(root, "code"));
+
+        for (size_t i = 0; i < ELEMENTSOF(codes); i++)
+                if (code == codes[i])
+                        return true;
+        return false;
+}
+
+/* Is it about what was sent? Then smaller parts find the one that is refused. */
+static bool is_refusal(const struct form_answer *a, const json_t *root)
+{
+        if (a->status == 413)
+                return true;
+        if (a->form == FORWARD_HEC)
+                return a->status == 400 && hec_refuses(root);
+        return a->form == FORWARD_NDJSON && (a->status == 400 || a->status == 422);
 }
 
 static bool is_transient(long status)
@@ -231,8 +255,7 @@ int form_judge(const struct form_answer *a, unsigned *ret_refused, char ret_prob
                 r = 0;
         } else {
                 say(a, root, ret_problem);
-                /* 400, 413, 422 are about what was sent; 401, 403, 404 about how we are set up */
-                r = a->status == 400 || a->status == 413 || a->status == 422 ? -EBADMSG : -EAGAIN;
+                r = is_refusal(a, root) ? -EBADMSG : -EAGAIN;
         }
         json_decref(root);
         return r;

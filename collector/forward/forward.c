@@ -171,7 +171,7 @@ static int batch_taken(struct destination *d, unsigned refused)
         if (r < 0)
                 return r;
         if (refused > 0)
-                log_line(LOG_WARNING, "forward %s: %u records refused for ever: %s", d->config->name, refused,
+                log_line(LOG_WARNING, "forward %s: refused for ever, records: %u: %s", d->config->name, refused,
                          d->sender.problem);
         if (*d->problem)
                 log_line(LOG_INFO, "forward %s: works again", d->config->name);

@@ -41,8 +41,7 @@ int forward_rows(struct db *db, const struct forward_place *p, unsigned max, sto
         _cleanup_rows_ struct db_rows rows = {0};
         struct present present = {fn, userdata};
         int r = db_query(db,
-                         "SELECT " ROW_COLUMNS ROW_PROOF_COLUMNS
-                         " FROM record r JOIN device d ON d.number = r.device"
+                         "SELECT " ROW_COLUMNS ROW_PROOF_COLUMNS " FROM record r JOIN device d ON d.number = r.device"
                          " WHERE r.device = $1 AND r.seq >= $2 AND r.seq < $3 ORDER BY r.seq LIMIT $4",
                          &rows, "iiii", p->device, (int64_t)p->next, (int64_t)p->end, (int64_t)max);
 
@@ -61,14 +60,15 @@ int forward_move(struct db *db, const char *name, const struct forward_place *p)
 
 int forward_state_put(struct db *db, const struct forward_state *add)
 {
-        int r = db_run(db,
-                       "INSERT INTO forward_state (name, sent, refused, sent_ms, problem, problem_ms)"
-                       " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO UPDATE SET"
-                       " sent = forward_state.sent + excluded.sent, refused = forward_state.refused + excluded.refused,"
-                       " sent_ms = CASE WHEN excluded.sent_ms > 0 THEN excluded.sent_ms ELSE forward_state.sent_ms END,"
-                       " problem = excluded.problem, problem_ms = excluded.problem_ms",
-                       "tiiiti", add->name, (int64_t)add->sent, (int64_t)add->refused, (int64_t)add->sent_ms,
-                       add->problem, (int64_t)add->problem_ms);
+        int r = db_run(
+                db,
+                "INSERT INTO forward_state (name, sent, refused, sent_ms, problem, problem_ms)"
+                " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO UPDATE SET"
+                " sent = forward_state.sent + excluded.sent, refused = forward_state.refused + excluded.refused,"
+                " sent_ms = CASE WHEN excluded.sent_ms > 0 THEN excluded.sent_ms ELSE forward_state.sent_ms END,"
+                " problem = excluded.problem, problem_ms = excluded.problem_ms",
+                "tiiiti", add->name, (int64_t)add->sent, (int64_t)add->refused, (int64_t)add->sent_ms, add->problem,
+                (int64_t)add->problem_ms);
 
         return r < 0 ? r : 0;
 }
@@ -78,8 +78,7 @@ int forward_state_get(struct db *db, const char *name, struct forward_state *ret
         _cleanup_rows_ struct db_rows rows = {0};
         struct forward_state s = {0};
         int64_t behind = 0;
-        int r = db_query(db,
-                         "SELECT sent, refused, sent_ms, problem, problem_ms FROM forward_state WHERE name = $1",
+        int r = db_query(db, "SELECT sent, refused, sent_ms, problem, problem_ms FROM forward_state WHERE name = $1",
                          &rows, "t", name);
 
         if (r < 0 || (r = db_next(&rows)) < 0)
@@ -114,8 +113,8 @@ int forward_lock(struct db *db, const char *name)
         if (db_kind(db) == DB_SQLITE)
                 return 1;
         /* both halves of the lock's number are ours to choose: 64 bits of the name's hash */
-        crypto_generichash(hash, sizeof(hash), (const uint8_t *)name, strlen(name), (const uint8_t *)"onchannel-forward",
-                           strlen("onchannel-forward"));
+        crypto_generichash(hash, sizeof(hash), (const uint8_t *)name, strlen(name),
+                           (const uint8_t *)"onchannel-forward", strlen("onchannel-forward"));
         memcpy(&key, hash, sizeof(key));
         r = db_number(db, "SELECT CASE WHEN pg_try_advisory_lock($1) THEN 1 ELSE 0 END", &ours, "i", key);
         return r < 0 ? r : (int)ours;

@@ -148,6 +148,15 @@ const struct schema_step schema_steps[] = {
                 "CREATE TABLE bundle ("
                 "  part TEXT NOT NULL PRIMARY KEY, json TEXT NOT NULL, version INTEGER NOT NULL"
                 ") STRICT;"},
+        {/* 6: how far records were forwarded */
+         .both =
+                "CREATE TABLE forward_place ("
+                "  name TEXT NOT NULL, device INTEGER NOT NULL, next_seq INTEGER NOT NULL, PRIMARY KEY (name, device)"
+                ") STRICT;"
+                "CREATE TABLE forward_state ("
+                "  name TEXT NOT NULL PRIMARY KEY, sent INTEGER NOT NULL, refused INTEGER NOT NULL,"
+                "  sent_ms INTEGER NOT NULL, problem TEXT NOT NULL, problem_ms INTEGER NOT NULL"
+                ") STRICT;"},
 };
 /* clang-format on */
 const int schema_version = ELEMENTSOF(schema_steps);
