@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "collector/check.h"
 #include "collector/command.h"
 #include "collector/log/export.h"
 
@@ -204,4 +205,34 @@ int command_export(int argc, char **argv)
         if (r < 0)
                 return *d.text ? fail(&d) : fail_with("the export was broken off: %s", strerror(-r));
         return EXIT_SUCCESS;
+}
+
+/* ---- check ---- */
+
+static void found(const char *text, void *userdata)
+{
+        printf("broken: %s\n", text);
+}
+
+int command_check(int argc, char **argv)
+{
+        _cleanup_(config_done) struct config config = {0};
+        _cleanup_(store_freep) struct store *s = NULL;
+        struct check c = {.found = found};
+        int r;
+
+        if (argc != 2)
+                return fail_usage("check needs one folder");
+        if (store_load(argv[1], &config, &s) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        c.db = store_db(s);
+        r = check_database(&c);
+        if (r < 0)
+                return fail_with("the database cannot be read: %s", db_error(c.db));
+        printf("%llu records in %llu batches (%llu erased, %llu no longer kept), %llu actions, %llu entries of the "
+               "log: %s\n",
+               (unsigned long long)c.records, (unsigned long long)c.batches, (unsigned long long)c.erased,
+               (unsigned long long)c.gone, (unsigned long long)c.audits, (unsigned long long)c.entries,
+               c.problems ? "does not hold" : "holds");
+        return c.problems ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -14,6 +14,7 @@ int command_serve(int argc, char **argv);
 int command_erase(int argc, char **argv);
 int command_forward(int argc, char **argv);
 int command_hold(int argc, char **argv);
+int command_check(int argc, char **argv);
 int command_export(int argc, char **argv);
 int command_log(int argc, char **argv);
 int command_migrate(int argc, char **argv);

@@ -48,6 +48,8 @@ static const struct {
         {"log", command_log, "DIR", "print the verifier key of this collector's log, for witnesses and auditors"},
         {"witness", command_witness, "DIR list | DIR add KEY | DIR remove NAME",
          "whose cosignatures of the log are kept"},
+        {"check", command_check, "DIR",
+         "hash everything anew: records, seals, log, tiles, audit; says which does not fit"},
         {"export", command_export, "DIR [options]",
          "write an evidence bundle to standard output\n"
          "      --from TIME          not older: 2026-11-21 or 2026-11-21T08:00:00Z\n"

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Devices' chains: seals against keys and log entries, records against seals, columns against records. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "collector/api/ingest.h"
+#include "collector/check.h"
+#include "collector/log/log.h"
+
+struct chain {
+        struct check *check;
+        struct store_device d;
+        struct bundle_batch batch;
+        uint64_t next; /* expected of the next seal */
+        uint8_t head[CHAIN_HASH_SIZE];
+        /* within a seal */
+        uint8_t walk[CHAIN_HASH_SIZE];
+        uint64_t n;
+};
+
+static bool differs(const char *a, const char *b)
+{
+        return strcmp(a ? a : "", b ? b : "") != 0;
+}
+
+/* The columns that are searched must say what the record says. */
+#define COLUMNS                                                                                                      \
+        "seq, hash, salt, body, coalesce(erased_ms, 0), commitment, time_ms, kind, channel, class, tier, layer,"     \
+        " outcome, verdict, user_name, coalesce(uid, -1), program, remote, port, count, policy_serial, entry"
+
+static bool columns_differ(const struct db_rows *q, const struct store_row *row)
+{
+        bool violation = strcmp(row->kind, "violation") == 0;
+        const char *const texts[] = {row->kind,    row->channel, row->class, row->tier,    row->layer,
+                                     row->outcome, row->verdict, row->user,  row->program, row->remote};
+        static const int columns[] = {7, 8, 9, 10, 11, 12, 13, 14, 16, 17};
+
+        for (size_t i = 0; i < ELEMENTSOF(columns); i++) {
+                const char *kept = db_text(q, columns[i]);
+
+                /* what is no violation has NULL where it is searched */
+                if (differs(kept, texts[i]) && (violation || i == 0 || kept))
+                        return true;
+        }
+        return db_int(q, 6) != (int64_t)row->time_ms || db_int(q, 18) != (int64_t)row->port ||
+               db_int(q, 19) != (int64_t)row->count || db_int(q, 20) != (int64_t)row->policy_serial ||
+               (violation && db_int(q, 15) != row->uid) || differs(db_text(q, 21), row->entry);
+}
+
+static void check_columns(struct chain *k, const struct db_rows *q, const char *body, size_t size)
+{
+        uint64_t seq = (uint64_t)db_int(q, 0);
+        json_auto_t *document = NULL;
+        struct store_row row;
+        struct diag d = {0};
+
+        if (ingest_record(body, size, k->d.id, seq, &document, &row, &d) < 0)
+                check_problem(k->check, "record %llu of %s cannot be read: %s", (unsigned long long)seq, k->d.id,
+                              d.text);
+        else if (columns_differ(q, &row))
+                check_problem(k->check,
+                              "record %llu of %s: what it is searched by was changed, it says something else",
+                              (unsigned long long)seq, k->d.id);
+}
+
+static int check_record(struct chain *k, const struct db_rows *q)
+{
+        size_t hash_size = 0, salt_size = 0, size = 0, commitment_size = 0;
+        const uint8_t *hash = db_blob(q, 1, &hash_size), *salt = db_blob(q, 2, &salt_size);
+        const uint8_t *kept = db_blob(q, 5, &commitment_size);
+        const char *body = db_blob(q, 3, &size);
+        uint64_t seq = (uint64_t)db_int(q, 0);
+        uint8_t commitment[CHAIN_HASH_SIZE] = {0};
+
+        if (db_int(q, 4) > 0) {
+                k->check->erased++;
+                if (kept && commitment_size == sizeof(commitment))
+                        memcpy(commitment, kept, sizeof(commitment));
+        } else if (salt && salt_size == CHAIN_SALT_SIZE && body) {
+                chain_commit(salt, body, size, commitment);
+        }
+        chain_link(k->d.id, seq, k->walk, commitment, k->walk);
+        if (!hash || hash_size != CHAIN_HASH_SIZE || memcmp(hash, k->walk, CHAIN_HASH_SIZE) != 0) {
+                check_problem(k->check,
+                              "record %llu of %s was changed: its bytes, salt or hash are not what was sealed",
+                              (unsigned long long)seq, k->d.id);
+                if (hash && hash_size == CHAIN_HASH_SIZE)
+                        memcpy(k->walk, hash, CHAIN_HASH_SIZE); /* one complaint, not one for each that follows */
+        } else if (db_int(q, 4) == 0 && body) {
+                check_columns(k, q, body, size);
+        }
+        k->check->records++;
+        k->n++;
+        return 0;
+}
+
+static int check_records(struct chain *k)
+{
+        const struct chain_seal *s = &k->batch.seal;
+        _cleanup_rows_ struct db_rows q = {0};
+        int r = db_query(k->check->db,
+                         "SELECT " COLUMNS " FROM record WHERE device = $1 AND seq >= $2 AND seq < $3 ORDER BY seq",
+                         &q, "iii", k->d.number, (int64_t)s->first, (int64_t)(s->first + s->n));
+
+        memcpy(k->walk, s->prev, sizeof(k->walk));
+        k->n = 0;
+        while (r >= 0 && (r = db_next(&q)) > 0) {
+                uint64_t seq = (uint64_t)db_int(&q, 0);
+
+                if (seq != s->first + k->n) {
+                        check_problem(k->check, "record %llu of %s is missing", (unsigned long long)(s->first + k->n),
+                                      k->d.id);
+                        return 0;
+                }
+                r = check_record(k, &q);
+        }
+        if (r < 0)
+                return r;
+        if (k->n == 0)
+                k->check->gone += s->n; /* removed with its month: what is older is looked at by the audit table */
+        else if (k->n < s->n)
+                check_problem(k->check, "record %llu of %s is missing", (unsigned long long)(s->first + k->n),
+                              k->d.id);
+        else if (memcmp(k->walk, s->head, sizeof(k->walk)) != 0)
+                check_problem(k->check, "records %llu to %llu of %s do not lead to their sealed head",
+                              (unsigned long long)s->first, (unsigned long long)(s->first + s->n - 1), k->d.id);
+        return 0;
+}
+
+static int check_seal(struct chain *k, const struct db_rows *q)
+{
+        struct bundle_batch *b = &k->batch;
+        _cleanup_buf_ struct buf entry = {0};
+        size_t size = 0;
+        const void *kept = db_blob(q, 8, &size);
+        struct chain_seal *s = &b->seal;
+
+        *b = (struct bundle_batch){.received_ms = (uint64_t)db_int(q, 6)};
+        strcpy(b->device, k->d.id);
+        s->first = (uint64_t)db_int(q, 0);
+        s->n = (uint64_t)db_int(q, 1);
+        if (db_bytes(q, 2, s->prev, CHAIN_HASH_SIZE) < 0 || db_bytes(q, 3, s->head, CHAIN_HASH_SIZE) < 0 ||
+            db_bytes(q, 4, s->signature, CHAIN_SIGNATURE_SIZE) < 0 || db_copy(q, 5, b->boot, sizeof(b->boot)) < 0) {
+                check_problem(k->check, "the seal over record %llu of %s is damaged", (unsigned long long)s->first,
+                              k->d.id);
+                return 0;
+        }
+        if (s->first != k->next || memcmp(s->prev, k->head, CHAIN_HASH_SIZE) != 0)
+                check_problem(k->check, "the chain of %s is broken before record %llu: a seal was removed or changed",
+                              k->d.id, (unsigned long long)s->first);
+        if (chain_seal_verify(s, k->d.id, k->d.public_key) < 0)
+                check_problem(k->check, "the seal over record %llu of %s is not its signature",
+                              (unsigned long long)s->first, k->d.id);
+        leaf_batch_format(&entry, b);
+        if (buf_error(&entry) < 0)
+                return -ENOMEM;
+        if (db_int(q, 7) >= 0 && (!kept || size != entry.size || memcmp(kept, entry.data, size) != 0))
+                check_problem(k->check, "the seal over record %llu of %s is not what the log says it was",
+                              (unsigned long long)s->first, k->d.id);
+        k->next = s->first + s->n;
+        memcpy(k->head, s->head, sizeof(k->head));
+        k->check->batches++;
+        return check_records(k);
+}
+
+static int check_device(struct check *c, const struct store_device *d)
+{
+        struct chain k = {.check = c, .d = *d, .next = 1};
+        char id[DEVICE_ID_MAX];
+        uint64_t before;
+        int r;
+
+        chain_start(d->public_key, k.head);
+        device_id_format(d->public_key, id);
+        if (strcmp(id, d->id) != 0)
+                check_problem(c, "the key of device %s is not its own", d->id);
+        do {
+                _cleanup_rows_ struct db_rows q = {0};
+
+                before = k.next;
+                r = db_query(c->db,
+                             "SELECT s.first, s.n, s.prev, s.head, s.signature, s.boot, s.received_ms, "
+                             "coalesce(s.leaf, -1),"
+                             " l.entry FROM seal s LEFT JOIN log_leaf l ON l.log = s.log AND l.number = s.leaf"
+                             " WHERE s.device = $1 AND s.first >= $2 ORDER BY s.first LIMIT 500",
+                             &q, "ii", d->number, (int64_t)before);
+                while (r >= 0 && (r = db_next(&q)) > 0)
+                        r = check_seal(&k, &q);
+        } while (r >= 0 && k.next > before);
+        if (r >= 0 && (k.next != d->next_seq || memcmp(k.head, d->head, sizeof(k.head)) != 0))
+                check_problem(c,
+                              "device %s stands at record %llu, its last seal at %llu: a seal was removed or its "
+                              "head changed",
+                              d->id, (unsigned long long)d->next_seq - 1, (unsigned long long)k.next - 1);
+        return r;
+}
+
+int check_devices(struct check *c)
+{
+        for (int64_t after = 0;;) {
+                struct store_device d = {0};
+                int r;
+
+                {
+                        _cleanup_rows_ struct db_rows q = {0};
+
+                        r = db_query(
+                                c->db,
+                                "SELECT number, id, name, public_key, next_seq, head FROM device WHERE number > $1"
+                                " ORDER BY number LIMIT 1",
+                                &q, "i", after);
+                        if (r < 0 || (r = db_next(&q)) <= 0)
+                                return r;
+                        d.number = after = db_int(&q, 0);
+                        d.next_seq = (uint64_t)db_int(&q, 4);
+                        if (db_copy(&q, 1, d.id, sizeof(d.id)) < 0 || db_copy(&q, 2, d.name, sizeof(d.name)) < 0 ||
+                            db_bytes(&q, 3, d.public_key, sizeof(d.public_key)) < 0 ||
+                            db_bytes(&q, 5, d.head, sizeof(d.head)) < 0) {
+                                check_problem(c, "device number %lld is damaged", (long long)after);
+                                continue;
+                        }
+                }
+                r = check_device(c, &d);
+                if (r < 0)
+                        return r;
+        }
+}
+
+int check_database(struct check *c)
+{
+        int r = check_logs(c);
+
+        if (r >= 0)
+                r = check_audit(c);
+        return r < 0 ? r : check_devices(c);
+}
