@@ -130,6 +130,7 @@ while time.monotonic() < end:
     assert took < 1 * max(1, FAST_MS / 500)
 
 
+@pytest.mark.vm
 def test_watched_by_the_name_that_was_asked_for(station, employee):
     """Under `watch` a connection to an address that many share is whose the process was told it is; nobody else's is."""
     station.agent.policy({"whatsapp": "watch"})
