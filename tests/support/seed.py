@@ -3,7 +3,8 @@
 """Fill a collector with known violations through its real protocol: seed.py FOLDER URL CA TOKEN NAME COUNT
 
 Times fall back one minute a record from START; every tenth record is a bypass by tor; record 3 is tampering, which
-has neither channel nor user; record 7 carries markup in its user name. Prints the device's id."""
+has neither channel nor user; record 7 carries markup in its user name. Prints the device's id.
+With --gap before FOLDER and no COUNT: a device whose first four records never come. Prints the collector's answer."""
 import pathlib
 import sys
 
@@ -28,7 +29,15 @@ def change(i):
     return c
 
 
+def gap():
+    device = Device(*sys.argv[2:5], sys.argv[6])
+    assert device.enrol(sys.argv[5]).status == 200
+    print(device.post(device.batch(first=5)[0]).status)
+
+
 def main():
+    if sys.argv[1] == '--gap':
+        return gap()
     folder, url, ca, token, name, count = sys.argv[1:]
     device = Device(folder, url, ca, name)
     answer = device.enrol(token)

@@ -201,6 +201,44 @@ test('another site cannot act with the session', async () => {
   assert.equal(request('api/v1/session', ...await cookie()), 200);
 });
 
+test('integrity: the log, who watches it, what does not fit', async () => {
+  await page.goto(address);
+  await page.getByRole('link', { name: 'Integrity' }).click();
+  await page.getByText('Everything received is in it.').waitFor({ timeout: 30_000 });
+  await page.getByText('Nobody outside watches this log.').waitFor();
+  await page.getByText('No gap, no fork, no silent device.').waitFor();
+  const vkey = run('log', store).trim();
+  assert.ok(await page.getByText(vkey).isVisible());
+  await picture('integrity');
+  const answer = execFileSync('/usr/bin/python3', [join(support, 'seed.py'), '--gap', join(folder, 'gap'), 'https://localhost:18443',
+    join(store, 'server-ca.pem'), run('token', store).trim(), 'ws-gap'], { encoding: 'utf8' }).trim();
+  assert.equal(answer, '409');
+  const witness = execFileSync(join(process.env.ONCHANNEL_BUILD, 'cli/onchannel-witness'), ['new', 'witness.example/w1', join(folder, 'w.key')],
+    { encoding: 'utf8' }).trim();
+  run('witness', store, 'add', witness);
+  execFileSync(join(process.env.ONCHANNEL_BUILD, 'cli/onchannel-witness'), [`${address}log`, '--log-key', vkey, '--key', join(folder, 'w.key'),
+    '--state', join(folder, 'w.state'), '--ca', join(store, 'server-ca.pem'), '--once']);
+  await page.reload();
+  await page.getByText('Records are missing').waitFor();
+  assert.match(await page.getByRole('row', { name: /witness.example/ }).textContent(), /witness.example\/w1\d+/);
+  await picture('integrity-findings');
+});
+
+test('an export from the page holds offline', async () => {
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Export evidence' }).click()]);
+  await download.saveAs(join(folder, 'evidence.ndjson'));
+  const said = execFileSync(join(process.env.ONCHANNEL_BUILD, 'cli/onchannel-verify'), [join(folder, 'evidence.ndjson'), '--log-key',
+    run('log', store).trim(), '--witness', run('witness', store, 'list').split(' ')[0]], { encoding: 'utf8' });
+  assert.match(said, /holds: every record/);
+});
+
+test('a violation shows where it is in the log', async () => {
+  await page.goto(address);
+  await rows().first().getByRole('link').first().click();
+  await page.getByText(/Its batch is entry \d+ of \d+ in the log/).waitFor();
+  await picture('violation-proof');
+});
+
 test('signing out ends the session on the server', async () => {
   const old = await cookie();
   await page.goto(address);

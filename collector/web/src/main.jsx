@@ -3,14 +3,15 @@ import { render } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { get, post } from './api.js';
 import { Devices } from './devices.jsx';
+import { Integrity } from './integrity.jsx';
 import { Link, parameters } from './location.jsx';
 import { Login } from './login.jsx';
 import { session } from './session.js';
 import { Violation } from './violation.jsx';
 import { Violations } from './violations.jsx';
 
-const VIEWS = { violations: Violations, violation: Violation, devices: Devices };
-const TITLES = { violations: 'Violations', violation: 'Violation', devices: 'Devices' };
+const VIEWS = { violations: Violations, violation: Violation, devices: Devices, integrity: Integrity };
+const TITLES = { violations: 'Violations', violation: 'Violation', devices: 'Devices', integrity: 'Integrity' };
 
 async function signOut() {
   await post('/api/v1/logout', {}).catch(() => {});
@@ -33,6 +34,7 @@ function App() {
           <strong>onchannel</strong>
           <Link to={{}} aria-current={View === Violations ? 'page' : undefined}>Violations</Link>
           <Link to={{ view: 'devices' }} aria-current={View === Devices ? 'page' : undefined}>Devices</Link>
+          <Link to={{ view: 'integrity' }} aria-current={View === Integrity ? 'page' : undefined}>Integrity</Link>
         </nav>
         <p>{session.value.user} ({session.value.role}) <button type="button" onClick={signOut}>Sign out</button></p>
       </header>

@@ -6,7 +6,7 @@ import { Problem, useQuery } from './query.jsx';
 
 const Field = ({ name, children }) => children ? <><dt>{name}</dt><dd>{children}</dd></> : null;
 
-function Proof({ chain, device, seq }) {
+function Proof({ chain, log, device, seq }) {
   return (
     <section aria-labelledby="proof">
       <h2 id="proof">Proof</h2>
@@ -15,7 +15,14 @@ function Proof({ chain, device, seq }) {
           ? `Record ${seq} of this device stands in its hash chain, and the device's signature over it was checked when it arrived.`
           : 'This record does not fit the chain that the collector keeps for the device.'}
       </p>
+      <p class={log?.included ? 'good' : log ? 'problem' : 'warning'}>
+        {log?.included
+          ? `Its batch is entry ${log.leaf} of ${log.size} in the log, proved to the checkpoint of ${time(log.time)}.`
+          : log ? 'Its batch is not where the log says it is.' : 'Its batch waits for the next checkpoint of the log.'}
+      </p>
+      {chain.erased && <p class="warning">The record was erased: its place is proved, what it said is gone.</p>}
       <dl>
+        <Field name="Log">{log && <code>{log.origin}</code>}</Field>
         <Field name="Hash"><code>{chain.hash}</code></Field>
         <Field name="Hash before"><code>{chain.prev}</code></Field>
         <Field name="Salt"><code>{chain.salt}</code></Field>
@@ -31,7 +38,8 @@ export function Violation() {
   const seq = parameters.value.get('seq') ?? '';
   const { data, error } = useQuery(`/api/v1/violations/${encodeURIComponent(device)}/${encodeURIComponent(seq)}`, {});
   if (!data) return <><h1>Violation</h1><Problem error={error} /></>;
-  const { row, record, chain } = data;
+  const { row, chain, log } = data;
+  const record = data.record ?? {};
   const own = record.unmapped?.onchannel ?? {};
   return (
     <article>
@@ -57,7 +65,7 @@ export function Violation() {
         <Field name="Employee was told">{own.notified === undefined ? '' : own.notified ? 'yes' : 'no'}</Field>
         <Field name="Received">{time(row.received)}</Field>
       </dl>
-      <Proof chain={chain} device={row.device} seq={row.seq} />
+      <Proof chain={chain} log={log} device={row.device} seq={row.seq} />
       <details>
         <summary>The record as the device wrote it (OCSF {record.metadata?.version})</summary>
         <pre tabindex="0">{JSON.stringify(record, null, 2)}</pre>
