@@ -6,6 +6,8 @@
 
 #include "base/cleanup.h"
 
+#define CHROMIUM_PREDICT_NEVER 2 /* NetworkPredictionOptions */
+
 struct targets {
         struct browser_target *list;
         size_t n;
@@ -123,6 +125,8 @@ int browser_chromium(const struct browser_input *in, struct browser_output *ret)
         if (is_dns_blocked(in->rules))
                 json_object_set_new(d, "DnsOverHttpsMode", json_string("off"));
         json_object_set_new(d, "EncryptedClientHelloEnabled", json_false());
+        /* whoever reads a page has not asked for what it links to */
+        json_object_set_new(d, "NetworkPredictionOptions", json_integer(CHROMIUM_PREDICT_NEVER));
         if (in->rules->quic == QUIC_BLOCK)
                 json_object_set_new(d, "QuicAllowed", json_false());
         o.document = json_incref(d);
@@ -170,6 +174,7 @@ int browser_firefox(const struct browser_input *in, struct browser_output *ret)
         if (is_dns_blocked(in->rules))
                 json_object_set_new(policies, "DNSOverHTTPS", json_pack("{s:b,s:b}", "Enabled", 0, "Locked", 1));
         json_object_set_new(policies, "DisableEncryptedClientHello", json_true());
+        json_object_set_new(policies, "NetworkPrediction", json_false());
         lock_preference(policies, "network.dns.echconfig.enabled");
         lock_preference(policies, "network.dns.http3_echconfig.enabled");
         if (in->rules->quic == QUIC_BLOCK)

@@ -238,6 +238,7 @@ EMBEDDED = """<!doctype html><title>shop</title><h1>fine wares</h1>
 <script src="https://web.whatsapp.com/widget.js" onload="note('widget', 'loaded')" onerror="note('widget', 'failed')"></script>
 <img src="https://cdn.discordapp.com/avatar.png" alt="discord" onload="note('picture', 'loaded')" onerror="note('picture', 'failed')">
 <iframe src="https://discord.com/widget" width="300" height="100"></iframe>
+<p><a href="https://t.me/shop">Telegram</a> <a href="https://signal.me/#p/1">Signal</a> <a href="https://line.me/ti/p/1">LINE</a>
 <p id="basket">empty</p><script>document.getElementById("basket").textContent = "one thing";</script>"""
 PICTURE = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")  # GIF, 1 by 1
 

@@ -105,10 +105,10 @@ static void test_chromium(void **state)
                  "messages\",\".edge.book.example\",\"chat.example\",\".only.example\",\".wide.example\","
                  "\".tagged.example\"],"
                  "\"ExtensionInstallBlocklist\":[\"hnpfjngllnobngcgfapefoaidbinmjnm\"],"
-                 "\"EncryptedClientHelloEnabled\":false}"},
+                 "\"EncryptedClientHelloEnabled\":false,\"NetworkPredictionOptions\":2}"},
                 {"unlisted = allow\nquic = block\n", "{}",
                  "{\"URLBlocklist\":[\"dns.example\"],\"DnsOverHttpsMode\":\"off\",\"EncryptedClientHelloEnabled\":"
-                 "false,"
+                 "false,\"NetworkPredictionOptions\":2,"
                  "\"QuicAllowed\":false}"},
                 /* somebody is exempt: a machine's policy cannot say so */
                 {"unlisted = allow\n" GROUP "[channel dns]\nverdict = allow\ngroup = g\n", "{}", "null"},
@@ -119,7 +119,7 @@ static void test_chromium(void **state)
                  "{\"URLBlocklist\":[\"games.example\",\"dns.example\"],\"URLAllowlist\":[\"x.example\"],"
                  "\"DnsOverHttpsMode\":\"secure\"}",
                  "{\"URLBlocklist\":[\"games.example\",\"dns.example\"],\"DnsOverHttpsMode\":\"off\","
-                 "\"EncryptedClientHelloEnabled\":false}"},
+                 "\"EncryptedClientHelloEnabled\":false,\"NetworkPredictionOptions\":2}"},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++)
@@ -127,7 +127,7 @@ static void test_chromium(void **state)
 }
 
 #define ECH                                                                                                          \
-        "\"DisableEncryptedClientHello\":true,\"Preferences\":{%s"                                                   \
+        "\"DisableEncryptedClientHello\":true,\"NetworkPrediction\":false,\"Preferences\":{%s"                       \
         "\"network.dns.echconfig.enabled\":{\"Value\":false,\"Status\":\"locked\"},"                                 \
         "\"network.dns.http3_echconfig.enabled\":{\"Value\":false,\"Status\":\"locked\"}}"
 
