@@ -401,13 +401,14 @@ static int policy_check(struct parser *t)
 static size_t head_size(const char *text, size_t size)
 {
         const size_t n = strlen(POLICY_FILES_MARK);
-        const char *end = text + size;
+        const char *end = size ? text + size : text;
 
-        for (const char *line = text; line && line < end;
-             line = memchr(line, '\n', (size_t)(end - line)), line += !!line)
+        for (const char *line = text, *newline; line < end; line = newline ? newline + 1 : end) {
+                newline = memchr(line, '\n', (size_t)(end - line));
                 if ((size_t)(end - line) >= n && memcmp(line, POLICY_FILES_MARK, n) == 0 &&
                     ((size_t)(end - line) == n || line[n] == '\n'))
                         return (size_t)(line - text);
+        }
         return size;
 }
 

@@ -25,6 +25,9 @@ static int base64_decode(const char *text, size_t size, uint8_t *ret, size_t max
 {
         const char *end;
 
+        for (size_t i = 0; i < size; i++) /* libsodium 1.0.18 takes some bytes above 0x7f for letters */
+                if ((uint8_t)text[i] > 0x7f)
+                        return -EINVAL;
         if (sodium_base642bin(ret, max, text, size, NULL, ret_size, &end, sodium_base64_VARIANT_ORIGINAL) < 0 ||
             end != text + size)
                 return -EINVAL;

@@ -46,6 +46,8 @@ static int read_generously(const char *path, struct merkle_tile *ret)
                 used = 0;
                 if (ret->index > MERKLE_SIZE_MAX || sscanf(more ? p + 1 : p, "%3u%n", &group, &used) != 1)
                         return -EINVAL;
+                if (more && p[1 + used] != '/')
+                        return -EINVAL;
                 used += more ? 2 : 0; /* 'x' and '/' */
                 ret->index = ret->index * 1000 + group;
         }
