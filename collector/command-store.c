@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* migrate: what an administrator does to the database as a whole. */
+/* migrate, check, backup, restore: what an administrator does to a collector as a whole. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
 #include "collector/command.h"
+#include "collector/net/pki.h"
+#include "collector/net/tls.h"
+
+#define DATABASE "collector.db" /* SQLite, in the folder and in a backup */
+#define DUMP     "database.dump" /* of PostgreSQL, in a backup */
+#define COPY_MAX (1 << 30) /* bytes a call */
 
 int command_migrate(int argc, char **argv)
 {
@@ -21,4 +34,223 @@ int command_migrate(int argc, char **argv)
                 return fail(&d);
         printf("The database is up to date.\n");
         return EXIT_SUCCESS;
+}
+
+/* ---- check ---- */
+
+DEFINE_CLEANUP(struct pki_authority, pki_authority_free)
+
+static int keys_check(const struct config *c)
+{
+        _cleanup_(pki_authority_freep) struct pki_authority *devices = NULL, *server = NULL;
+        struct diag d = {0};
+        SSL_CTX *tls = NULL;
+        int r = pki_authority_load(c->device_ca, c->device_ca_key, &devices, &d);
+
+        if (r == 0)
+                r = pki_authority_load(c->server_ca, c->server_ca_key, &server, &d);
+        if (r == 0)
+                r = tls_context_new(&(struct tls_config){c->server, c->server_key, c->device_ca}, &tls, &d);
+        SSL_CTX_free(tls);
+        return r < 0 ? fail(&d) : EXIT_SUCCESS;
+}
+
+static void problem_print(const struct store_device *d, uint64_t seq, const char *what, void *userdata)
+{
+        printf("BROKEN %s '%s' record %llu: %s\n", d->id, d->name, (unsigned long long)seq, what);
+}
+
+static int records_check(struct store *s)
+{
+        struct store_verify v;
+        int r = store_verify(s, problem_print, NULL, &v);
+
+        if (r < 0)
+                return fail_with("the records cannot be read: %s (%s)", strerror(-r), db_error(store_reader(s)));
+        printf("%llu records of %llu devices, %llu of them erased; %llu more were removed by retention.\n",
+               (unsigned long long)v.n_records, (unsigned long long)v.n_devices, (unsigned long long)v.n_erased,
+               (unsigned long long)v.n_removed);
+        if (v.n_problems > 0)
+                return fail_with("%llu places are broken", (unsigned long long)v.n_problems);
+        printf("All follow from each other under the devices' signatures.\n");
+        return EXIT_SUCCESS;
+}
+
+static int file_check(struct store *s)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        int r = 0;
+
+        if (db_kind(store_db(s)) == DB_SQLITE) {
+                r = db_query(store_db(s), "PRAGMA quick_check(1)", &q, "");
+                if (r == 0)
+                        r = db_next(&q);
+                if (r > 0 && strcmp(db_text(&q, 0) ?: "", "ok") != 0)
+                        return fail_with("the database is damaged: %s", db_text(&q, 0));
+        }
+        return r < 0 ? fail_with("the database is damaged: %s", db_error(store_db(s))) : EXIT_SUCCESS;
+}
+
+int command_check(int argc, char **argv)
+{
+        static const struct option options[] = {{"records", no_argument, NULL, 'r'}, {0}};
+        _cleanup_(config_done) struct config config = {0};
+        _cleanup_(store_freep) struct store *s = NULL;
+        bool records = false;
+        int c;
+
+        while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+                if (c != 'r')
+                        return fail_usage("check does not take that");
+                records = true;
+        }
+        if (optind + 1 != argc)
+                return fail_usage("check needs one folder");
+        if (collector_open(argv[optind], &config, &s) != EXIT_SUCCESS || keys_check(&config) != EXIT_SUCCESS ||
+            file_check(s) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        printf("Configuration, keys and database are in order.\n");
+        return records ? records_check(s) : EXIT_SUCCESS;
+}
+
+/* ---- files ---- */
+
+static int file_copy(const char *from, const char *to, mode_t mode)
+{
+        _cleanup_fd_ int in = open(from, O_RDONLY | O_CLOEXEC);
+        _cleanup_fd_ int out = in < 0 ? -1 : open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        ssize_t n;
+
+        if (in < 0 || out < 0)
+                return -errno;
+        while ((n = copy_file_range(in, NULL, out, NULL, COPY_MAX, 0)) > 0)
+                continue;
+        return n < 0 || fsync(out) < 0 ? -errno : 0;
+}
+
+/* Regular files, and folders of them; not the database, which is copied as a whole of its own. */
+static int folder_copy(const char *from, const char *to, bool with_database)
+{
+        DIR *d = opendir(from);
+        struct dirent *e;
+        int r = d ? dir_make(to, 0700) : -errno;
+
+        while (r == 0 && (e = readdir(d))) {
+                _cleanup_free_ char *a = format_new("%s/%s", from, e->d_name),
+                                    *b = format_new("%s/%s", to, e->d_name);
+                struct stat st;
+
+                if (!a || !b || lstat(a, &st) < 0)
+                        r = !a || !b ? -ENOMEM : -errno;
+                else if (e->d_name[0] == '.' || strcmp(e->d_name, DUMP) == 0 ||
+                         (!with_database && text_starts_with(e->d_name, DATABASE)))
+                        continue;
+                else if (S_ISDIR(st.st_mode))
+                        r = folder_copy(a, b, with_database);
+                else if (S_ISREG(st.st_mode))
+                        r = file_copy(a, b, st.st_mode & 0777);
+        }
+        if (d)
+                closedir(d);
+        return r;
+}
+
+/* A program of PostgreSQL's; where and as whom it connects is in its environment, where others do not see it. */
+static int run(const char *url, char *const argv[])
+{
+        int status;
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                if (db_environment(url) == 0)
+                        execvp(argv[0], argv);
+                fprintf(stderr, "onchannel-collector: %s cannot be run: is Debian's postgresql-client installed?\n",
+                        argv[0]);
+                _exit(127);
+        }
+        if (pid < 0 || waitpid(pid, &status, 0) != pid)
+                return fail_with("cannot run %s: %s", argv[0], strerror(errno));
+        return status == 0 ? EXIT_SUCCESS : fail_with("%s failed", argv[0]);
+}
+
+/* ---- backup ---- */
+
+static int database_backup(const struct config *c, struct store *s, const char *to)
+{
+        _cleanup_free_ char *file = NULL, *sql = NULL;
+        int r;
+
+        if (db_is_url(c->store)) {
+                file = format_new("--file=%s/" DUMP, to);
+                return file ? run(c->store, (char *[]){"pg_dump", "--format=custom", "--no-owner", file, NULL})
+                            : fail_with("no memory");
+        }
+        if (strchr(to, '\''))
+                return fail_with("'%s': the folder's name must be without quotes", to);
+        sql = format_new("VACUUM INTO '%s/" DATABASE "'", to);
+        r = sql ? db_script(store_db(s), sql) : -ENOMEM;
+        return r < 0 ? fail_with("cannot copy the database: %s", db_error(store_db(s))) : EXIT_SUCCESS;
+}
+
+int command_backup(int argc, char **argv)
+{
+        _cleanup_(config_done) struct config config = {0};
+        _cleanup_(store_freep) struct store *s = NULL;
+        int r;
+
+        if (argc != 3)
+                return fail_usage("backup needs DIR and the folder to make");
+        if (access(argv[2], F_OK) == 0)
+                return fail_with("'%s' is there already", argv[2]);
+        if (collector_open(argv[1], &config, &s) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        r = folder_copy(argv[1], argv[2], false);
+        if (r < 0)
+                return fail_with("cannot copy '%s' to '%s': %s", argv[1], argv[2], strerror(-r));
+        if (database_backup(&config, s, argv[2]) != EXIT_SUCCESS || audit(s, "backup", argv[2]) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        printf("'%s' holds everything, private keys too: keep it as you keep them.\n", argv[2]);
+        return EXIT_SUCCESS;
+}
+
+/* ---- restore ---- */
+
+static int database_restore(const struct config *c, const char *from)
+{
+        _cleanup_free_ char *file = format_new("%s/" DUMP, from);
+
+        if (!file)
+                return fail_with("no memory");
+        if (!db_is_url(c->store))
+                return EXIT_SUCCESS;
+        return run(c->store, (char *[]){"pg_restore", "--no-owner", "--single-transaction", "--exit-on-error",
+                                        "--dbname=", file, NULL});
+}
+
+int command_restore(int argc, char **argv)
+{
+        _cleanup_(config_done) struct config paths = {0}, config = {0};
+        _cleanup_(store_freep) struct store *s = NULL;
+        struct diag d = {0};
+        int r;
+
+        if (argc != 3)
+                return fail_usage("restore needs the folder to make and that of a backup");
+        if (config_paths(argv[1], &paths) < 0)
+                return fail_with("no memory");
+        if (access(paths.ini, F_OK) == 0)
+                return fail_with("'%s' is there already", paths.ini);
+        if (config_load(argv[2], &config, &d) < 0)
+                return fail(&d);
+        if (database_restore(&config, argv[2]) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        r = folder_copy(argv[2], argv[1], true);
+        if (r < 0)
+                return fail_with("cannot copy '%s' to '%s': %s", argv[2], argv[1], strerror(-r));
+        config_done(&config);
+        if (collector_open(argv[1], &config, &s) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        printf("The collector is restored. Agents whose records are newer than the backup are told where it "
+               "stands.\n");
+        return audit(s, "restore", argv[2]);
 }

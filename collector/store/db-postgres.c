@@ -23,6 +23,9 @@
         "SELECT set_config('synchronous_commit', 'on', false)"                                                       \
         " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
 
+/* Searches name the index they want by what they ask for (query.c): it is in the order of the page. */
+#define SEARCH_SETTINGS "SET enable_sort = off; SET enable_seqscan = off; SET enable_bitmapscan = off"
+
 struct bulk {
         const struct db_table *table;
         struct buf data;
@@ -142,7 +145,7 @@ static int connect_now(struct db_postgres *p)
         if (PQstatus(p->pg) != CONNECTION_OK)
                 return db_failed(&p->base, -ENOTCONN, PQerrorMessage(p->pg));
         PQsetNoticeProcessor(p->pg, on_notice, NULL);
-        return script(&p->base, SETTINGS);
+        return script(&p->base, p->base.read_only ? SETTINGS "; " SEARCH_SETTINGS : SETTINGS);
 }
 
 static int postgres_deadline(struct db *db, unsigned ms)
@@ -394,6 +397,18 @@ static const struct db_driver postgres_driver = {
         .in_transaction = postgres_in_transaction,
         .begin = "BEGIN",
 };
+
+int db_environment(const char *url)
+{
+        PQconninfoOption *options = PQconninfoParse(url, NULL);
+        int r = options ? 0 : -EINVAL;
+
+        for (const PQconninfoOption *o = options; o && o->keyword && r == 0; o++)
+                if (o->envvar && o->val && setenv(o->envvar, o->val, 1) < 0)
+                        r = -errno;
+        PQconninfoFree(options);
+        return r;
+}
 
 int db_postgres_open(const char *url, unsigned flags, struct db **ret, struct diag *reterr)
 {

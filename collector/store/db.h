@@ -39,6 +39,9 @@ bool db_is_url(const char *where);
 /* `where` without the password of a URL, for messages. */
 void db_describe(const char *where, char *ret, size_t size);
 
+/* For programs of PostgreSQL that are run next: where and as whom, as variables of the environment. */
+int db_environment(const char *url);
+
 /* How long one statement may take; 0: for ever. For readers only. */
 int db_set_deadline(struct db *db, unsigned ms);
 

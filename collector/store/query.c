@@ -18,7 +18,7 @@
 #define DEVICES_MAX    8 /* that have had one name, one after the other */
 #define PROBE_MAX      2000
 #define WINDOW_FIRST   4000
-#define WINDOW_MAX     64000
+#define WINDOW_MAX     16000
 
 struct condition {
         const char *column;

@@ -16,7 +16,7 @@
 #define STORE_HASH_SIZE 32
 #define STORE_NAME_MAX  64 /* bytes of a device's or user's name, with the NUL */
 #define SEARCH_MS       5000 /* the longest that one statement of a search may take */
-#define PAGE_MS         50 /* after that a page is as long as it is */
+#define PAGE_MS         40 /* after that a page is as long as it is */
 
 struct store_device {
         int64_t number; /* the store's own, small and stable */
@@ -227,4 +227,10 @@ int store_violations(struct store *s, const struct store_filter *f, store_row_fn
                      struct store_cursor *ret_end, bool *ret_more);
 /* Of all pages, up to max; *ret_exact is false when there are or may be more. */
 int store_count(struct store *s, const struct store_filter *f, uint64_t max, uint64_t *ret, bool *ret_exact);
+struct store_verify {
+        uint64_t n_devices, n_records, n_erased, n_removed, n_problems;
+};
+typedef void (*store_problem_fn)(const struct store_device *d, uint64_t seq, const char *what, void *userdata);
+/* Every record's hash, chain and seal of the devices that are not retired; fn for what is wrong. */
+int store_verify(struct store *s, store_problem_fn fn, void *userdata, struct store_verify *ret);
 int store_facet(struct store *s, enum store_facet which, store_facet_fn fn, void *userdata);

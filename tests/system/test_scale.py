@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -61,7 +62,7 @@ class Site:
 
     def init(self, name, port):
         return self.command("init", self.base / name, "--agents", f"127.0.0.1:{port}", "--page", f"127.0.0.1:{port + 1}",
-                            "--store", self.url)
+                            *(("--store", self.url) if self.url else ()))
 
     def twin(self, of, name, port):
         """The same keys, another address: the second collector."""
@@ -270,3 +271,41 @@ def test_init_and_what_a_person_reads():
     finally:
         site.stop()
         server.remove()
+
+
+@pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
+def test_check_backup_restore(kind):
+    """A backup taken while records come holds what was acknowledged before; what is changed in it is found."""
+    server = Postgres() if kind == "PostgreSQL" else None
+    site = Site(server.url if server else None)
+    try:
+        site.init("one", 8443)
+        site.start("one", 8443)
+        token = site.command("token", site.base / "one").stdout.split()[-1]
+        device = Device(site.base / "device", "https://127.0.0.1:8443", site.ca, "ws-1")
+        device.prefix = site.prefix
+        assert device.enrol(token).status == 200
+        assert device.send([{}] * 20).status == 200
+        site.command("backup", site.base / "one", site.base / "backup")
+        assert device.send([{}] * 5).status == 200
+        site.kill("one")
+        if server:
+            server.sql("DROP SCHEMA public CASCADE")
+            server.sql("CREATE SCHEMA public")
+        site.command("restore", site.base / "two", site.base / "backup")
+        assert "20 records of 1 devices" in site.command("check", site.base / "two", "--records").stdout
+        assert site.command("restore", site.base / "two", site.base / "backup", check=False).returncode == 1
+        change = "UPDATE record SET body = {} WHERE seq = 7"
+        if server:
+            server.sql(change.format(r"'\x7b7d'"))
+        else:
+            db = sqlite3.connect(site.base / "two/collector.db")
+            db.execute(change.format("x'7b7d'"))
+            db.commit()
+            db.close()
+        r = site.command("check", site.base / "two", "--records", check=False)
+        assert r.returncode == 1 and "record 7:" in r.stdout and r.stdout.count("BROKEN") == 1, r
+    finally:
+        site.stop()
+        if server:
+            server.remove()

@@ -161,7 +161,7 @@ static void fleet_make(struct fleet *f, struct store *s, struct pki_authority *c
                                                                    .public_key = a->device.public_key,
                                                                    .token_hash = token,
                                                                    .certificate_hash = hash,
-                                                                   .now_ms = 1}) == 0);
+                                                                   .now_ms = (uint64_t)time(NULL) * 1000}) == 0);
                 client_batch(&a->device, RECORDS, 1700000000000ull, &text);
                 client_compress(&text, &a->batch);
         }
@@ -314,7 +314,7 @@ static void fleet_open(struct fleet *f)
 int main(int argc, char **argv)
 {
         struct collector c = {.program = argc > 1 ? argv[1] : NULL};
-        struct rlimit files = {65536, 65536};
+        struct rlimit files;
         struct fleet f = {.collector = &c, .n = 10000};
         char token[256], name[64], where[160], ca[96], key[96];
         struct pki_authority *authority;
@@ -324,7 +324,9 @@ int main(int argc, char **argv)
                 fprintf(stderr, "usage: bench-fleet COLLECTOR sqlite|postgres POLICY [AGENTS]\n");
                 return 2;
         }
-        DEMAND(setrlimit(RLIMIT_NOFILE, &files) == 0 && sodium_init() >= 0);
+        DEMAND(getrlimit(RLIMIT_NOFILE, &files) == 0 && sodium_init() >= 0);
+        files.rlim_cur = files.rlim_max;
+        DEMAND(setrlimit(RLIMIT_NOFILE, &files) == 0);
         curl_global_init(CURL_GLOBAL_DEFAULT);
         f.agents = calloc(f.n, sizeof(*f.agents));
         DEMAND(f.agents);
