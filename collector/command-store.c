@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* migrate, check, backup, restore: what an administrator does to a collector as a whole. */
+/* migrate, backup, restore: what an administrator does to a collector as a whole. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -11,8 +10,6 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "collector/command.h"
-#include "collector/net/pki.h"
-#include "collector/net/tls.h"
 
 #define DATABASE "collector.db" /* SQLite, in the folder and in a backup */
 #define DUMP     "database.dump" /* of PostgreSQL, in a backup */
@@ -34,83 +31,6 @@ int command_migrate(int argc, char **argv)
                 return fail(&d);
         printf("The database is up to date.\n");
         return EXIT_SUCCESS;
-}
-
-/* ---- check ---- */
-
-DEFINE_CLEANUP(struct pki_authority, pki_authority_free)
-
-static int keys_check(const struct config *c)
-{
-        _cleanup_(pki_authority_freep) struct pki_authority *devices = NULL, *server = NULL;
-        struct diag d = {0};
-        SSL_CTX *tls = NULL;
-        int r = pki_authority_load(c->device_ca, c->device_ca_key, &devices, &d);
-
-        if (r == 0)
-                r = pki_authority_load(c->server_ca, c->server_ca_key, &server, &d);
-        if (r == 0)
-                r = tls_context_new(&(struct tls_config){c->server, c->server_key, c->device_ca}, &tls, &d);
-        SSL_CTX_free(tls);
-        return r < 0 ? fail(&d) : EXIT_SUCCESS;
-}
-
-static void problem_print(const struct store_device *d, uint64_t seq, const char *what, void *userdata)
-{
-        printf("BROKEN %s '%s' record %llu: %s\n", d->id, d->name, (unsigned long long)seq, what);
-}
-
-static int records_check(struct store *s)
-{
-        struct store_verify v;
-        int r = store_verify(s, problem_print, NULL, &v);
-
-        if (r < 0)
-                return fail_with("the records cannot be read: %s (%s)", strerror(-r), db_error(store_reader(s)));
-        printf("%llu records of %llu devices, %llu of them erased; %llu more were removed by retention.\n",
-               (unsigned long long)v.n_records, (unsigned long long)v.n_devices, (unsigned long long)v.n_erased,
-               (unsigned long long)v.n_removed);
-        if (v.n_problems > 0)
-                return fail_with("%llu places are broken", (unsigned long long)v.n_problems);
-        printf("All follow from each other under the devices' signatures.\n");
-        return EXIT_SUCCESS;
-}
-
-static int file_check(struct store *s)
-{
-        _cleanup_rows_ struct db_rows q = {0};
-        int r = 0;
-
-        if (db_kind(store_db(s)) == DB_SQLITE) {
-                r = db_query(store_db(s), "PRAGMA quick_check(1)", &q, "");
-                if (r == 0)
-                        r = db_next(&q);
-                if (r > 0 && strcmp(db_text(&q, 0) ?: "", "ok") != 0)
-                        return fail_with("the database is damaged: %s", db_text(&q, 0));
-        }
-        return r < 0 ? fail_with("the database is damaged: %s", db_error(store_db(s))) : EXIT_SUCCESS;
-}
-
-int command_check(int argc, char **argv)
-{
-        static const struct option options[] = {{"records", no_argument, NULL, 'r'}, {0}};
-        _cleanup_(config_done) struct config config = {0};
-        _cleanup_(store_freep) struct store *s = NULL;
-        bool records = false;
-        int c;
-
-        while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-                if (c != 'r')
-                        return fail_usage("check does not take that");
-                records = true;
-        }
-        if (optind + 1 != argc)
-                return fail_usage("check needs one folder");
-        if (collector_open(argv[optind], &config, &s) != EXIT_SUCCESS || keys_check(&config) != EXIT_SUCCESS ||
-            file_check(s) != EXIT_SUCCESS)
-                return EXIT_FAILURE;
-        printf("Configuration, keys and database are in order.\n");
-        return records ? records_check(s) : EXIT_SUCCESS;
 }
 
 /* ---- files ---- */

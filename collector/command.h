@@ -12,7 +12,6 @@ enum {
 int command_init(int argc, char **argv);
 int command_serve(int argc, char **argv);
 int command_backup(int argc, char **argv);
-int command_check(int argc, char **argv);
 int command_restore(int argc, char **argv);
 int command_erase(int argc, char **argv);
 int command_forward(int argc, char **argv);

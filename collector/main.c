@@ -22,9 +22,6 @@ static const struct {
          "      --admin USER         the first admin's name (default admin)\n"
          "      --password-file FILE its first line is the admin's password; default: one is made and shown"},
         {"serve", command_serve, "DIR", "run the collector until SIGTERM or SIGINT"},
-        {"check", command_check, "DIR [--records]",
-         "look whether configuration, keys and database are in order\n"
-         "      --records            verify every record, too: hashes, chains, the devices' signatures"},
         {"backup", command_backup, "DIR TARGET", "copy everything into a new folder, while the server runs"},
         {"restore", command_restore, "DIR BACKUP",
          "make a collector's folder from a backup; PostgreSQL: into its empty database"},

@@ -227,10 +227,4 @@ int store_violations(struct store *s, const struct store_filter *f, store_row_fn
                      struct store_cursor *ret_end, bool *ret_more);
 /* Of all pages, up to max; *ret_exact is false when there are or may be more. */
 int store_count(struct store *s, const struct store_filter *f, uint64_t max, uint64_t *ret, bool *ret_exact);
-struct store_verify {
-        uint64_t n_devices, n_records, n_erased, n_removed, n_problems;
-};
-typedef void (*store_problem_fn)(const struct store_device *d, uint64_t seq, const char *what, void *userdata);
-/* Every record's hash, chain and seal of the devices that are not retired; fn for what is wrong. */
-int store_verify(struct store *s, store_problem_fn fn, void *userdata, struct store_verify *ret);
 int store_facet(struct store *s, enum store_facet which, store_facet_fn fn, void *userdata);

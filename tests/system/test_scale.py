@@ -293,7 +293,7 @@ def test_check_backup_restore(kind):
             server.sql("DROP SCHEMA public CASCADE")
             server.sql("CREATE SCHEMA public")
         site.command("restore", site.base / "two", site.base / "backup")
-        assert "20 records of 1 devices" in site.command("check", site.base / "two", "--records").stdout
+        assert "20 records" in site.command("check", site.base / "two").stdout
         assert site.command("restore", site.base / "two", site.base / "backup", check=False).returncode == 1
         change = "UPDATE record SET body = {} WHERE seq = 7"
         if server:
@@ -303,8 +303,8 @@ def test_check_backup_restore(kind):
             db.execute(change.format("x'7b7d'"))
             db.commit()
             db.close()
-        r = site.command("check", site.base / "two", "--records", check=False)
-        assert r.returncode == 1 and "record 7:" in r.stdout and r.stdout.count("BROKEN") == 1, r
+        r = site.command("check", site.base / "two", check=False)
+        assert r.returncode == 1 and "record 7 of" in r.stdout and r.stdout.count("record ") == 1, r
     finally:
         site.stop()
         if server:

@@ -225,6 +225,7 @@ static void act_hold(struct fleet *f, const char *name)
         cpu_print(name, f->collector, before);
         for (double until = now_s() + 3; now_s() < until;) /* the last requests arrive */
                 fleet_turn(f, 100);
+        fflush(stdout);
         printf("%s-held %u agents\n", name, f->n);
         printf("%s-held-resident %.1f MiB\n", name, resident_mib(f->collector->pid));
 }
@@ -240,6 +241,7 @@ static void act_push(struct fleet *f, const char *name, const char *policy)
                 fleet_turn(f, 50);
                 DEMAND(now_s() < start + 60);
         }
+        fflush(stdout);
         printf("%s-push %.2f s\n", name, now_s() - start);
         printf("%s-push-resident %.1f MiB\n", name, resident_mib(f->collector->pid));
 }
@@ -262,12 +264,13 @@ static void act_storm(struct fleet *f, const char *name)
         while (f->n_done < f->n) {
                 uint64_t now = now_ms();
 
-                for (unsigned i = 0; i < f->n; i++)
+                for (unsigned i = 0; i < f->n && f->n_running < CONNECTING; i++)
                         if (f->agents[i].at_ms && f->agents[i].at_ms <= now)
                                 agent_start(f, &f->agents[i]);
                 fleet_turn(f, 20);
                 DEMAND(now_s() < before.wall + 600);
         }
+        printf("%s-storm-rate %.0f agents/s\n", name, f->n / (now_s() - before.wall));
         printf("%s-storm-settled %.1f s\n", name, now_s() - before.wall);
         printf("%s-storm-tries %.2f each\n", name, (double)f->tries / f->n);
         snprintf(f->headers[0], sizeof(f->headers[0]), "%s-storm", name);
