@@ -140,16 +140,17 @@ struct {
 
 #define OWNERS 16384
 
-/* Who connected or sent last. */
+/* Who connected or sent last. Written and read without a lock: what two writers have mixed up fails its check. */
 struct oc_owner {
-        struct bpf_spin_lock lock;
-        __u32 tgid;
         __u64 cookie; /* of the socket */
         __u64 netns;
+        __u32 tgid;
         __u32 uid;
-        __u32 reserved;
-        char comm[OC_COMM_SIZE];
+        __u64 comm[OC_COMM_SIZE / 8];
+        __u64 check; /* see owner_check() */
+        __u64 reserved[2]; /* one line of the cache each */
 };
+EVENT_LAYOUT(oc_owner, 64);
 
 /* By the socket's cookie modulo OWNERS: a later socket takes the place. Storage of its own costs
  * a connect() four times as much, so a socket gets it with its first payload, and one that asks a
