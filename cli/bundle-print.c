@@ -187,7 +187,10 @@ static int print_as_json(const struct verify *v)
 int bundle_print(const struct cli *c, const struct verify *v)
 {
         bool holds = verify_holds(v);
+        uint64_t unlogged = 0;
 
+        for (size_t i = 0; i < v->n_devices; i++)
+                unlogged += v->devices[i].unlogged;
         if (v->no_memory)
                 return cli_fail(c, STATUS_FAILED, "no memory: no verdict");
         if (c->json)
@@ -203,9 +206,9 @@ int bundle_print(const struct cli *c, const struct verify *v)
         print_limits(c, v);
         print_problems(c, v);
         if (holds)
-                print_field(
-                        c, "result", COLOUR_GOOD,
-                        "holds: every record here is what its device sealed, complete and in order, and in the log");
+                print_field(c, "result", unlogged ? COLOUR_WARN : COLOUR_GOOD,
+                            "holds: every record here is what its device sealed, complete and in order%s",
+                            unlogged ? "; not all of it is in the log yet" : ", and in the log");
         else
                 print_field(c, "result", COLOUR_BAD, "does not hold");
         return holds ? STATUS_OK : STATUS_FAILED;

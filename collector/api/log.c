@@ -19,7 +19,11 @@ void log_tick(struct api *a, bool now)
 
         reply_pending(a); /* what others wrote this turn is committed apart */
         r = a->log ? tlog_tick(a->log, now_utc_ms(), now) : 0;
-        if (r < 0)
+        if (r == -EEXIST)
+                log_line(LOG_ERR,
+                         "another collector writes the log %s: log.key was copied; remove it from one of them",
+                         tlog_key(a->log)->name);
+        else if (r < 0)
                 log_errno(LOG_ERR, r, "the log takes nothing up at the moment");
 }
 

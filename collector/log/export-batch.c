@@ -16,14 +16,16 @@ int export_range(struct export *e)
 {
         _cleanup_rows_ struct db_rows q = {0};
         bool bounded = e->filter.from_ms > 0 || export_to(e) < INT64_MAX;
-        int r = db_query(e->db,
-                         bounded ? "SELECT coalesce(min(s.first), 0), coalesce(max(s.first), -1) FROM seal s"
+        int r = bounded ? db_query(e->db,
+                                   "SELECT coalesce(min(s.first), 0), coalesce(max(s.first), -1) FROM seal s"
                                    " WHERE s.device = $1 AND EXISTS (SELECT 1 FROM record r WHERE r.device = s.device"
                                    " AND r.seq >= s.first AND r.seq < s.first + s.n"
-                                   " AND r.time_ms >= $2 AND r.time_ms < $3)"
-                                 : "SELECT coalesce(min(first), 0), coalesce(max(first), -1) FROM seal"
-                                   " WHERE device = $1 AND $2 <= $3",
-                         &q, "iii", e->devices[e->device], (int64_t)e->filter.from_ms, export_to(e));
+                                   " AND r.time_ms >= $2 AND r.time_ms < $3)",
+                                   &q, "iii", e->devices[e->device], (int64_t)e->filter.from_ms, export_to(e))
+                        : db_query(e->db,
+                                   "SELECT coalesce(min(first), 0), coalesce(max(first), -1) FROM seal"
+                                   " WHERE device = $1",
+                                   &q, "i", e->devices[e->device]);
 
         if (r < 0 || (r = db_next(&q)) < 0)
                 return r;

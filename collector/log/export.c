@@ -85,9 +85,11 @@ struct export_log *export_log_find(struct export *e, int64_t number)
 static int read_devices(struct export *e)
 {
         _cleanup_rows_ struct db_rows q = {0};
-        int r = db_query(e->db,
-                         "SELECT number FROM device WHERE $1 IS NULL OR id = $1 OR name = $1 ORDER BY name, number",
-                         &q, "t", e->filter.device);
+        int r = e->filter.device
+                        ? db_query(e->db,
+                                   "SELECT number FROM device WHERE id = $1 OR name = $1 ORDER BY name, number", &q,
+                                   "t", e->filter.device)
+                        : db_query(e->db, "SELECT number FROM device ORDER BY name, number", &q, "");
 
         while (r >= 0 && (r = db_next(&q)) > 0) {
                 int64_t *list = reallocarray(e->devices, e->n_devices + 1, sizeof(*list));

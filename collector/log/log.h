@@ -42,6 +42,8 @@ struct tlog_head {
 void tlog_head_done(struct tlog_head *h);
 /* -ENOENT. By origin, or by number with origin NULL. */
 int tlog_head_get(struct db *db, const char *origin, int64_t number, struct tlog_head *ret);
+/* Entries of all logs that are above the checkpoint of theirs. */
+int tlog_unsigned(struct db *db, uint64_t *ret);
 /* A tile, or an entry bundle, of a published size; appended. -ENOENT. */
 int tlog_tile(struct db *db, const struct tlog_head *h, const struct merkle_tile *t, struct buf *out);
 /* For proofs: reads through db. */

@@ -38,6 +38,37 @@ int tlog_head_get(struct db *db, const char *origin, int64_t number, struct tlog
         return 0;
 }
 
+int tlog_unsigned(struct db *db, uint64_t *ret)
+{
+        int64_t numbers[64], entries[64];
+        size_t n = 0;
+        int r;
+
+        {
+                _cleanup_rows_ struct db_rows q = {0};
+
+                r = db_query(db,
+                             "SELECT number, (SELECT coalesce(max(l.number) + 1, 0) FROM log_leaf l WHERE l.log = "
+                             "log.number)"
+                             " FROM log ORDER BY number LIMIT 64",
+                             &q, "");
+                for (; r >= 0 && (r = db_next(&q)) > 0; n++) {
+                        numbers[n] = db_int(&q, 0);
+                        entries[n] = db_int(&q, 1);
+                }
+        }
+        *ret = 0;
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                _cleanup_(tlog_head_done) struct tlog_head h = {0};
+
+                r = tlog_head_get(db, NULL, numbers[i], &h);
+                *ret += (uint64_t)entries[i] - h.checkpoint.head.size;
+                if (r == -ENOENT)
+                        r = 0;
+        }
+        return r;
+}
+
 int tlog_read_tile(struct db *db, int64_t log, const struct merkle_tile *t, uint8_t *ret)
 {
         _cleanup_rows_ struct db_rows q = {0};

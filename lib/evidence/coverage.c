@@ -83,7 +83,8 @@ static void coverage(struct verify *v, struct verify_device *d, uint64_t time_ms
                 hole(v, d, (struct verify_hole){last, time_ms, "the agent was stopped"});
         } else if (event && strcmp(event, "gap") == 0 && gap_ms > 0) {
                 hole(v, d,
-                     (struct verify_hole){time_ms > gap_ms ? time_ms - gap_ms : 0, time_ms, "the agent did not run"});
+                     (struct verify_hole){time_ms > last + gap_ms ? time_ms - gap_ms : last, time_ms,
+                                          "the agent did not run"});
         } else if (time_ms > last + limit_ms(v)) {
                 hole(v, d, (struct verify_hole){last, time_ms, "no coverage record"});
         } else if (time_ms > last && !d->enforced) {

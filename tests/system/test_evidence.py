@@ -85,24 +85,6 @@ def test_every_byte(collector, device, out):  # noqa: F811
             assert int(said[0]) == line == other[0][0], (offset, said, other[0])
 
 
-def test_real_agent(blocking, employee, out):
-    """A real agent's records, exported: both verifiers hold, and what the device saw of the log is in its history."""
-    agent = blocking.agent
-    wait_for(lambda: (agent.state / "uplink/checkpoint").exists() or agent.request("reload") is None, 60, "the checkpoint at the uplink")
-    agent.policy()
-    employee.run(["getent", "ahosts", "web.whatsapp.com"], check=False)
-    assert len(blocking.violations(employee)) == 1
-    assert agent.status()["checkpoint"]["size"] >= 1
-    data = export(blocking.collector, out / "real.ndjson", user=employee.name)
-    code, said = own_verify(out / "real.ndjson")
-    assert code == 0, said["problems"]
-    mine, = said["devices"]
-    assert mine["violations"] == 1 and mine["coverage"] >= 2 and mine["withheld"] >= 1 and mine["first"] == 1
-    assert said["logs"][0]["seen"] >= 1
-    other = verify_bundle.verify(data)
-    assert not other.problems and other.present == mine["present"] and other.echoes
-
-
 # ---- the log as a witness sees it ----
 
 class Tiles:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import world
-from harness import TREE
+from harness import TREE, wait_for
 from test_evidence import export, own_verify
 from test_exec import install
 
@@ -111,3 +111,21 @@ def test_records_are_ocsf(blocking, employee, tmp_path):
     wrong = [f"{r['metadata']['uid']}: {e}" for r in records for e in ocsf.check(r)]
     assert not wrong, "\n".join(sorted(set(wrong))[:20])
     assert {1007, 4001, 4003, 5019} <= {r["class_uid"] for r in records}
+
+
+def test_real_agent(blocking, employee, tmp_path):
+    """A real agent's records, exported: both verifiers hold, and what the device saw of the log is in its history."""
+    agent = blocking.agent
+    wait_for(lambda: (agent.state / "uplink/checkpoint").exists() or agent.request("reload") is None, 60, "the checkpoint at the uplink")
+    agent.policy()
+    employee.run(["getent", "ahosts", "web.whatsapp.com"], check=False)
+    assert len(blocking.violations(employee)) == 1
+    assert agent.status()["checkpoint"]["size"] >= 1
+    data = export(blocking.collector, tmp_path / "real.ndjson", user=employee.name)
+    code, said = own_verify(tmp_path / "real.ndjson")
+    assert code == 0, said["problems"]
+    mine, = said["devices"]
+    assert mine["violations"] == 1 and mine["coverage"] >= 2 and mine["withheld"] >= 1 and mine["first"] == 1
+    assert said["logs"][0]["seen"] >= 1
+    other = verify_bundle.verify(data)
+    assert not other.problems and other.present == mine["present"] and other.echoes

@@ -195,6 +195,7 @@ def test_two_collectors_and_a_failover(needs):
             assert rows == [[n, n, "1", n]], (rows, s.answers)
             head = replica.sql(f"SELECT next_seq, encode(head, 'hex') FROM device WHERE id = '{s.device.id}'")
             assert head == [[str(s.device.next_seq), s.device.head.hex()]]
+        check_evidence(site, sum(s.device.next_seq - 1 for s in senders))
     except BaseException:
         print((site.base / "log").read_text()[-3000:])
         raise
@@ -202,6 +203,18 @@ def test_two_collectors_and_a_failover(needs):
         site.stop()
         replica.remove()
         primary.remove()
+
+
+def check_evidence(site, n):
+    """Each collector has a log of its own over the one database; every batch is in one of them."""
+    assert site.command("check", site.base / "one").stdout.endswith("holds\n")
+    bundle = site.base / "evidence.ndjson"
+    bundle.write_text(site.command("export", site.base / "two").stdout)
+    r = subprocess.run([BUILD / "cli/onchannel-verify", bundle, "--json"], capture_output=True, text=True, check=False)
+    said = json.loads(r.stdout)
+    assert r.returncode == 0 and sum(d["present"] for d in said["devices"]) == n, said["problems"]
+    assert len(said["logs"]) == 2 and all(log["proved"] > 0 for log in said["logs"])
+    assert sum(d["unlogged"] for d in said["devices"]) == 0
 
 
 def check_policy_reaches_both(site, device):

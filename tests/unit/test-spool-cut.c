@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A recorded run of the spool's writer, ended at every byte that it writes and at every change of a folder, twice: by
+ * kill -9, which leaves what was written, and by a power cut, which leaves what was synced. Whatever a seal had
+ * promised is read again, in order and signed, and the chain goes on. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/diag.h"
+#include "spool/writer.h"
+
+#define BOOT      "0b1c2d3e-0000-4000-8000-000000000001"
+#define FILES_MAX 32
+#define ENDED     99 /* the run went to its end */
+
+static struct shared {
+        bool armed;
+        long budget; /* bytes and steps until the end */
+        uint64_t promised; /* what spool_seal() has returned for */
+        struct {
+                ino_t inode;
+                off_t synced;
+        } files[FILES_MAX];
+        size_t n_files;
+} * shared;
+
+static uint8_t public_key[DEVICE_KEY_SIZE], secret[DEVICE_SECRET_SIZE];
+static char device[DEVICE_ID_MAX], dir[64];
+
+/* ---- what libc would do, until the budget is spent ---- */
+
+static void step(void)
+{
+        if (shared && shared->armed && shared->budget-- <= 0)
+                _exit(9);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+        size_t n = size;
+
+        if (shared && shared->armed && (long)size > shared->budget)
+                n = (size_t)shared->budget;
+        if (n > 0)
+                n = (size_t)syscall(SYS_pwrite64, fd, data, n, offset);
+        if (shared && shared->armed) {
+                shared->budget -= (long)size;
+                if (shared->budget < 0)
+                        _exit(9);
+        }
+        return (ssize_t)n;
+}
+
+ssize_t write(int fd, const void *data, size_t size)
+{
+        size_t n = size;
+
+        if (shared && shared->armed && (long)size > shared->budget)
+                n = (size_t)shared->budget;
+        if (n > 0)
+                n = (size_t)syscall(SYS_write, fd, data, n);
+        if (shared && shared->armed) {
+                shared->budget -= (long)size;
+                if (shared->budget < 0)
+                        _exit(9);
+        }
+        return (ssize_t)n;
+}
+
+static void note_synced(int fd)
+{
+        struct stat st;
+        size_t i = 0;
+
+        if (!shared || !shared->armed || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+                return;
+        while (i < shared->n_files && shared->files[i].inode != st.st_ino)
+                i++;
+        assert_true(i < FILES_MAX);
+        shared->files[i].inode = st.st_ino;
+        shared->files[i].synced = st.st_size;
+        if (i == shared->n_files)
+                shared->n_files++;
+}
+
+int fsync(int fd)
+{
+        step();
+        note_synced(fd);
+        return 0;
+}
+
+int fdatasync(int fd)
+{
+        return fsync(fd);
+}
+
+int renameat(int old, const char *from, int new, const char *to)
+{
+        step();
+        return (int)syscall(SYS_renameat2, old, from, new, to, 0);
+}
+
+int rename(const char *from, const char *to)
+{
+        return renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
+int unlinkat(int at, const char *name, int flags)
+{
+        step();
+        return (int)syscall(SYS_unlinkat, at, name, flags);
+}
+
+int ftruncate(int fd, off_t size)
+{
+        step();
+        return (int)syscall(SYS_ftruncate, fd, size);
+}
+
+/* ---- the run ---- */
+
+static struct spool *open_spool(void)
+{
+        struct spool *s = NULL;
+
+        if (spool_open(&(struct spool_options){.dir = dir,
+                                               .device_id = device,
+                                               .boot_id = BOOT,
+                                               .public_key = public_key,
+                                               .secret = secret,
+                                               .group = -1},
+                       &s) < 0)
+                return NULL;
+        return s;
+}
+
+static int append(struct spool *s)
+{
+        char record[64];
+        int n = snprintf(record, sizeof(record), "{\"seq\":%llu}", (unsigned long long)spool_state(s)->next_seq);
+
+        return spool_append(s, record, (size_t)n);
+}
+
+static int seal(struct spool *s)
+{
+        int r = spool_seal(s);
+
+        if (r == 0)
+                shared->promised = spool_state(s)->next_seq - 1;
+        return r;
+}
+
+/* Opened, written, sealed, acknowledged in part, left without a seal, opened again, acknowledged whole. */
+static void run(void)
+{
+        struct spool *s = open_spool();
+
+        if (!s || append(s) || append(s) || seal(s) || append(s) || seal(s) || spool_acknowledge(s, 2) || append(s))
+                _exit(1);
+        s = spool_free(s);
+        s = open_spool();
+        if (!s || append(s) || seal(s) || spool_acknowledge(s, 5) || append(s) || seal(s))
+                _exit(1);
+        _exit(ENDED);
+}
+
+/* ---- after it ---- */
+
+static void each_file(void (*fn)(int at, const char *name))
+{
+        DIR *d = opendir(dir);
+
+        assert_non_null(d);
+        for (struct dirent *e; (e = readdir(d));)
+                if (*e->d_name != '.' || strlen(e->d_name) > 2)
+                        fn(dirfd(d), e->d_name);
+        closedir(d);
+}
+
+/* A power cut: what was not synced is not there. */
+static void lose_unsynced(int at, const char *name)
+{
+        struct stat st;
+        off_t synced = 0;
+        _cleanup_fd_ int fd = openat(at, name, O_WRONLY | O_CLOEXEC);
+
+        assert_true(fd >= 0 && fstat(fd, &st) == 0);
+        for (size_t i = 0; i < shared->n_files; i++)
+                if (shared->files[i].inode == st.st_ino)
+                        synced = shared->files[i].synced;
+        if (st.st_size > synced)
+                assert_int_equal(ftruncate(fd, synced), 0);
+}
+
+static void remove_one(int at, const char *name)
+{
+        assert_int_equal(unlinkat(at, name, 0), 0);
+}
+
+static uint64_t read_all(uint64_t after)
+{
+        for (;;) {
+                _cleanup_(batch_done) struct batch b = {0};
+                _cleanup_free_ char *text = NULL;
+                struct diag d = {0};
+                uint64_t first, last;
+                size_t size;
+                int r = spool_read_batch(dir, device, after, &text, &size, &first, &last);
+
+                if (r == -ENODATA)
+                        return after;
+                if (r == -ENOENT && first > after + 1) /* acknowledged and deleted */
+                        after = first - 1;
+                if (r == -ENOENT)
+                        continue;
+                assert_int_equal(r, 0);
+                assert_int_equal(batch_parse(text, size, public_key, &b, &d), 0);
+                assert_int_equal(b.seal.first, after + 1);
+                for (uint64_t i = 0; i < b.seal.n; i++) {
+                        char want[64];
+                        int n = snprintf(want, sizeof(want), "{\"seq\":%llu}", (unsigned long long)(first + i));
+
+                        assert_true(b.sizes[i] >= (size_t)n);
+                        assert_memory_equal(b.records[i], want, (size_t)n);
+                }
+                after = last;
+        }
+}
+
+static void check(long budget, bool power)
+{
+        struct spool *s;
+        uint64_t last;
+
+        if (power)
+                each_file(lose_unsynced);
+        s = open_spool();
+        if (!s)
+                fail_msg("%s at step %ld: it does not open", power ? "power cut" : "kill", budget);
+        if (spool_state(s)->next_seq <= shared->promised || spool_state(s)->damaged_bytes)
+                fail_msg("%s at step %ld: %llu were promised, next is %llu", power ? "power cut" : "kill", budget,
+                         (unsigned long long)shared->promised, (unsigned long long)spool_state(s)->next_seq);
+        assert_int_equal(append(s), 0);
+        assert_int_equal(spool_seal(s), 0);
+        last = read_all(0);
+        assert_int_equal(last, spool_state(s)->next_seq - 1);
+        spool_free(s);
+        each_file(remove_one);
+}
+
+static int run_until(long budget)
+{
+        int status;
+        pid_t child;
+
+        *shared = (struct shared){.budget = budget};
+        child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+                shared->armed = true;
+                run();
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        shared->armed = false;
+        assert_true(WIFEXITED(status) && (WEXITSTATUS(status) == 9 || WEXITSTATUS(status) == ENDED));
+        return WEXITSTATUS(status);
+}
+
+static void test_cut_at_every_byte(void **state)
+{
+        for (int power = 0; power < 2; power++) {
+                long budget = 0;
+
+                for (; run_until(budget) != ENDED; budget++)
+                        check(budget, power);
+                assert_true(budget > 1000);
+                assert_int_equal(shared->promised, 6);
+                check(budget, power);
+        }
+}
+
+/* A collector that is away for 30 days: a coverage record every five minutes, each sealed at once, a hundred
+ * violations a day; restarts now and then. All of it waits in order within the usual bound. */
+static void test_thirty_days(void **state)
+{
+        enum { DAYS = 30, HEARTBEATS = 288, VIOLATIONS = 100, RECORD_SIZE = 1300 };
+        struct spool *s = open_spool();
+        char record[RECORD_SIZE];
+
+        for (unsigned i = 0; i < DAYS * (HEARTBEATS + VIOLATIONS); i++) {
+                int n = snprintf(record, sizeof(record), "{\"seq\":%llu}",
+                                 (unsigned long long)spool_state(s)->next_seq);
+
+                memset(record + n, ' ', sizeof(record) - (size_t)n);
+                assert_int_equal(spool_append(s, record, sizeof(record)), 0);
+                if (i % 4 != 0)
+                        assert_int_equal(spool_seal(s), 0);
+                if (i % 3000 == 2999) {
+                        spool_free(s);
+                        s = open_spool();
+                        assert_non_null(s);
+                }
+        }
+        assert_int_equal(spool_seal(s), 0);
+        assert_int_equal(spool_state(s)->refused, 0);
+        assert_true(spool_state(s)->bytes < SPOOL_DEFAULT_MAX / 8);
+        assert_int_equal(read_all(0), DAYS * (HEARTBEATS + VIOLATIONS));
+        assert_int_equal(spool_acknowledge(s, DAYS * (HEARTBEATS + VIOLATIONS)), 0);
+        assert_true(spool_state(s)->bytes < SPOOL_SEGMENT_MAX + 4096);
+        spool_free(s);
+}
+
+static int setup(void **state)
+{
+        shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        assert_true(shared != MAP_FAILED);
+        strcpy(dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/test-cut-XXXXXX" : "/tmp/test-cut-XXXXXX");
+        assert_non_null(mkdtemp(dir));
+        device_key_new(public_key, secret);
+        device_id_format(public_key, device);
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        each_file(remove_one);
+        return rmdir(dir);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_cut_at_every_byte, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_thirty_days, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
