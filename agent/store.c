@@ -120,6 +120,8 @@ int store_new(const struct store_options *o, struct store **ret, struct diag *re
                 r = load_number(s, "serial", &s->policy_serial, reterr);
         if (r >= 0)
                 r = load_number(s, "signed", &s->signed_at, reterr);
+        if (r >= 0)
+                r = load_number(s, "catalogue", &s->catalogue_serial, reterr);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(s);
@@ -183,14 +185,20 @@ static int serial_from_comment(enum store_role role, const char *comment, uint64
         return parse_u64(number, UINT64_MAX, ret);
 }
 
+/* At the start, when none is held yet, an older catalogue is better than none: store_load_catalogue() says so. */
+static uint64_t catalogue_floor(const struct store *s)
+{
+        uint64_t held = s->catalogue ? s->catalogue->serial : 0;
+
+        return s->catalogue && held < s->catalogue_serial ? s->catalogue_serial : held;
+}
+
 static int check_serial(const struct store *s, enum store_role role, const struct stored *c, struct diag *reterr)
 {
         const struct stored *held = role == STORE_POLICY ? s->policy : s->catalogue;
         const struct trust_order o = {.serial = c->serial,
                                       .hash = c->hash,
-                                      .floor = role == STORE_POLICY ? s->policy_serial
-                                               : held               ? held->serial
-                                                                    : 0,
+                                      .floor = role == STORE_POLICY ? s->policy_serial : catalogue_floor(s),
                                       .held_serial = held ? held->serial : 0,
                                       .held_hash = held ? held->hash : NULL};
 
@@ -371,7 +379,15 @@ int store_load_catalogue(struct store *s, struct stored **ret, struct diag *rete
                 s->catalogue = TAKE_PTR(received);
         stored_forget_text(s->catalogue);
         *ret = s->catalogue;
-        return 0;
+        if (s->catalogue->serial < s->catalogue_serial) {
+                if (reterr && !*reterr->text)
+                        diag_set(reterr, 0, s->catalogue->file, 0,
+                                 "serial %" PRIu64 " is used, although %" PRIu64
+                                 " was in force before: its file is gone",
+                                 s->catalogue->serial, s->catalogue_serial);
+                return 0;
+        }
+        return s->read_only ? 0 : raise_number(s, "catalogue", &s->catalogue_serial, s->catalogue->serial);
 }
 
 static char *incoming_path(const struct store *s, enum store_role role, const char *suffix)
@@ -479,6 +495,8 @@ int store_commit(struct store *s, struct stored *accepted)
         r = write_current(s, role, accepted);
         if (r >= 0 && role == STORE_POLICY)
                 r = keep_policy(s, accepted);
+        if (r >= 0 && role == STORE_CATALOGUE)
+                r = raise_number(s, "catalogue", &s->catalogue_serial, accepted->serial);
         stored_forget_text(accepted);
         stored_free(*held);
         *held = accepted;

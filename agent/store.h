@@ -63,6 +63,7 @@ struct store {
         struct keyring keyring;
         time_t built;
         uint64_t policy_serial; /* highest ever accepted, 0 none */
+        uint64_t catalogue_serial; /* highest ever in force, 0 none */
         uint64_t signed_at; /* latest time that an accepted policy's signature names, 0 none */
         struct stored *policy; /* in force, or NULL */
         struct stored *catalogue;

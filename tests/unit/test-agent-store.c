@@ -306,6 +306,29 @@ static void test_catalogue(void **state)
         assert_true(*d.text);
 }
 
+/* Whoever removes the newer catalogue gets the package's, which is said, and no other old one. */
+static void test_catalogue_removed(void **state)
+{
+        struct world *w = *state;
+        _cleanup_store_ struct store *s = open_store(w), *after = NULL;
+        _cleanup_free_ char *current = path_in(w, "state/catalogue/current.ini");
+        struct diag d = {0};
+        struct stored *c;
+
+        assert_int_equal(store_load_catalogue(s, &c, &d), 0);
+        put_catalogue(w, "state/incoming/catalogue.ini", 9);
+        accept_incoming(s, STORE_CATALOGUE);
+        assert_int_equal(unlink(current), 0);
+        after = open_store(w);
+        assert_int_equal(store_load_catalogue(after, &c, &d), 0);
+        assert_int_equal(c->serial, 5);
+        assert_non_null(strstr(d.text, "serial 5 is used, although 9 was in force before"));
+        put_catalogue(w, "state/incoming/catalogue.ini", 8);
+        refuse_incoming(after, STORE_CATALOGUE, -ESTALE, "older than 9");
+        put_catalogue(w, "state/incoming/catalogue.ini", 9);
+        accept_incoming(after, STORE_CATALOGUE);
+}
+
 static void test_no_keys(void **state)
 {
         struct world *w = *state;
@@ -353,6 +376,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_crash_between_files, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_lost_policy, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_catalogue, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_catalogue_removed, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_keys, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_own_channels, setup, teardown),
         };
