@@ -75,7 +75,7 @@ def ask(program, *words):
 
 def usages(text, command):
     """The usage lines of a command, those that go on in the next line joined."""
-    lines = re.sub(r"\n {12,}", " ", text.removeprefix("Usage:")).split("\n")
+    lines = re.sub(r"\n {8,}", " ", text.removeprefix("Usage:")).split("\n")
     return [m[1] for m in (re.match(rf" *onchannel {command}\b(.*)", line) for line in lines) if m]
 
 
