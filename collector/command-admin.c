@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* token, user, device, policy, catalogue: what an administrator does beside the running server. */
+/* token, user, device: what an administrator does beside the running server. */
 #include <errno.h>
 #include <getopt.h>
 #include <sodium.h>
@@ -8,7 +8,6 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
-#include "collector/api/bundle.h"
 #include "collector/command.h"
 
 #define TOKEN_SIZE        20
@@ -18,7 +17,7 @@
 #define USES_MAX          100000
 #define HOURS_MAX         (366 * 24)
 
-static uint64_t now_ms(void)
+uint64_t now_ms(void)
 {
         return (uint64_t)time(NULL) * 1000;
 }
@@ -209,40 +208,4 @@ int command_device(int argc, char **argv)
                 return EXIT_SUCCESS;
         printf("%s is refused from now on; its records stay.\n", argv[3]);
         return audit(s, "retire", argv[3]);
-}
-
-/* ---- what agents are sent ---- */
-
-static int bundle_command(int argc, char **argv, enum bundle_part part)
-{
-        _cleanup_(config_done) struct config config = {0};
-        _cleanup_(store_freep) struct store *s = NULL;
-        _cleanup_free_ char *json = NULL;
-        struct diag d = {0};
-        int r;
-
-        if (argc != 3)
-                return fail_usage("%s needs DIR FILE", argv[0]);
-        if (collector_open(argv[1], &config, &s) != EXIT_SUCCESS)
-                return EXIT_FAILURE;
-        r = bundle_put(config.bundle, part, argv[2], &d);
-        if (r < 0)
-                return fail(&d);
-        r = bundle_read(config.bundle, part, &json);
-        if (r == 0)
-                r = store_bundle_put(s, bundle_part_name(part), json);
-        if (r < 0)
-                return fail_with("the database does not take it: %s", strerror(-r));
-        printf("%s: handed to the agents from now on; whether they take it stands under Devices\n", argv[2]);
-        return audit(s, argv[0], argv[2]);
-}
-
-int command_policy(int argc, char **argv)
-{
-        return bundle_command(argc, argv, BUNDLE_POLICY);
-}
-
-int command_catalogue(int argc, char **argv)
-{
-        return bundle_command(argc, argv, BUNDLE_CATALOGUE);
 }

@@ -134,10 +134,10 @@ static int folder_make(const struct init *o, const struct config *c)
         _cleanup_free_ char *ini = NULL, *password = NULL;
         struct store_user admin = {.role = "admin"};
         struct diag d = {0};
-        int r = dir_make(c->bundle, 0700);
+        int r = dir_make(c->dir, 0700);
 
         if (r < 0)
-                return fail_with("cannot make '%s': %s", c->bundle, strerror(-r));
+                return fail_with("cannot make '%s': %s", c->dir, strerror(-r));
         r = certificates_make(c, o, &d);
         if (r < 0)
                 return *d.text ? fail(&d) : fail_with("cannot make the certificates: %s", strerror(-r));

@@ -11,11 +11,6 @@
 #define PURGE_ROWS 20000 /* of SQLite a transaction */
 #define REASON_MAX 200
 
-static uint64_t now_ms(void)
-{
-        return (uint64_t)time(NULL) * 1000;
-}
-
 static int store_failed(struct store *s, int r)
 {
         return fail_with("the database does not take it: %s (%s)", strerror(-r), db_error(store_db(s)));

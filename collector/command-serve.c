@@ -117,7 +117,6 @@ static int server_open(struct server *s, const char *dir, struct diag *reterr)
         options = (struct api_options){
                 .loop = s->loop,
                 .store = s->store,
-                .bundle_dir = s->config.bundle,
                 .device_ca = s->config.device_ca,
                 .device_ca_key = s->config.device_ca_key,
                 .server_ca = s->config.server_ca,

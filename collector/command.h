@@ -26,6 +26,8 @@ int command_user(int argc, char **argv);
 int command_device(int argc, char **argv);
 int command_policy(int argc, char **argv);
 int command_catalogue(int argc, char **argv);
+int command_exemption(int argc, char **argv);
+int command_rollout(int argc, char **argv);
 int command_witness(int argc, char **argv);
 
 /* One line to standard error, "onchannel-collector: …"; returns EXIT_FAILURE. */
@@ -39,5 +41,6 @@ int collector_open(const char *dir, struct config *ret_config, struct store **re
 /* Adds or replaces a user. password_file NULL: makes a password and returns it in *ret_password
  * (free()), else *ret_password is NULL. Says itself what is wrong. */
 int user_put(struct store *s, const struct store_user *u, const char *password_file, char **ret_password);
+uint64_t now_ms(void); /* UTC since 1970 */
 /* Also commits. */
 int audit(struct store *s, const char *action, const char *detail);

@@ -11,9 +11,9 @@
 
 void config_done(struct config *c)
 {
-        char *const owned[] = {c->dir,        c->agents,        c->page,      c->store,         c->bundle,
-                               c->device_ca,  c->device_ca_key, c->server_ca, c->server_ca_key, c->server,
-                               c->server_key, c->ini,           c->log_key};
+        char *const owned[] = {c->dir,       c->agents,        c->page,      c->store,
+                               c->device_ca, c->device_ca_key, c->server_ca, c->server_ca_key,
+                               c->server,    c->server_key,    c->ini,       c->log_key};
 
         for (size_t i = 0; i < ELEMENTSOF(owned); i++)
                 free(owned[i]);
@@ -28,15 +28,10 @@ int config_paths(const char *dir, struct config *ret)
                 char **path;
                 const char *name;
         } files[] = {
-                {&c.ini, "collector.ini"},
-                {&c.store, "collector.db"},
-                {&c.bundle, "bundle"},
-                {&c.device_ca, "device-ca.pem"},
-                {&c.device_ca_key, "device-ca.key"},
-                {&c.server_ca, "server-ca.pem"},
-                {&c.server_ca_key, "server-ca.key"},
-                {&c.server, "server.pem"},
-                {&c.server_key, "server.key"},
+                {&c.ini, "collector.ini"},       {&c.store, "collector.db"},
+                {&c.device_ca, "device-ca.pem"}, {&c.device_ca_key, "device-ca.key"},
+                {&c.server_ca, "server-ca.pem"}, {&c.server_ca_key, "server-ca.key"},
+                {&c.server, "server.pem"},       {&c.server_key, "server.key"},
                 {&c.log_key, "log.key"},
         };
 

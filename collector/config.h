@@ -14,7 +14,6 @@ struct config {
         char *store; /* what store_open() takes */
         struct forward_configs forward; /* [forward NAME] */
         /* paths below dir */
-        char *bundle;
         char *device_ca, *device_ca_key, *server_ca, *server_ca_key, *server, *server_key, *log_key;
         char *ini;
 };

@@ -61,6 +61,16 @@ static const struct {
          "      --user USER\n"
          "      --channel ID         of violations; coverage is always in it"},
         {"catalogue", command_catalogue, "DIR FILE", "hand a catalogue to the agents; FILE.minisig is its signature"},
+        {"exemption", command_exemption, "DIR FILE | DIR list",
+         "hand an exemption, a break-glass token or a revocation to the devices that it names; FILE.minisig is its "
+         "signature"},
+        {"rollout", command_rollout,
+         "DIR start FILE --back FILE [options] | DIR widen [options] | DIR status|finish|back",
+         "give a policy to some devices first: start, watch, widen, then give it to everyone or turn back\n"
+         "      --share PERCENT      of all devices, always the same ones\n"
+         "      --device PATTERN     and those with such a name (repeatable)\n"
+         "      --back FILE          the rules of before, signed with a higher serial: what 'back' hands out\n"
+         "      --json               of status"},
 };
 
 static void usage(FILE *out)

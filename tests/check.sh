@@ -67,7 +67,7 @@ allowed() {
         collector/log) echo 'record evidence collector/store' ;;
         collector/forward) echo 'collector/store record' ;;
         collector/web) echo '' ;;
-        collector/api) echo 'record evidence trust collector/net collector/store collector/log collector/web' ;;
+        collector/api) echo 'policy record evidence trust collector/net collector/store collector/log collector/web' ;;
         *) echo '*' ;;
         esac
 }

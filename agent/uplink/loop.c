@@ -11,7 +11,7 @@
 #include "base/log.h"
 
 #define WATCH_AGAIN_MS  10000 /* folders that the daemon has not made yet */
-#define STATUS_DELAY_MS 5000 /* several changes are one report */
+#define STATUS_DELAY_MS 1500 /* several changes are one report; people watch a rollout */
 
 struct loop {
         struct uplink *uplink;

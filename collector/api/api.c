@@ -85,27 +85,12 @@ static void after_turn(void *userdata)
         reply_pending(userdata);
 }
 
-/* What another collector was given goes into this one's folder, which is watched. */
-static void bundle_take_over(struct api *a)
-{
-        for (enum bundle_part p = 0; p < _BUNDLE_PART_MAX; p++) {
-                _cleanup_free_ char *json = NULL;
-                int r = store_bundle_get(a->store, bundle_part_name(p), &a->bundle_versions[p], &json);
-
-                if (r > 0)
-                        r = bundle_write(a->bundle_dir, p, json);
-                if (r < 0 && r != -ENOTCONN)
-                        log_errno(LOG_WARNING, r, "cannot take over the %s, ignoring", bundle_part_name(p));
-        }
-}
-
 static void every_second(void *userdata)
 {
         struct api *a = userdata;
 
         log_tick(a, false);
-        if (db_kind(store_db(a->store)) == DB_POSTGRES)
-                bundle_take_over(a);
+        bundle_tick(a->bundle);
 }
 
 static void every_minute(void *userdata)
@@ -141,7 +126,6 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         a->loop = o->loop;
         a->store = o->store;
         a->database = o->database;
-        a->bundle_dir = o->bundle_dir;
         limiter_init(&a->logins);
         r = pki_authority_load(o->device_ca, o->device_ca_key, &a->device_ca, reterr);
         if (r == 0) {
@@ -150,7 +134,7 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
                         diag_set(reterr, r, o->server_ca, 0, "cannot be read: %s", strerror(-r));
         }
         if (r == 0)
-                r = bundle_open(o->loop, o->bundle_dir, &a->bundle, reterr);
+                r = bundle_open(o->store, &a->bundle, reterr);
         if (r == 0 && o->log_key)
                 r = tlog_open(o->store, o->log_key, o->log_origin, &a->log, reterr);
         if (r == 0)

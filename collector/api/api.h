@@ -9,7 +9,6 @@ struct api;
 struct api_options {
         struct loop *loop;
         struct store *store; /* borrowed */
-        const char *bundle_dir; /* policy.json, catalogue.json: bundle.h; borrowed */
         const char *device_ca; /* PEM files: signs device certificates */
         const char *device_ca_key;
         const char *server_ca; /* told to agents at enrolment */

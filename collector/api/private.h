@@ -17,8 +17,6 @@ struct api {
         struct store *store;
         const struct http_server *agents;
         struct bundle *bundle;
-        const char *bundle_dir; /* of the options */
-        int64_t bundle_versions[_BUNDLE_PART_MAX]; /* in a shared database, as far as they are in the folder */
         struct pki_authority *device_ca;
         char *server_ca; /* PEM text */
         struct worker *worker;

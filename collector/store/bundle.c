@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What agents are sent, for collectors that share a database. */
+/* What agents are sent: parts, each a text. A number in `setting` grows with each change, so that collectors that
+ * share the database, and one beside which a command changes it, see one by one look-up. */
 #include <errno.h>
-#include <string.h>
 #include "collector/store/private.h"
+
+static int version_grow(struct store *s)
+{
+        return db_run(s->write,
+                      "INSERT INTO setting (name, value) VALUES ('bundle', '1') ON CONFLICT (name) DO UPDATE"
+                      " SET value = CAST(CAST(setting.value AS INTEGER) + 1 AS TEXT)",
+                      "");
+}
 
 int store_bundle_put(struct store *s, const char *part, const char *json)
 {
@@ -11,22 +19,37 @@ int store_bundle_put(struct store *s, const char *part, const char *json)
                        " ON CONFLICT (part) DO UPDATE SET json = excluded.json, version = bundle.version + 1",
                        "tt", part, json);
 
+        if (r >= 0)
+                r = version_grow(s);
         return r < 0 ? r : 0;
 }
 
-int store_bundle_get(struct store *s, const char *part, int64_t *version, char **ret_json)
+int store_bundle_remove(struct store *s, const char *part)
+{
+        int r = db_run(s->write, "DELETE FROM bundle WHERE part = $1", "t", part);
+
+        if (r == 0)
+                return -ENOENT;
+        if (r > 0)
+                r = version_grow(s);
+        return r < 0 ? r : 0;
+}
+
+int store_bundle_version(struct store *s, int64_t *ret)
+{
+        int r = db_number(s->write, "SELECT CAST(value AS INTEGER) FROM setting WHERE name = 'bundle'", ret, "");
+
+        if (r == 0)
+                *ret = 0;
+        return r < 0 ? r : 0;
+}
+
+int store_bundle_each(struct store *s, store_part_fn fn, void *userdata)
 {
         _cleanup_rows_ struct db_rows q = {0};
-        char *json;
-        int r = db_query(s->write, "SELECT version, json FROM bundle WHERE part = $1 AND version <> $2", &q, "ti",
-                         part, *version);
+        int r = db_query(s->write, "SELECT part, json FROM bundle ORDER BY part", &q, "");
 
-        if (r < 0 || (r = db_next(&q)) <= 0)
-                return r;
-        json = strdup(db_text(&q, 1));
-        if (!json)
-                return -ENOMEM;
-        *version = db_int(&q, 0);
-        *ret_json = json;
-        return 1;
+        while (r >= 0 && (r = db_next(&q)) > 0)
+                r = fn(db_text(&q, 0), db_text(&q, 1), userdata);
+        return r < 0 ? r : 0;
 }

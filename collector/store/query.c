@@ -412,3 +412,20 @@ int store_facet(struct store *s, enum store_facet which, store_facet_fn fn, void
         }
         return r < 0 ? r : 0;
 }
+
+int store_serial_count(struct store *s, uint64_t serial, uint64_t since_ms, struct store_serial_count *ret)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        int r = db_query(
+                s->read,
+                "SELECT count(*), coalesce(sum(CASE WHEN outcome = 'passed' THEN 1 ELSE 0 END), 0) FROM record"
+                " WHERE kind = 'violation' AND class IN ('use', 'bypass') AND time_ms >= $1"
+                " AND policy_serial = $2",
+                &q, "ii", (int64_t)since_ms, (int64_t)serial);
+
+        if (r < 0 || (r = db_next(&q)) < 0)
+                return r;
+        ret->passed = (uint64_t)db_int(&q, 1);
+        ret->stopped = (uint64_t)db_int(&q, 0) - ret->passed;
+        return 0;
+}

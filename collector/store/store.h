@@ -165,10 +165,12 @@ int store_session_get(struct store *s, const uint8_t hash[static STORE_HASH_SIZE
 int store_session_delete(struct store *s, const uint8_t hash[static STORE_HASH_SIZE]);
 /* Who did what: append only. */
 int store_audit_add(struct store *s, const struct store_audit *a);
-/* A part of the bundle, for the collectors that share this database; the caller commits. */
+/* What agents are sent, part by part (collector/api/offer.h has their names); the caller commits. */
+typedef int (*store_part_fn)(const char *part, const char *json, void *userdata);
 int store_bundle_put(struct store *s, const char *part, const char *json);
-/* 1 when there is another version than *version: it and the text (free()); 0: there is not. */
-int store_bundle_get(struct store *s, const char *part, int64_t *version, char **ret_json);
+int store_bundle_remove(struct store *s, const char *part); /* -ENOENT */
+int store_bundle_version(struct store *s, int64_t *ret); /* another one after each change */
+int store_bundle_each(struct store *s, store_part_fn fn, void *userdata);
 /* Housekeeping, now and then: expired sessions and tokens; the next month's partition. */
 int store_tidy(struct store *s, uint64_t now_ms);
 
@@ -227,4 +229,9 @@ int store_violations(struct store *s, const struct store_filter *f, store_row_fn
                      struct store_cursor *ret_end, bool *ret_more);
 /* Of all pages, up to max; *ret_exact is false when there are or may be more. */
 int store_count(struct store *s, const struct store_filter *f, uint64_t max, uint64_t *ret, bool *ret_exact);
+/* Violations under one policy since a time: those let through, for a trial in mode monitor, and the others. */
+struct store_serial_count {
+        uint64_t passed, stopped;
+};
+int store_serial_count(struct store *s, uint64_t serial, uint64_t since_ms, struct store_serial_count *ret);
 int store_facet(struct store *s, enum store_facet which, store_facet_fn fn, void *userdata);

@@ -10,13 +10,13 @@
 #include "collector-client.h"
 #include "collector-server.h"
 #include "collector/api/api.h"
-#include "collector/api/bundle.h"
+#include "collector/api/offer.h"
 
 #define PASSWORD "correct horse"
 #define T0       1700000000000ull
 
 static struct test_server server;
-static char database[64], bundle[64];
+static char database[64];
 static CURL *curl;
 static struct store *child_store;
 static struct api *child_api;
@@ -28,8 +28,8 @@ static void open_listeners(struct test_server *s)
         static struct http_config agents, page;
 
         DEMAND(store_open(database, STORE_CREATE, &child_store, NULL) == 0);
-        DEMAND(api_new(&(struct api_options){s->loop, child_store, bundle, s->device_ca, s->device_ca_key,
-                                             s->server_ca, NULL, NULL, NULL},
+        DEMAND(api_new(&(struct api_options){s->loop, child_store, s->device_ca, s->device_ca_key, s->server_ca, NULL,
+                                             NULL, NULL},
                        &child_api, NULL) == 0);
         api_agents_config(child_api, &agents);
         api_page_config(child_api, &page);
@@ -58,12 +58,19 @@ static void policy_put(const char *text)
         static const char signature[] =
                 "untrusted comment: x\nAAAA\ntrusted comment: onchannel policy serial=1\nAAAA\n";
         char path[64], signature_path[80];
+        struct offer o;
+        struct store *s;
 
         snprintf(path, sizeof(path), "%s/p.ini", server.dir);
         snprintf(signature_path, sizeof(signature_path), "%s.minisig", path);
         DEMAND(file_write_atomic(path, text, strlen(text), 0600) == 0);
         DEMAND(file_write_atomic(signature_path, signature, strlen(signature), 0600) == 0);
-        DEMAND(bundle_put(bundle, BUNDLE_POLICY, path, NULL) == 0);
+        DEMAND(offer_read(OFFER_POLICY, path, &o, NULL) == 0);
+        DEMAND(store_open(database, 0, &s, NULL) == 0);
+        DEMAND(store_bundle_put(s, OFFER_POLICY, o.json) == 0);
+        DEMAND(store_commit(s) == 0);
+        store_free(s);
+        offer_done(&o);
 }
 
 static int setup(void **state)
@@ -74,8 +81,6 @@ static int setup(void **state)
         DEMAND(sodium_init() >= 0);
         test_server_folder(&server);
         snprintf(database, sizeof(database), "%s/db", server.dir);
-        snprintf(bundle, sizeof(bundle), "%s/bundle", server.dir);
-        DEMAND(mkdir(bundle, 0700) == 0);
         DEMAND(store_open(database, STORE_CREATE, &s, NULL) == 0);
         DEMAND(crypto_pwhash_str(u.password, PASSWORD, strlen(PASSWORD), crypto_pwhash_OPSLIMIT_MIN,
                                  crypto_pwhash_MEMLIMIT_MIN) == 0);

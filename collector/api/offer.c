@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "collector/api/offer.h"
+#include <errno.h>
+#include <fnmatch.h>
+#include <sodium.h>
+#include <string.h>
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
+
+#define TRUSTED "\ntrusted comment: "
+
+void offer_done(struct offer *o)
+{
+        free(o->json);
+        exemption_free(o->exemption);
+        *o = (struct offer){0};
+}
+
+static int file_error(struct diag *reterr, int r, const char *file)
+{
+        return diag_set(reterr, r, file, 0, "cannot read it: %s", strerror(-r));
+}
+
+/* The first trusted comment, without its line's end; NULL. */
+static char *comment_new(const char *minisig)
+{
+        const char *at = strstr(minisig, TRUSTED);
+
+        return at ? strndup(at + strlen(TRUSTED), strcspn(at + strlen(TRUSTED), "\r\n")) : NULL;
+}
+
+static int serial_parse(const char *comment, const char *kind, uint64_t *ret)
+{
+        const char *at = strstr(comment, " serial=");
+        char number[24];
+
+        if (!text_starts_with(comment, kind) || !at)
+                return -EBADMSG;
+        at += strlen(" serial=");
+        snprintf(number, sizeof(number), "%.*s", (int)strspn(at, "0123456789"), at);
+        return parse_u64(number, UINT64_MAX, ret);
+}
+
+/* A section of that name in the text of a policy, before an organisation's own channels. */
+static bool has_trust(const char *text)
+{
+        const char *end = strstr(text, "\n[file]");
+
+        for (const char *at = text; (at = strstr(at, "[trust]")) && (!end || at < end); at++)
+                if (at == text || at[-1] == '\n')
+                        return true;
+        return false;
+}
+
+static int judge(const char *part, const char *file, const char *text, const char *comment, struct offer *o,
+                 struct diag *reterr)
+{
+        int r;
+
+        if (strcmp(part, OFFER_EXEMPTION) == 0) {
+                r = exemption_parse(text, strlen(text), file, &o->exemption, reterr);
+                return r < 0 ? r : exemption_comment_check(o->exemption, comment, file, reterr);
+        }
+        r = serial_parse(comment, strcmp(part, OFFER_POLICY) == 0 ? "onchannel policy " : "onchannel catalogue ",
+                         &o->serial);
+        if (r < 0)
+                return diag_set(reterr, -EBADMSG, file, 0, "its signature is not that of a %s", part);
+        o->has_trust = strcmp(part, OFFER_POLICY) == 0 && has_trust(text);
+        return 0;
+}
+
+int offer_read(const char *part, const char *file, struct offer *ret, struct diag *reterr)
+{
+        _cleanup_free_ char *text = NULL, *signature = NULL, *comment = NULL, *path = format_new("%s.minisig", file);
+        _cleanup_(offer_done) struct offer o = {0};
+        size_t max = strcmp(part, OFFER_CATALOGUE) == 0 ? OFFER_FILE_MAX : OFFER_POLICY_MAX;
+        json_auto_t *pair = NULL;
+        size_t size, signature_size;
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        r = file_read(file, max, &text, &size);
+        if (r < 0)
+                return file_error(reterr, r, file);
+        r = file_read(path, OFFER_SIGNATURE_MAX, &signature, &signature_size);
+        if (r < 0)
+                return file_error(reterr, r, path);
+        if (!text_is_utf8(text, size) || memchr(text, 0, size))
+                return diag_set(reterr, -EBADMSG, file, 0, "not UTF-8 text");
+        if (!text_is_utf8(signature, signature_size) || memchr(signature, 0, signature_size) ||
+            !text_starts_with(signature, "untrusted comment:") || !(comment = comment_new(signature)))
+                return diag_set(reterr, -EBADMSG, path, 0, "not a signature of minisign");
+        r = judge(part, file, text, comment, &o, reterr);
+        if (r < 0)
+                return r;
+        pair = json_pack("{s:s%,s:s%}", "file", text, size, "minisig", signature, signature_size);
+        o.json = pair ? json_dumps(pair, JSON_COMPACT) : NULL;
+        if (!o.json)
+                return -ENOMEM;
+        *ret = o;
+        o = (struct offer){0};
+        return 0;
+}
+
+struct search {
+        const char *part;
+        char *json;
+};
+
+static int on_part(const char *part, const char *json, void *userdata)
+{
+        struct search *s = userdata;
+
+        if (strcmp(part, s->part) == 0 && !s->json)
+                s->json = strdup(json);
+        return 0;
+}
+
+int offer_kept(struct store *s, const char *part, char **ret_json, uint64_t *ret_serial)
+{
+        struct search search = {.part = part};
+        _cleanup_free_ char *comment = NULL;
+        json_auto_t *pair = NULL;
+        int r = store_bundle_each(s, on_part, &search);
+
+        if (r < 0 || !search.json) {
+                free(search.json);
+                return r < 0 ? r : -ENOENT;
+        }
+        if (ret_serial) {
+                pair = json_loads(search.json, 0, NULL);
+                comment = comment_new(json_string_value(json_object_get(pair, "minisig")) ?: "");
+                if (!comment || serial_parse(comment, "onchannel ", ret_serial) < 0)
+                        *ret_serial = 0;
+        }
+        *ret_json = search.json;
+        return 0;
+}
+
+/* ---- who gets it ---- */
+
+void rollout_done(struct rollout *r)
+{
+        for (size_t i = 0; i < r->n_patterns; i++)
+                free(r->patterns[i]);
+        *r = (struct rollout){0};
+}
+
+int rollout_parse(const char *json, struct rollout *ret)
+{
+        _cleanup_(rollout_done) struct rollout x = {0};
+        json_auto_t *o = json_loads(json, JSON_REJECT_DUPLICATES, NULL);
+        json_int_t serial, back, base, share, since;
+        json_t *patterns, *p;
+        size_t i;
+
+        if (!o || json_unpack(o, "{s:I,s:I,s:I,s:I,s:I,s:o}", "serial", &serial, "back", &back, "base", &base,
+                              "per_mille", &share, "since", &since, "devices", &patterns) < 0)
+                return -EBADMSG;
+        x.serial = (uint64_t)serial;
+        x.back = (uint64_t)back;
+        x.base = (uint64_t)base;
+        x.since_ms = (uint64_t)since;
+        x.per_mille = (unsigned)share;
+        json_array_foreach(patterns, i, p)
+        {
+                if (x.n_patterns == ROLLOUT_PATTERNS_MAX || !json_is_string(p))
+                        return -EBADMSG;
+                x.patterns[x.n_patterns] = strdup(json_string_value(p));
+                if (!x.patterns[x.n_patterns])
+                        return -ENOMEM;
+                x.n_patterns++;
+        }
+        *ret = x;
+        x = (struct rollout){0};
+        return 0;
+}
+
+static json_t *patterns_json(const struct rollout *r)
+{
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < r->n_patterns; i++)
+                json_array_append_new(list, json_string(r->patterns[i]));
+        return list;
+}
+
+static json_t *rollout_json(const struct rollout *r)
+{
+        return json_pack("{s:I,s:I,s:I,s:i,s:I,s:o}", "serial", (json_int_t)r->serial, "back", (json_int_t)r->back,
+                         "base", (json_int_t)r->base, "per_mille", (int)r->per_mille, "since",
+                         (json_int_t)r->since_ms, "devices", patterns_json(r));
+}
+
+char *rollout_format(const struct rollout *r)
+{
+        json_auto_t *o = rollout_json(r);
+
+        return o ? json_dumps(o, JSON_COMPACT) : NULL;
+}
+
+bool rollout_has(const struct rollout *r, const char *id, const char *name)
+{
+        uint8_t hash[crypto_generichash_BYTES_MIN];
+        uint32_t number;
+
+        crypto_generichash(hash, sizeof(hash), (const uint8_t *)id, strlen(id), (const uint8_t *)"onchannel-rollout",
+                           strlen("onchannel-rollout"));
+        memcpy(&number, hash, sizeof(number));
+        if (number % 1000 < r->per_mille)
+                return true;
+        for (size_t i = 0; i < r->n_patterns; i++)
+                if (fnmatch(r->patterns[i], name, 0) == 0)
+                        return true;
+        return false;
+}
+
+/* ---- how it goes ---- */
+
+struct count {
+        const struct rollout *rollout;
+        unsigned devices, applied, waiting;
+        json_t *refused; /* reason → names */
+};
+
+static const char *refusal(const json_t *policy, char *text, size_t size)
+{
+        const json_t *refused = json_object_get(policy, "refused");
+        const char *reason = json_string_value(json_object_get(refused, "reason"));
+
+        if (!reason)
+                reason = json_string_value(json_object_get(refused, "text"));
+        if (!reason)
+                return NULL;
+        snprintf(text, size, "%s", reason);
+        return text;
+}
+
+static int on_device(const struct store_device *d, void *userdata)
+{
+        struct count *c = userdata;
+        json_auto_t *status = NULL;
+        const json_t *policy;
+        char text[512];
+
+        if (d->retired_ms || !rollout_has(c->rollout, d->id, d->name))
+                return 0;
+        status = d->status ? json_loads(d->status, 0, NULL) : NULL;
+        policy = json_object_get(status, "policy");
+        c->devices++;
+        if ((uint64_t)json_integer_value(json_object_get(policy, "serial")) == c->rollout->serial) {
+                c->applied++;
+        } else if (refusal(policy, text, sizeof(text))) {
+                if (!json_object_get(c->refused, text))
+                        json_object_set_new(c->refused, text, json_array());
+                json_array_append_new(json_object_get(c->refused, text), json_string(d->name));
+        } else {
+                c->waiting++;
+        }
+        return 0;
+}
+
+static json_t *refused_list(const json_t *by_reason)
+{
+        json_t *list = json_array(), *names;
+        const char *reason;
+
+        json_object_foreach((json_t *)by_reason, reason, names)
+                json_array_append_new(list, json_pack("{s:s,s:O}", "reason", reason, "devices", names));
+        return list;
+}
+
+int rollout_report(struct store *s, const char *json, json_t **ret)
+{
+        _cleanup_(rollout_done) struct rollout x = {0};
+        struct count c = {.rollout = &x};
+        struct store_serial_count n = {0};
+        json_t *o;
+        int r = rollout_parse(json, &x);
+
+        if (r < 0)
+                return r;
+        c.refused = json_object();
+        r = store_devices(s, on_device, &c);
+        if (r == 0)
+                r = store_serial_count(s, x.serial, x.since_ms, &n);
+        o = r < 0 ? NULL : rollout_json(&x);
+        if (o) {
+                json_object_set_new(o, "ring",
+                                    json_pack("{s:i,s:i,s:i,s:o}", "devices", (int)c.devices, "applied",
+                                              (int)c.applied, "waiting", (int)c.waiting, "refused",
+                                              refused_list(c.refused)));
+                json_object_set_new(o, "violations",
+                                    json_pack("{s:I,s:I}", "blocked", (json_int_t)n.stopped, "would_block",
+                                              (json_int_t)n.passed));
+                *ret = o;
+        }
+        json_decref(c.refused);
+        return r < 0 ? r : o ? 0 : -ENOMEM;
+}
