@@ -192,7 +192,8 @@ void agents_policy(struct http_request *req)
         if (r < 0)
                 reply_error(req, 400, d.text);
         else if (agents_device(req, &device))
-                bundle_answer(a->bundle, req, &device, wait_s, spread_s > SPREAD_MAX_S ? SPREAD_MAX_S : (unsigned)spread_s);
+                bundle_answer(a->bundle, req, &device, wait_s,
+                              spread_s > SPREAD_MAX_S ? SPREAD_MAX_S : (unsigned)spread_s);
 }
 
 /* ---- status ---- */
