@@ -43,6 +43,8 @@ __noinline __weak int packet_copy(struct __sk_buff *skb, const struct packet *p,
         e->flow.cookie = bpf_get_socket_cookie(skb);
         e->flow.netns = sock->netns;
         e->flow.flags = sk->dst_port ? OC_FLOW_CONNECTED : 0;
+        e->sequence = p->sequence;
+        e->acknowledged = p->acknowledged;
         e->size = p->end - p->start;
         if (wire_load_some(skb, p->start, e->bytes, e->size, OC_PACKET_MAX) < 0) {
                 bpf_ringbuf_discard(e, 0);

@@ -112,10 +112,12 @@ struct event_packet {
         struct event_head head; /* without `sequence` */
         struct event_flow flow;
         char path[OC_PATH_SIZE];
+        __u32 sequence; /* TCP: of the payload, which the sender takes for unsent as long as it is dropped */
+        __u32 acknowledged; /* TCP: of the next byte of the other side */
         __u32 size;
         __u8 bytes[OC_PACKET_MAX];
 };
-EVENT_LAYOUT(event_packet, 1808);
+EVENT_LAYOUT(event_packet, 1816);
 
 /* Why an event or a decision was lost; index of oc_drops. */
 enum drop_reason {

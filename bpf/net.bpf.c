@@ -166,6 +166,18 @@ static __always_inline int hello_judge(struct __sk_buff *skb, struct packet *p, 
         return verdict;
 }
 
+/* A query that is the segment's only one is answered before its connection ends. */
+static __always_inline void query_copy(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+{
+        __u8 size[DNS_SIZE_BYTES];
+
+        if (!sock || !sock->netns || bpf_skb_load_bytes(skb, p->pos, size, sizeof(size)) < 0 ||
+            ((__u32)size[0] << 8 | size[1]) != p->end - p->pos - sizeof(size))
+                return;
+        p->start = p->pos + sizeof(size);
+        packet_copy(skb, p, sock, EVENT_QUERY);
+}
+
 /* Global: see packet_parse(). */
 __noinline int stream_questions(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
 {
@@ -183,6 +195,8 @@ __noinline int stream_questions(struct __sk_buff *skb, struct packet *p, struct 
         int verdict = questions_judge(skb, p, sock, s, 0);
 
         p->pos = pos; /* a proxy may stand behind this port, too */
+        if (verdict == DROP)
+                query_copy(skb, p, sock);
         return verdict;
 }
 

@@ -20,6 +20,7 @@ struct packet {
         __u8 protocol; /* IPPROTO_* of the header at pos */
         __u16 incoming; /* 1: our side is the destination */
         __u32 sequence; /* TCP: of the first byte of payload */
+        __u32 acknowledged; /* TCP: what the other side sends next */
 };
 
 static __always_inline int hdr_ipv4(struct __sk_buff *skb, struct packet *p)
@@ -89,6 +90,7 @@ static __always_inline int hdr_tcp(struct __sk_buff *skb, struct packet *p)
         p->local_port = h[0] << 8 | h[1];
         p->remote_port = h[2] << 8 | h[3];
         p->sequence = (__u32)h[4] << 24 | h[5] << 16 | h[6] << 8 | h[7];
+        p->acknowledged = (__u32)h[8] << 24 | h[9] << 16 | h[10] << 8 | h[11];
         /* RFC 9293 3.4: a SYN takes the first number; RFC 7413: data may follow it at once */
         if (h[13] & 2)
                 p->sequence++;

@@ -13,7 +13,7 @@
  * -EBADMSG: neither. Pure. */
 int refusal_build(const uint8_t *query, size_t size, const char *text, uint8_t ret[static REFUSAL_MAX]);
 
-/* Sends it, and whatever else stands in `data`, from the remote to the local side of a UDP flow, in whichever
+/* Sends it, and whatever else stands in `data`, from the remote to the local side of a flow, in whichever
  * network namespace that is. -EXDEV: it is not found. */
 struct refuse;
 int refuse_new(struct refuse **ret);

@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
+#include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include "agent/enforce/elsewhere.h"
@@ -55,25 +57,27 @@ static uint32_t sum(uint32_t n, const void *data, size_t size)
         return n;
 }
 
-/* One datagram on its way in or out. */
+/* One packet on its way in or out. */
 struct letter {
         uint8_t family;
+        uint8_t protocol;
         uint8_t from[16], to[16];
         uint16_t from_port, to_port;
         uint16_t ip_flags; /* IPv4's */
+        uint32_t sequence, acknowledged; /* TCP */
         const uint8_t *data;
         size_t size;
 };
 
-/* RFC 768, RFC 8200 8.1; `payload` follows the header in memory. */
-static uint16_t checksum(const struct letter *l, const struct udphdr *udp, size_t size)
+/* RFC 768, RFC 9293 3.1, RFC 8200 8.1 */
+static uint16_t checksum(const struct letter *l, const uint8_t *segment, size_t size)
 {
         size_t address = l->family == AF_INET ? 4 : 16;
-        uint32_t n = IPPROTO_UDP + (uint32_t)size;
+        uint32_t n = l->protocol + (uint32_t)size;
 
         n = sum(n, l->from, address);
         n = sum(n, l->to, address);
-        n = sum(n, udp, size);
+        n = sum(n, segment, size);
         while (n >> 16)
                 n = (n & 0xffff) + (n >> 16);
         return n == 0xffff ? 0xffff : (uint16_t)~n;
@@ -85,7 +89,7 @@ static int send4(const struct refuse *r, const struct letter *l, uint8_t *packet
         struct iphdr ip = {.version = 4,
                            .ihl = 5,
                            .ttl = HOPS,
-                           .protocol = IPPROTO_UDP,
+                           .protocol = l->protocol,
                            .frag_off = htons(l->ip_flags),
                            .tot_len = htons((uint16_t)(sizeof(ip) + size))};
 
@@ -102,7 +106,7 @@ static int send6(const struct refuse *r, const struct letter *l, uint8_t *packet
         struct sockaddr_in6 to = {.sin6_family = AF_INET6};
         struct ip6_hdr ip = {.ip6_flow = htonl(6u << 28),
                              .ip6_plen = htons((uint16_t)size),
-                             .ip6_nxt = IPPROTO_UDP,
+                             .ip6_nxt = l->protocol,
                              .ip6_hlim = HOPS};
 
         if (r->fd6 < 0)
@@ -115,17 +119,39 @@ static int send6(const struct refuse *r, const struct letter *l, uint8_t *packet
         return sendto(r->fd6, packet, sizeof(ip) + size, 0, (struct sockaddr *)&to, sizeof(to)) < 0 ? -errno : 0;
 }
 
+/* The header before the data, which has room for either; its checksum is still to come. Returns its size. */
+static size_t put_header(const struct letter *l, uint8_t *ret)
+{
+        struct udphdr udp = {.source = htons(l->from_port),
+                             .dest = htons(l->to_port),
+                             .len = htons((uint16_t)(sizeof(udp) + l->size))};
+        struct tcphdr tcp = {.source = htons(l->from_port),
+                             .dest = htons(l->to_port),
+                             .seq = htonl(l->sequence),
+                             .ack_seq = htonl(l->acknowledged),
+                             .doff = sizeof(tcp) / 4,
+                             .ack = 1,
+                             .psh = 1,
+                             .window = UINT16_MAX};
+
+        if (l->protocol == IPPROTO_UDP)
+                memcpy(ret, &udp, sizeof(udp));
+        else
+                memcpy(ret, &tcp, sizeof(tcp));
+        return l->protocol == IPPROTO_UDP ? sizeof(udp) : sizeof(tcp);
+}
+
 static int send_here(const struct refuse *r, const struct letter *l)
 {
-        uint8_t packet[sizeof(struct ip6_hdr) + sizeof(struct udphdr) + REFUSE_FORWARD_MAX];
+        uint8_t packet[sizeof(struct ip6_hdr) + sizeof(struct tcphdr) + REFUSE_FORWARD_MAX];
         uint8_t *start = packet + sizeof(struct ip6_hdr);
-        size_t size = sizeof(struct udphdr) + l->size;
-        struct udphdr udp = {.source = htons(l->from_port), .dest = htons(l->to_port), .len = htons((uint16_t)size)};
+        size_t head = put_header(l, start), size = head + l->size;
+        size_t at = l->protocol == IPPROTO_UDP ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check);
+        uint16_t check;
 
-        memcpy(start, &udp, sizeof(udp));
-        memcpy(start + sizeof(udp), l->data, l->size);
-        udp.check = htons(checksum(l, (const struct udphdr *)start, size));
-        memcpy(start, &udp, sizeof(udp));
+        memcpy(start + head, l->data, l->size);
+        check = htons(checksum(l, start, size));
+        memcpy(start + at, &check, sizeof(check));
         if (l->family == AF_INET)
                 return send4(r, l, start, size);
         return l->family == AF_INET6 ? send6(r, l, start, size) : -EAFNOSUPPORT;
@@ -141,7 +167,9 @@ static int send_elsewhere(void *userdata)
 
 static int send_in(const struct refuse *r, const struct fact *f, struct letter *l)
 {
-        if (l->size > REFUSE_FORWARD_MAX || f->flow.protocol != IPPROTO_UDP)
+        l->family = f->flow.family;
+        l->protocol = f->flow.protocol;
+        if (l->size > REFUSE_FORWARD_MAX || (l->protocol != IPPROTO_UDP && l->protocol != IPPROTO_TCP))
                 return -EINVAL;
         if (r->netns && f->flow.netns && r->netns != f->flow.netns)
                 return elsewhere_run(f->flow.netns, f->tgid, send_elsewhere, l);
@@ -150,12 +178,18 @@ static int send_in(const struct refuse *r, const struct fact *f, struct letter *
 
 int refuse_send(struct refuse *r, const struct fact *f, const uint8_t *data, size_t size)
 {
-        struct letter l = {.family = f->flow.family,
-                           .from_port = f->flow.remote_port,
+        uint8_t message[2 + REFUSAL_MAX] = {(uint8_t)(size >> 8), (uint8_t)size}; /* RFC 1035 4.2.2 */
+        bool tcp = f->flow.protocol == IPPROTO_TCP;
+        struct letter l = {.from_port = f->flow.remote_port,
                            .to_port = f->flow.local_port,
-                           .data = data,
-                           .size = size};
+                           .sequence = f->flow.tcp_remote,
+                           .acknowledged = f->flow.tcp_local,
+                           .data = tcp ? message : data,
+                           .size = tcp ? 2 + size : size};
 
+        if (size > REFUSAL_MAX)
+                return -EINVAL;
+        memcpy(message + 2, data, size);
         memcpy(l.from, f->flow.remote, sizeof(l.from));
         memcpy(l.to, f->flow.local, sizeof(l.to));
         return send_in(r, f, &l);
@@ -163,8 +197,7 @@ int refuse_send(struct refuse *r, const struct fact *f, const uint8_t *data, siz
 
 int refuse_forward(struct refuse *r, const struct fact *f, const uint8_t *data, size_t size)
 {
-        struct letter l = {.family = f->flow.family,
-                           .from_port = f->flow.local_port,
+        struct letter l = {.from_port = f->flow.local_port,
                            .to_port = f->flow.remote_port,
                            .ip_flags = IP_DF, /* RFC 9000 14 */
                            .data = data,

@@ -120,6 +120,8 @@ int watch_on_packet(void *userdata, void *data, size_t size)
 
         if (layer_of(data, size, &layer) && is_packet(data) && e->size <= OC_PACKET_MAX) {
                 fact_of(data, layer, &p.fact);
+                p.fact.flow.tcp_local = e->sequence;
+                p.fact.flow.tcp_remote = e->acknowledged;
                 p.bytes = e->bytes;
                 p.size = e->size;
                 if (w->packet_handler)

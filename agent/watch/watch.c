@@ -51,10 +51,11 @@ static int open_ring(struct watch *w)
         w->sequences = calloc((size_t)w->n_cpus, sizeof(*w->sequences));
         if (!w->sequences)
                 return -ENOMEM;
-        w->ring = ring_buffer__new(bpf_map__fd(w->bpf->maps.oc_events), watch_on_record, w, NULL);
+        /* first what awaits an answer: over TCP its event ends the connection */
+        w->ring = ring_buffer__new(bpf_map__fd(w->bpf->maps.oc_packets), watch_on_packet, w, NULL);
         if (!w->ring)
                 return -errno;
-        return ring_buffer__add(w->ring, bpf_map__fd(w->bpf->maps.oc_packets), watch_on_packet, w);
+        return ring_buffer__add(w->ring, bpf_map__fd(w->bpf->maps.oc_events), watch_on_record, w);
 }
 
 static void describe_sensors(struct watch *w)

@@ -14,10 +14,11 @@ def send(query, server="{WORLD4}"):
     with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.settimeout(1)
         s.sendto(bytes.fromhex(query), (server, 53))
-        answer = s.recv(4096)
-        if answer[3] & 15 == 5:
-            raise PermissionError(errno.EPERM, "refused")
-        return answer.hex()
+        return heard(s.recv(4096))
+def heard(answer):
+    if answer[3] & 15 == 5:
+        raise PermissionError(errno.EPERM, "refused")
+    return answer.hex()
 def send_tcp(query, server="{WORLD4}"):
     q = bytes.fromhex(query)
     with socket.create_connection((server, 53), timeout=3) as s:
@@ -26,7 +27,7 @@ def send_tcp(query, server="{WORLD4}"):
         size = f.read(2)
         if not size:
             raise ConnectionResetError(errno.ECONNRESET, "closed")
-        return f.read(*struct.unpack("!H", size)).hex()
+        return heard(f.read(*struct.unpack("!H", size)))
 """
 
 

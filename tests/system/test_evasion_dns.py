@@ -22,7 +22,8 @@ def ask(data, write, answers, server="{WORLD4}", close=False):
             size = f.read(2)
             if not size:
                 raise ConnectionResetError(errno.ECONNRESET, "closed")
-            f.read(*struct.unpack("!H", size))
+            if f.read(*struct.unpack("!H", size))[3] & 15 == 5:
+                raise PermissionError(errno.EPERM, "refused")
     return answers
 """
 INNOCENT, BLOCKED = query("www.example.org"), query("web.whatsapp.com")
@@ -72,10 +73,10 @@ with socket.create_connection(("{WORLD6}", 53), timeout=5) as s:
     s.sendall(framed({INNOCENT!r}))
     first = len(s.recv(4096))
     s.sendall(framed({BLOCKED!r}))
-    result = [first, attempt(s.recv, 4096)]
+    result = [first, attempt(lambda: s.recv(4096)[5] & 15)]
 """
     first, r = employee.python(code)
-    assert first > 40 and r["error"] and r["ms"] < FAST_MS, r
+    assert first > 40 and r["value"] == 5 and r["ms"] < FAST_MS, r
     assert_row_of(blocking, employee, since, remote=WORLD6)
 
 
@@ -198,12 +199,18 @@ def test_answer_of_a_loopback_resolver(blocking, employee, needs):
 
 
 @pytest.mark.evasion(2, "plain, v4 and v6", "egress")
-def test_answer_over_tcp_is_a_reset(blocking, employee, needs):
+@pytest.mark.parametrize("server", [WORLD4, WORLD6])
+def test_answer_over_tcp_says_why(blocking, employee, needs, server):
+    """And ends the connection: the resolver has not heard of it."""
     needs("dig")
-    start = time.monotonic()
-    r = employee.run(["dig", "+tcp", "+tries=1", "+time=2", f"@{WORLD4}", "web.whatsapp.com"])
-    assert "reset" in r.stdout + r.stderr and time.monotonic() - start < 5 * FAST_MS / 1000, r.stdout
-    assert len(blocking.violations(employee)) == 1
+    since, start = time.monotonic(), time.monotonic()
+    r = employee.run(["dig", "+tcp", "+tries=1", "+time=2", f"@{server}", "web.whatsapp.com"])
+    ms = (time.monotonic() - start) * 1000
+    assert "status: REFUSED" in r.stdout and "EDE: 17 (Filtered): (This channel is not approved. Use Teams.)" in r.stdout, r.stdout
+    assert int(r.stdout.partition("Query time: ")[2].split()[0]) < FAST_MS and ms < 5 * FAST_MS
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="dns", outcome="reset", program="/usr/bin/dig")
+    assert not blocking.internet.seen("dns", since=since, name="web.whatsapp.com")
 
 
 @pytest.mark.evasion(1, "the agent does not read", "egress")
