@@ -9,6 +9,8 @@
 #   reload   the whole reload of 200 channels, 10,000 prefixes
 #   gap      1,000 such reloads while somebody sends to the blocked addresses: what was let through
 #   collector  durable violations a second into a real collector, on SQLite and PostgreSQL, and whose processor time it took
+#   fleet    10,000 agents: held, sent a policy, coming back at once after a kill
+#   page     a page over 10 million rows (ROWS=n) on both databases, with plans; takes a while, so only when named
 # Everything happens in a network and mount namespace and a cgroup of its own, which end with it.
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
@@ -153,8 +155,21 @@ bench_collector() {
         done
 }
 
+bench_fleet() {
+        printf '[policy]\n' >"$base/policy.ini"
+        printf 'untrusted comment: signature\nRUQ=\ntrusted comment: onchannel policy serial=1\nAAAA\n' >"$base/policy.ini.minisig"
+        "$build/tests/bench/collector/bench-fleet" "$build/collector/onchannel-collector" sqlite "$base/policy.ini" 2>"$base/log" ||
+                { tail -20 "$base/log" >&2; return 1; }
+}
+bench_page() {
+        local store
+        for store in sqlite postgres; do
+                "$build/tests/bench/collector/bench-page" $store "${ROWS:-10000000}"
+        done
+}
+
 case $name in
-"") bench_nft; bench_rules; bench_names; bench_agent; bench_reload; bench_gap; bench_collector ;;
-nft | rules | names | agent | reload | gap | collector) "bench_$name" ;;
-*) echo "run.sh: no benchmark '$name': nft, rules, names, agent, reload, gap, collector" >&2; exit 2 ;;
+"") bench_nft; bench_rules; bench_names; bench_agent; bench_reload; bench_gap; bench_collector; bench_fleet ;;
+nft | rules | names | agent | reload | gap | collector | fleet | page) "bench_$name" ;;
+*) echo "run.sh: no benchmark '$name': nft, rules, names, agent, reload, gap, collector, fleet, page" >&2; exit 2 ;;
 esac
