@@ -24,7 +24,9 @@
         " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
 
 /* Searches name the index they want by what they ask for (query.c): it is in the order of the page. */
-#define SEARCH_SETTINGS "SET enable_sort = off; SET enable_seqscan = off; SET enable_bitmapscan = off"
+#define SEARCH_SETTINGS                                                                                              \
+        "SET enable_sort = off; SET enable_seqscan = off; SET enable_bitmapscan = off;"                              \
+        "SET plan_cache_mode = force_generic_plan"
 
 struct bulk {
         const struct db_table *table;
