@@ -129,21 +129,41 @@ static __always_inline struct oc_flow *quic_known(struct __sk_buff *skb, const s
         return sock->tgid ? quic_flow(skb, p, OC_FLOW_PROCESS | sock->tgid, false) : NULL;
 }
 
+#define QUIC_OVER 4 /* beside PASS, DROP and SWALLOW */
+
+/* The next datagram of the packet, which ends at rest >> 1; the lowest bit: others of it were held. */
+__noinline int quic_next(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock, __u64 rest)
+{
+        if (!p || !sock)
+                return PASS | QUIC_OVER;
+        __u32 end = rest >> 1, size = skb->gso_size;
+
+        p->end = size && end - p->start > size ? p->start + size : end;
+        int verdict = quic_datagram(skb, p, sock, rest & 1);
+        p->start = p->end;
+        return verdict == DROP || p->start >= end ? verdict | QUIC_OVER : verdict;
+}
+
+/* Without a branch but for the end: the verifier walks each round. */
+__noinline int quic_datagrams(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+{
+        if (!p || !sock)
+                return PASS;
+        __u32 end = p->end, n = 0, held = 0;
+        int r;
+
+        do {
+                r = quic_next(skb, p, sock, (__u64)end << 1 | held >> 1);
+                held |= r & SWALLOW;
+        } while (!(r & QUIC_OVER) && ++n < QUIC_DATAGRAMS_MAX);
+        return (r & ~QUIC_OVER) == DROP ? DROP : held ? SWALLOW : PASS;
+}
+
 __noinline int quic_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
 {
         if (!p || !sock)
                 return PASS;
         struct oc_flow *f = quic_known(skb, p, sock);
-        __u32 end = p->end, size = skb->gso_size, n = 0;
-        int verdict, held = 0;
 
-        if (f && flow_judge(skb, p, sock, f) == DROP)
-                return DROP;
-        do {
-                p->end = size && end - p->start > size ? p->start + size : end;
-                verdict = quic_datagram(skb, p, sock, held);
-                held |= verdict == SWALLOW;
-                p->start = p->end;
-        } while (verdict != DROP && p->start < end && ++n < QUIC_DATAGRAMS_MAX);
-        return verdict == DROP ? DROP : held ? SWALLOW : PASS;
+        return f && flow_judge(skb, p, sock, f) == DROP ? DROP : quic_datagrams(skb, p, sock);
 }
