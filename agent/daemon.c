@@ -405,7 +405,7 @@ static int start(struct runtime *rt, const struct daemon_options *o)
         r = arm(rt);
         if (r < 0)
                 log_errno(LOG_WARNING, r, "cannot defend the agent by BPF LSM");
-        rt->self_test_passed = true;
+        rt->self_test_passed = canary_probe(rt) != CANARY_PASSED;
         tell_start(rt, gap_ms);
         r = add_sources(rt);
         if (r >= 0)

@@ -187,6 +187,8 @@ void facts_handle(const struct fact *fact, void *userdata)
         struct runtime *rt = userdata;
         struct fact f = *fact;
 
+        if (canary_take(rt, fact))
+                return;
         rt->counters.facts++;
         if (handle_by_layer(rt, &f))
                 record(rt, &f);

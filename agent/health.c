@@ -169,6 +169,7 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
         c.browsers = browsers_describe(rt, browsers);
         c.table_hash = *rt->table_hash ? rt->table_hash : NULL;
         c.self_test_passed = rt->self_test_passed;
+        c.canary = rt->canary.when ? canary_to_string(rt->canary.result) : NULL;
         if (status_seen(rt, &seen) == 0)
                 c.seen = &seen;
         for (size_t i = 0; rt->exemptions && i < rt->exemptions->n; i++)
@@ -179,6 +180,32 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
                 log_errno(LOG_ERR, r, "cannot record coverage");
 }
 
+/* After the sensors were looked at and repaired. */
+static void check_canary(struct runtime *rt)
+{
+        if (canary_probe(rt) != CANARY_PASSED)
+                return;
+        rt->self_test_passed = false;
+        health_tamper(rt, TAMPER_SENSORS, "a name that must be blocked got through: blocking does not work",
+                      OUTCOME_PASSED);
+}
+
+int health_self_test(struct runtime *rt, struct diag *reterr)
+{
+        char what[256] = "", hash[65];
+        int r;
+
+        if (canary_probe(rt) == CANARY_PASSED)
+                return diag_set(reterr, -EIO, NULL, 0, "self-test failed: a name that must be blocked got through");
+        r = watch_verify(rt->watch, what, sizeof(what));
+        if (r < 0)
+                return diag_set(reterr, -EIO, NULL, 0, "self-test failed: %s", what);
+        r = nft_hash(rt->nft, hash);
+        return r < 0 ? diag_set(reterr, -EIO, NULL, 0, "self-test failed: the nftables table cannot be read back: %s",
+                                strerror(-r))
+                     : 0;
+}
+
 static int on_applied(sd_event_source *s, void *userdata)
 {
         struct runtime *rt = userdata;
@@ -187,6 +214,8 @@ static int on_applied(sd_event_source *s, void *userdata)
         settle_table(rt);
         rt->self_test_passed = *rt->table_hash != 0;
         health_check_sensors(rt);
+        if (rt->canary.generation != rt->generation || rt->canary.result != CANARY_BLOCKED)
+                check_canary(rt);
         health_coverage(rt, COVERAGE_POLICY, 0, rt->coverage_detail);
         status_dirty(rt);
         malloc_trim(0); /* loading left megabytes behind */
@@ -219,6 +248,9 @@ static int on_heartbeat(sd_event_source *s, uint64_t usec, void *userdata)
         rt->self_test_passed = true;
         check_table(rt);
         health_check_sensors(rt);
+        check_canary(rt);
+        if (rt->went_back && rt->canary.result == CANARY_BLOCKED)
+                reload_retry(rt);
         browsers_apply(rt);
         exempt_tick(rt);
         health_coverage(rt, COVERAGE_HEARTBEAT, 0, NULL);

@@ -91,6 +91,29 @@ static void take_accepted(struct runtime *rt, enum store_role role, struct store
                 exempt_policy_changed(rt);
 }
 
+/* What came into force does not hold up: the one before does, and the record says so. Without one before, it stays. */
+static int go_back(struct runtime *rt, enum store_role role, const struct stored *failed, struct diag *d)
+{
+        char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16], line[DIAG_TEXT_MAX + 128];
+        struct diag again = {0};
+        int r;
+
+        if (role == STORE_POLICY && !rt->store->policy)
+                return 0;
+        r = runtime_apply(rt, rt->store->policy, rt->store->catalogue, &again);
+        if (r < 0)
+                log_errno(LOG_CRIT, r, "cannot go back: %s", diag_format(&again, where, sizeof(where)));
+        else
+                reload_applied(rt, "went back");
+        rt->went_back = true;
+        snprintf(line, sizeof(line), "%s of serial %llu: %s; %s", store_role_to_string(role),
+                 (unsigned long long)failed->serial, d->text,
+                 r < 0 ? "it was not possible to go back" : "the one before is in force again");
+        log_line(LOG_CRIT, "%s", line);
+        health_coverage(rt, COVERAGE_WENT_BACK, 0, line);
+        return -EIO;
+}
+
 static int take_incoming(struct runtime *rt, enum store_role role, struct diag *reterr)
 {
         struct stored *s = NULL;
@@ -103,6 +126,8 @@ static int take_incoming(struct runtime *rt, enum store_role role, struct diag *
         if (r >= 0)
                 r = runtime_apply(rt, role == STORE_POLICY ? s : rt->store->policy,
                                   role == STORE_CATALOGUE ? s : rt->store->catalogue, &d);
+        if (r >= 0 && health_self_test(rt, &d) < 0)
+                r = go_back(rt, role, s, &d);
         if (r >= 0) {
                 take_accepted(rt, role, s);
                 return 0;
@@ -124,6 +149,12 @@ static int take_all_incoming(struct runtime *rt, struct diag *reterr)
         r = take_incoming(rt, STORE_CATALOGUE, reterr);
         q = take_incoming(rt, STORE_POLICY, reterr);
         return q < 0 ? q : r;
+}
+
+void reload_retry(struct runtime *rt)
+{
+        rt->went_back = false;
+        take_all_incoming(rt, NULL);
 }
 
 static int open_store(const struct config *c, struct store **ret, struct diag *reterr)

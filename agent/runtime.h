@@ -33,6 +33,16 @@ struct refusal { /* the last file that was refused and not replaced by an accept
         time_t when;
 };
 
+enum canary_result { CANARY_UNPROVEN, CANARY_BLOCKED, CANARY_PASSED };
+
+struct canary {
+        enum canary_result result;
+        time_t when; /* 0: never probed */
+        uint32_t generation; /* of the rule set that was probed */
+        uint32_t pid; /* of the latest probe */
+        bool seen; /* the kernel dropped it */
+};
+
 #define REQUESTS_MAX       64 /* for exemptions, remembered */
 #define EXEMPT_NEWS_MAX    16
 #define EXEMPT_REFUSED_MAX 8
@@ -109,6 +119,8 @@ struct runtime {
         char table_hash[65]; /* of the table as applied; "" unknown */
         bool is_table_settled; /* nothing is left of what was there before, and the hash is known */
         bool self_test_passed;
+        bool went_back; /* a policy or catalogue failed its self-test and is tried again with the next heartbeat */
+        struct canary canary;
         uint64_t started_us; /* CLOCK_MONOTONIC */
         uint64_t tamper_reported_us[_TAMPER_MAX];
         bool told_refused; /* that the spool takes no records */
@@ -147,6 +159,7 @@ int reload_watch_incoming(struct runtime *rt); /* and take what lies there */
 int reload_all(struct runtime *rt, struct diag *reterr); /* for the verb */
 void reload_applied(struct runtime *rt,
                     const char *detail); /* a rule set has come into force: tell, wait for its end */
+void reload_retry(struct runtime *rt); /* what failed its self-test */
 void reload_accounts(void *userdata); /* who is in which group has changed */
 void reload_schedule(struct runtime *rt); /* when the rule set in force changes by the clock */
 
@@ -179,6 +192,13 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
 void health_tamper(struct runtime *rt, enum tamper kind, const char *what, enum outcome outcome);
 void health_check_sensors(struct runtime *rt); /* and repair them */
 void health_applied(struct runtime *rt, const char *detail); /* coverage and status, as soon as there is time */
+
+int health_self_test(struct runtime *rt, struct diag *reterr); /* of the rule set just applied: -EIO */
+
+/* ---- canary.c: is what must be blocked blocked? ---- */
+enum canary_result canary_probe(struct runtime *rt); /* now; takes some milliseconds */
+bool canary_take(struct runtime *rt, const struct fact *f); /* a fact about the canary is nobody's attempt */
+const char *canary_to_string(enum canary_result r);
 
 /* ---- guard.c: the agent's own files, pins, clock ---- */
 int guard_start(struct runtime *rt);

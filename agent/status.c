@@ -186,6 +186,9 @@ json_t *status_new(struct runtime *rt)
         if (!o)
                 return NULL;
         json_object_set_new(o, "browsers", browsers_json(rt));
+        json_object_set_new(o, "canary",
+                            json_pack("{s:s,s:o,s:b}", "result", canary_to_string(rt->canary.result), "time",
+                                      time_json(rt->canary.when), "went_back", rt->went_back));
         json_object_set_new(o, "exemptions", exempt_json(rt));
         json_object_set_new(o, "break_glass", glass_json(rt));
         json_object_set_new(o, "exemptions_refused", exempt_refused_json(rt));
