@@ -129,6 +129,8 @@ def test_rotated_twice(agent):
     shutil.copy(desk.folder / "keys/policy.pub", desk.folder / "keys/policy3.pub")  # a package installed anew, its state kept
     agent.start()
     assert agent.status()["policy"]["serial"] == in_force
+    assert "which is revoked" in install(agent, old)
+    desk.cli("policy", "sign", old, "--key", "c.key")
     assert "older than" in install(agent, old)
     # away all the while: nothing but the first key
     agent.stop()
