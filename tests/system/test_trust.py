@@ -19,7 +19,7 @@ def agent(internet):
     for name in ("second", "b", "c"):
         desk.cli("key", "new", name)
     a = Agent(internet, programs, desk)
-    a.write_ini(check=3600)
+    a.write_ini(check=3600, tag="trading-floor")
     a.start()
     yield a
     a.stop()
@@ -88,6 +88,20 @@ def test_goes_back_when_blocking_does_not_work(agent, needs):
     assert agent.request("reload")["ok"]
     assert agent.status()["policy"]["serial"] == agent.serial
     assert Employee(agent.internet, "anna").curl("https://web.whatsapp.com/")[0] == 6
+
+
+def test_tag_and_unixgroup(agent):
+    """A group by the device's tag and by a group of the machine that lists nobody: it is somebody's own."""
+    anna, ben = Employee(agent.internet, "anna"), Employee(agent.internet, "ben")
+    path = agent.desk.folder / "groups.ini"
+    for tag, inside in (("trading-*", True), ("elsewhere", False)):
+        agent.serial += 1
+        text = policy_text(serial=agent.serial, extra=f"\n[group g]\ntag = {tag}\nunixgroup = anna\n[channel whatsapp]\nverdict = allow\ngroup = g\n")
+        path.write_text(text)
+        agent.desk.cli("policy", "sign", path, "--key", "policy.key")
+        assert install(agent, path) is None
+        assert (anna.curl("https://web.whatsapp.com/")[0] == 0) == inside
+        assert ben.curl("https://web.whatsapp.com/")[0] == 6
 
 
 def test_two_signatures(agent):
