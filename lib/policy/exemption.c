@@ -241,6 +241,12 @@ int exemption_parse(const char *text, size_t size, const char *file, struct exem
         return 0;
 }
 
+/* Behind a space a semicolon begins a comment. */
+static void add_text(struct buf *b, const char *key, const char *text)
+{
+        buf_addf(b, *text == ';' ? "%s =%s\n" : "%s = %s\n", key, text);
+}
+
 static void format_key(struct buf *b, const struct exemption *e, const struct exemption_key *k)
 {
         const void *at = field_of(e, k);
@@ -251,11 +257,11 @@ static void format_key(struct buf *b, const struct exemption *e, const struct ex
         switch (k->type) {
         case EXEMPTION_ID:
         case EXEMPTION_TEXT:
-                buf_addf(b, "%s = %s\n", k->name, *(char *const *)at);
+                add_text(b, k->name, *(char *const *)at);
                 return;
         case EXEMPTION_LIST:
                 for (char *const *s = *(char **const *)at; *s; s++)
-                        buf_addf(b, "%s = %s\n", k->name, *s);
+                        add_text(b, k->name, *s);
                 return;
         case EXEMPTION_TIME:
                 buf_addf(b, "%s = %s\n", k->name, time_format(*(const time_t *)at, text));
