@@ -17,6 +17,7 @@ from harness import BUILD, SLOW, Agent, Collector, Desk, Programs, policy_text, 
 
 REAL, LIGHT = 8, int(os.environ.get("ONCHANNEL_FLEET", "192"))
 BOUND = 5 * SLOW
+FIRST_UID = 62000  # a user each: the kernel counts inotify instances by user, 128 at most
 
 
 class Light:
@@ -26,9 +27,9 @@ class Light:
         self.name, self.fleet = f"ws-{number:04}", fleet
         self.folder = fleet.folder / self.name
         self.state, self.runtime = self.folder / "state", self.folder / "run"
-        uid = net.SERVICES["onchannel"]
-        for path, owner in ((self.folder, 0), (self.state, 0), (self.runtime, 0), (self.state / "incoming", uid), (self.state / "uplink", uid),
-                            (self.state / "spool", 0)):
+        self.uid = FIRST_UID + number
+        for path, owner in ((self.folder, 0), (self.state, 0), (self.runtime, 0), (self.state / "incoming", self.uid), (self.state / "uplink", self.uid),
+                            (self.state / "spool", 0), (self.state / "policy", 0)):
             path.mkdir()
             os.chown(path, owner, owner)
         self.ini = self.folder / "agent.ini"
@@ -39,13 +40,16 @@ class Light:
         laptop, log = self.fleet.internet.laptop, open(self.folder / "log", "a")
         self.agent = laptop.popen([str(self.fleet.binary), str(self.state), str(self.runtime), str(self.fleet.desk.folder / "keys"),
                                    str(self.fleet.desk.catalogue), self.name], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_for(lambda: (self.runtime / "status.json").exists(), 20 * SLOW, f"{self.name} up")
+        wait_for(lambda: self.agent.poll() is not None or (self.runtime / "status.json").exists(), 20 * SLOW, f"{self.name} up")
+        assert self.agent.poll() is None, (self.folder / "log").read_text()
         result = laptop.run([str(self.fleet.programs.cli), "enrol", f"https://{net.COLLECTOR}:8443", "--token", self.fleet.token, "--ca",
                              str(self.fleet.collector.ca), "--config", str(self.ini)],
                             env=net.environment(PATH=f"{self.fleet.programs.cli.parent}:{net.PATH}"), timeout=60 * SLOW)
         assert result.returncode == 0, result.stderr
-        self.uplink = laptop.popen([str(self.fleet.programs.uplink), "--config", str(self.ini)], user="onchannel", stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=log)
+        for path in (self.state / "uplink").iterdir():
+            os.chown(path, self.uid, self.uid)
+        self.uplink = laptop.popen(["setpriv", "--reuid", str(self.uid), "--regid", str(self.uid), "--clear-groups", str(self.fleet.programs.uplink),
+                                    "--config", str(self.ini)], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def policy(self):
         return json.loads((self.runtime / "status.json").read_text())["policy"]
