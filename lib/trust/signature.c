@@ -163,13 +163,13 @@ char *trust_comment_new(const char *what, time_t signed_at)
 
 time_t trust_comment_cut(char *comment)
 {
-        char *at = comment, *next;
+        char *last = NULL;
         time_t t;
 
-        while ((next = strstr(at + (at != comment), SIGNED_AT)))
-                at = next;
-        if (!text_starts_with(at, SIGNED_AT) || time_parse(at + strlen(SIGNED_AT), &t) < 0)
+        for (char *at = strstr(comment, SIGNED_AT); at; at = strstr(at + 1, SIGNED_AT))
+                last = at;
+        if (!last || time_parse(last + strlen(SIGNED_AT), &t) < 0)
                 return 0;
-        *at = 0;
+        *last = 0;
         return t;
 }

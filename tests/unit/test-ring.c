@@ -167,6 +167,20 @@ static void test_signed_at(void **state)
         assert_int_equal(v.signed_at, 0);
 }
 
+/* The last one counts, also where nothing or the same stands before it. */
+static void test_comment_cut(void **state)
+{
+        char only[] = " signed=2026-11-21T11:00:00Z", twice[] = " signed= signed=2026-11-21T11:00:00Z",
+             none[] = " signed=x";
+
+        assert_int_equal(trust_comment_cut(only), 1795258800);
+        assert_string_equal(only, "");
+        assert_int_equal(trust_comment_cut(twice), 1795258800);
+        assert_string_equal(twice, " signed=");
+        assert_int_equal(trust_comment_cut(none), 0);
+        assert_string_equal(none, " signed=x");
+}
+
 static void test_time(void **state)
 {
         assert_int_equal(trust_time(2000, 0, 1000), 2000); /* the clock says 1990 */
@@ -263,9 +277,11 @@ static void test_limits(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_who_may_sign), cmocka_unit_test(test_no_key), cmocka_unit_test(test_revoked),
-                cmocka_unit_test(test_signed_at),    cmocka_unit_test(test_time),   cmocka_unit_test(test_order),
+                cmocka_unit_test(test_who_may_sign), cmocka_unit_test(test_no_key),
+                cmocka_unit_test(test_revoked),      cmocka_unit_test(test_signed_at),
+                cmocka_unit_test(test_time),         cmocka_unit_test(test_order),
                 cmocka_unit_test(test_hand_over),    cmocka_unit_test(test_limits),
+                cmocka_unit_test(test_comment_cut),
         };
         return cmocka_run_group_tests(tests, make_pairs, NULL);
 }
