@@ -1,77 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The agent against root: while it runs, or was ended without an order, nobody but itself signals or
- * traces it, takes its links and maps apart, or removes or writes what lies in its folders. */
-#include <stddef.h>
-#include "bpf/rules.h"
+/* The agent against root: while it runs, or was ended without an order, nobody but itself signals, traces or
+ * throttles it, or takes its links and maps apart. */
+#include "bpf/guard.h"
 
-#define S_IFMT       0170000
-#define S_IFDIR      0040000
-#define FMODE_WRITE  2 /* linux/fs.h */
-#define TRACE_ATTACH 2 /* linux/ptrace.h, PTRACE_MODE_ATTACH */
-#define SIGNAL_HUP   1
-#define SIGNAL_CHLD  17
-#define SIGNAL_CONT  18
-
-/* By a branch of its own: clang would negate a flag, and the verifier sees no bound of that. */
-static __always_inline int allow_or_deny(bool allow)
-{
-        if (allow)
-                return 0;
-        barrier();
-        return -EPERM;
-}
-
-static __always_inline struct oc_guard *guard(void)
-{
-        __u32 zero = 0;
-        return bpf_map_lookup_elem(&oc_guard, &zero);
-}
-
-static __always_inline __u32 current_tgid(void)
-{
-        return bpf_get_current_pid_tgid() >> 32;
-}
-
-static struct inode *current_exe(void)
-{
-        struct task_struct *task = bpf_get_current_task_btf();
-        return BPF_CORE_READ(task, mm, exe_file, f_inode);
-}
-
-/* The agent itself; while there is none, the program that it was. */
-static bool is_trusted(const struct oc_guard *g)
-{
-        if (!g || !g->armed || g->tgid == current_tgid())
-                return true;
-        if (g->tgid != 0)
-                return false;
-        struct inode *exe = current_exe();
-        return exe && BPF_CORE_READ(exe, i_ino) == g->exe_ino && BPF_CORE_READ(exe, i_sb, s_dev) == g->exe_dev;
-}
-
-static bool is_guarded(__u64 kind, __u64 id)
-{
-        struct oc_guarded_key k = {.kind = kind, .id = id};
-        return bpf_map_lookup_elem(&oc_guarded, &k);
-}
-
-static bool is_guarded_folder(struct inode *dir)
-{
-        return dir && is_guarded(OC_GUARDED_FOLDER | BPF_CORE_READ(dir, i_sb, s_dev), BPF_CORE_READ(dir, i_ino));
-}
+#define TRACE_ATTACH  2 /* linux/ptrace.h, PTRACE_MODE_ATTACH */
+#define SIGNAL_HUP    1
+#define SIGNAL_CHLD   17
+#define SIGNAL_CONT   18
+#define USED_MAPS_MAX 64 /* linux/bpf_verifier.h, MAX_USED_MAPS */
 
 /* HUP: `systemctl reload` sends it from a process of its own. */
 SEC("lsm/task_kill")
 int BPF_PROG(oc_guard_kill, struct task_struct *task, void *info, int sig, void *cred, int ret)
 {
         struct oc_guard *g = guard();
-        __u32 sender = current_tgid();
 
         if (ret || !g || !g->armed || !g->tgid || (__u32)task->tgid != g->tgid)
                 return ret;
         if (sig == 0 || sig == SIGNAL_HUP || sig == SIGNAL_CHLD || sig == SIGNAL_CONT)
                 return 0;
-        return allow_or_deny(sender == g->tgid || sender == 1 || sender == g->supervisor);
+        return allow_or_deny(is_order(g));
 }
 
 SEC("lsm/ptrace_access_check")
@@ -82,6 +30,17 @@ int BPF_PROG(oc_guard_trace, struct task_struct *child, unsigned int mode, int r
         if (ret || !g || !g->tgid || (__u32)child->tgid != g->tgid || !(mode & TRACE_ATTACH))
                 return ret;
         return allow_or_deny(is_trusted(g));
+}
+
+/* prlimit(2): a limit of processor time or of open files ends it, too. */
+SEC("lsm/task_setrlimit")
+int BPF_PROG(oc_guard_limit, struct task_struct *task, unsigned int resource, void *limit, int ret)
+{
+        struct oc_guard *g = guard();
+
+        if (ret || !g || !g->tgid || (__u32)task->tgid != g->tgid)
+                return ret;
+        return allow_or_deny(is_order(g));
 }
 
 /* The id of the object behind a descriptor; of one that is no such object, of no consequence. */
@@ -145,68 +104,25 @@ int BPF_PROG(oc_guard_bpf, int cmd, union bpf_attr *attr, unsigned int size)
         return allow_or_deny(is_trusted(g) || !reaches_for_ours(cmd, attr));
 }
 
-static __always_inline int judge_removal(struct inode *dir, struct dentry *entry)
+/* Somebody else's program that would write our maps; ours may be looked at. */
+SEC("lsm/bpf_prog")
+int BPF_PROG(oc_guard_prog, struct bpf_prog *prog, int ret)
 {
+        struct bpf_prog_aux *aux = BPF_CORE_READ(prog, aux);
+        struct bpf_map___kernel **maps = BPF_CORE_READ(aux, used_maps);
+        __u32 n = BPF_CORE_READ(aux, used_map_cnt);
         struct oc_guard *g = guard();
 
-        if (!g || !g->armed || (!is_guarded_folder(dir) && !is_guarded_folder(BPF_CORE_READ(entry, d_inode))))
-                return 0;
-        return allow_or_deny(is_trusted(g));
-}
-
-SEC("lsm/inode_unlink")
-int BPF_PROG(oc_guard_unlink, struct inode *dir, struct dentry *entry, int ret)
-{
-        return ret ? ret : judge_removal(dir, entry);
-}
-
-SEC("lsm/inode_rmdir")
-int BPF_PROG(oc_guard_rmdir, struct inode *dir, struct dentry *entry, int ret)
-{
-        return ret ? ret : judge_removal(dir, entry);
-}
-
-SEC("lsm/inode_rename")
-int BPF_PROG(oc_guard_rename, struct inode *dir, struct dentry *entry, struct inode *to_dir, struct dentry *to,
-             int ret)
-{
-        if (!ret)
-                ret = judge_removal(dir, entry);
-        return ret ? ret : judge_removal(to_dir, to);
-}
-
-SEC("lsm/path_truncate")
-int BPF_PROG(oc_guard_trunc, const struct path *path, int ret)
-{
-        struct inode *dir = BPF_CORE_READ(path, dentry, d_parent, d_inode);
-        struct oc_guard *g = guard();
-
-        if (ret || !g || !g->armed || !is_guarded_folder(dir))
+        if (ret || is_trusted(g) || is_guarded(OC_GUARDED_PROGRAM, BPF_CORE_READ(aux, id)))
                 return ret;
-        return allow_or_deny(is_trusted(g));
-}
+        for (__u32 i = 0; i < USED_MAPS_MAX && i < n; i++) {
+                struct bpf_map___kernel *map = NULL;
 
-static void learn_folder(struct inode *dir)
-{
-        struct oc_guarded_key k = {.kind = OC_GUARDED_FOLDER | dir->i_sb->s_dev, .id = dir->i_ino};
-        __u8 one = 1;
-
-        bpf_map_update_elem(&oc_guarded, &k, &one, BPF_ANY);
-}
-
-SEC("lsm/file_open")
-int BPF_PROG(oc_guard_open, struct file *file, int ret)
-{
-        struct oc_guard *g = guard();
-
-        if (ret || !g)
-                return ret;
-        if (g->learning && g->tgid == current_tgid() && (file->f_inode->i_mode & S_IFMT) == S_IFDIR)
-                learn_folder(file->f_inode);
-        if (!(file->f_mode & FMODE_WRITE) || !g->armed ||
-            !is_guarded_folder(BPF_CORE_READ(file, f_path.dentry, d_parent, d_inode)))
-                return 0;
-        return allow_or_deny(is_trusted(g));
+                bpf_probe_read_kernel(&map, sizeof(map), maps + i);
+                if (is_guarded(OC_GUARDED_MAP, BPF_CORE_READ(map, id)))
+                        return -EPERM;
+        }
+        return 0;
 }
 
 char LICENSE[] SEC("license") = "GPL";

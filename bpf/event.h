@@ -225,19 +225,31 @@ struct oc_guard {
         __u32 tgid; /* of the agent; 0 it has ended */
         __u32 supervisor; /* tgid of its parent, may signal it like process 1 */
         __u32 armed;
-        __u32 learning; /* folders that the agent opens now are its own */
+        __u32 learning; /* enum oc_learn: what the folders are that the agent opens now */
         __u64 exe_dev; /* the executable that may take over while no agent runs; 0 0 not known yet */
         __u64 exe_ino;
 };
 EVENT_LAYOUT(oc_guard, 32);
 
+enum oc_learn {
+        OC_LEARN_NOTHING,
+        OC_LEARN_FOLDER, /* the agent's own */
+        OC_LEARN_ABOVE, /* those above them */
+        OC_LEARN_CGROUP, /* its cgroup and those above it */
+};
+
 /* Key of oc_guarded. */
-#define OC_GUARDED_LINK   (1ULL << 32)
-#define OC_GUARDED_MAP    (2ULL << 32)
-#define OC_GUARDED_FOLDER (3ULL << 32) /* | device */
+#define OC_GUARDED_LINK    (1ULL << 32)
+#define OC_GUARDED_MAP     (2ULL << 32)
+#define OC_GUARDED_PROGRAM (3ULL << 32)
+#define OC_GUARDED_FOLDER  (4ULL << 32) /* | device, as the following ones */
+#define OC_GUARDED_ABOVE   (5ULL << 32)
+#define OC_GUARDED_CGROUP  (6ULL << 32)
+#define OC_GUARDED_POINT   (7ULL << 32) /* on which a file system is mounted that has one of them */
+#define OC_GUARDED_MOUNT   (8ULL << 32) /* such a mount */
 struct oc_guarded_key {
         __u64 kind;
-        __u64 id; /* of the link or map, the folder's inode number */
+        __u64 id; /* of the link, map, program or mount; the folder's inode number */
 };
 
 #define OC_HASH_A       0xcbf29ce484222325ULL /* FNV-1a offset basis and prime */

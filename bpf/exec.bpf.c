@@ -169,12 +169,24 @@ static __noinline void process_remember(struct linux_binprm *bprm, const struct 
                 drops_add(DROP_TASK_MAP_FULL);
 }
 
+/* Process 1 becomes another program, for shutdown say: what an agent that was killed has left must not be in its way. */
+static void let_go_of_the_dead(void)
+{
+        __u32 zero = 0;
+        struct oc_guard *g = bpf_map_lookup_elem(&oc_guard, &zero);
+
+        if (g && !g->tgid)
+                g->armed = 0;
+}
+
 /* The new image has not run an instruction yet: a SIGKILL now is in time. */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(oc_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
         struct start s = {};
 
+        if (task->tgid == 1)
+                let_go_of_the_dead();
         if (bpf_current_task_under_cgroup(&oc_scope, 0) != 1)
                 return 0;
         start_identify(bprm, &s);

@@ -56,6 +56,23 @@ struct bpf_map___kernel {
 struct bpf_link___kernel {
         __u32 id;
 };
+struct bpf_prog_aux {
+        __u32 id;
+        __u32 used_map_cnt;
+        struct bpf_map___kernel **used_maps;
+};
+struct bpf_prog {
+        struct bpf_prog_aux *aux;
+};
+struct hlist_node {
+        struct hlist_node *next;
+};
+struct hlist_head {
+        struct hlist_node *first;
+};
+struct pid {
+        struct hlist_head tasks[1]; /* the first kind: the thread of that number */
+};
 struct task_struct {
         int tgid;
         struct mm_struct *mm;
@@ -64,6 +81,7 @@ struct task_struct {
         const struct cred *cred;
         struct signal_struct *signal;
         struct css_set *cgroups;
+        struct hlist_node pid_links[1];
 };
 struct super_block {
         __u32 s_dev;
@@ -94,8 +112,27 @@ struct dentry {
         struct inode *d_inode;
         struct qstr d_name;
 };
+struct vfsmount {
+        int mnt_flags;
+};
+struct mnt_namespace {
+        __u64 seq; /* Linux before 6.18 */
+};
+struct mount {
+        struct mount *mnt_parent;
+        struct dentry *mnt_mountpoint;
+        struct vfsmount mnt;
+        struct mnt_namespace *mnt_ns;
+        int mnt_id;
+        __u64 mnt_id_unique; /* Linux 6.8 */
+};
 struct path {
+        struct vfsmount *mnt;
         struct dentry *dentry;
+};
+struct proc_inode {
+        struct pid *pid;
+        struct inode vfs_inode;
 };
 struct file {
         __u32 f_mode;

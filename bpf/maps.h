@@ -203,7 +203,7 @@ struct {
 
 struct {
         __uint(type, BPF_MAP_TYPE_HASH);
-        __uint(max_entries, 128);
+        __uint(max_entries, 256);
         __type(key, struct oc_guarded_key);
         __type(value, __u8);
 } oc_guarded SEC(".maps") __weak;

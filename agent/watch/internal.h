@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "bpf/event.h"
 
-#define WATCH_PROGRAMS_MAX 32
+#define WATCH_PROGRAMS_MAX 64
 #define WATCH_TEXT_MAX     256
 #define WATCH_SLOT_MAPS    3
 #define WATCH_PATH_MAX     4096

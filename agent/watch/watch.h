@@ -44,9 +44,9 @@ int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation);
 /* Attach and pin; after the first watch_apply(). Old links are dropped only then. */
 int watch_attach(struct watch *w);
 
-/* Where BPF LSM works: from now on only this process, its parent and process 1 signal it, and only
- * it takes links and maps apart, or removes or writes what lies in `folders` (NULL at the end). That
- * holds on when it is killed, for everybody but the same executable; watch_disarm() ends it. */
+/* Where BPF LSM works: from now on only this process, its parent and process 1 signal and throttle it or
+ * mount over `folders` (NULL at the end), and only it takes links and maps apart, or changes what lies in
+ * the folders. That holds on when it is killed, for everybody but the same executable; watch_disarm() ends it. */
 int watch_arm(struct watch *w, const char *const *folders);
 void watch_disarm(struct watch *w);
 
