@@ -17,7 +17,6 @@ RESULTS = pytest.StashKey[table.Results]()
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "vm: also runs in tests/vm on stock kernels")
     config.addinivalue_line("markers", "lsm: needs BPF LSM, or a machine whose clock may be set: runs in tests/vm only")
     config.addinivalue_line("markers", "evasion(row, what, path): proves a row of the evasion table, see table.py")
     config.stash[RESULTS] = table.Results()
@@ -74,7 +73,12 @@ def needs():
     return check
 
 
-@pytest.fixture(scope="module")
+def once(fixture_name, config):
+    """In a virtual machine one laptop serves all modules: to make one is what takes the time there."""
+    return "session" if "ONCHANNEL_VM" in os.environ else "module"
+
+
+@pytest.fixture(scope=once)
 def internet():
     try:
         with Internet() as i:
@@ -83,7 +87,7 @@ def internet():
         pytest.skip(str(e))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope=once)
 def station(internet):
     s = harness.Station(internet)
     yield s

@@ -17,7 +17,6 @@ def assert_refused(result):
     assert result["ms"] < FAST_MS, result
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("address,port", [
     ("149.154.167.50", "443"), ("91.108.56.130", "443"), ("2001:67c:4e8:f002::a", "443"), ("2001:b28:f23d:f001::a", "80"),
     ("149.154.167.54", "80"), ("149.154.167.55", "5222")])
@@ -33,7 +32,6 @@ def test_exclusive_prefix(blocking, employee, address, port):
     assert not blocking.internet.seen("tcp", since=start, address=address)
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("address", ["149.154.167.51", "2001:67c:4e8:f002::b"])
 @pytest.mark.evasion(13, "UDP", "connect")
 def test_udp(blocking, employee, address):
@@ -57,7 +55,6 @@ result = attempt(send)""")
     assert_row(row, channel="telegram", layer="connect", remote="149.154.167.52")
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(13, "IPv4-mapped IPv6", "connect")
 def test_mapped_address(blocking, employee):
     assert_refused(employee.python(CONNECT, "::ffff:149.154.167.53", "443"))
@@ -65,7 +62,6 @@ def test_mapped_address(blocking, employee):
     assert_row(row, channel="telegram", layer="connect", tier="address")
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("address", ["149.154.159.255", "149.154.176.0", world.SHARED4, world.SHARED6, "198.18.0.1"])
 @pytest.mark.evasion(14, "one outside the prefix; a shared address", "connect prefix")
 def test_neighbours_pass(blocking, employee, address):
@@ -73,7 +69,6 @@ def test_neighbours_pass(blocking, employee, address):
     assert blocking.violations(employee) == []
 
 
-@pytest.mark.vm
 def test_approved_pass_unrecorded(allowing, employee):
     for address in ("149.154.167.50", "2001:67c:4e8:f002::a"):
         assert employee.python(CONNECT, address, "443")["error"] is None
@@ -82,7 +77,6 @@ def test_approved_pass_unrecorded(allowing, employee):
     assert allowing.violations(employee) == []
 
 
-@pytest.mark.vm
 def test_exempt_user(station, employee):
     other = station.employee()
     station.agent.policy(extra=f"\n[group desk]\nuser = {employee.name}\n\n[channel telegram]\nverdict = allow\ngroup = desk\n")
@@ -98,7 +92,6 @@ def test_watched_passes_and_is_recorded(station, employee):
     assert_row(row, channel="telegram", layer="connect", outcome="passed", verdict="watch")
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(20, "open connection to an address", "walk")
 def test_open_connection_ends_when_the_policy_turns(allowing, employee):
     """EVASION 20: what was open when the channel was approved ends within a second."""
@@ -130,7 +123,6 @@ while time.monotonic() < end:
     assert took < 1 * max(1, FAST_MS / 500)
 
 
-@pytest.mark.vm
 def test_watched_by_the_name_that_was_asked_for(station, employee):
     """Under `watch` a connection to an address that many share is whose the process was told it is; nobody else's is."""
     station.agent.policy({"whatsapp": "watch"})

@@ -71,7 +71,6 @@ def assert_as_it_was():
             pass
 
 
-@pytest.mark.vm
 @pytest.mark.skipif("ONCHANNEL_VM" not in os.environ, reason="it attaches to the machine's own root cgroup: only in tests/vm")
 def test_on_this_machine(tmp_path):
     pathlib.Path("/etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
@@ -80,8 +79,9 @@ def test_on_this_machine(tmp_path):
     second = subprocess.run([DEMO], env={**os.environ, "ONCHANNEL_BUILD": str(harness.BUILD)}, capture_output=True, text=True, check=False)
     assert second.returncode == 1 and "another './dev run' is on" in second.stderr
 
-    demo.process.kill()  # kill -9: its children live on, and so does enforcement
+    demo.process.kill()  # kill -9: enforcement goes on
     demo.process.wait()
+    assert subprocess.run(["curl", "-sS", "https://web.whatsapp.com"], capture_output=True, check=False).returncode == 6
     demo = Demo(tmp_path / "second")
     demo.stops()
     os.killpg(demo.process.pid, signal.SIGINT)  # Ctrl-C

@@ -43,7 +43,6 @@ def assert_stopped(result):
     assert result["ms"] < FAST_MS, result
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(1, "curl", "egress")
 def test_curl_by_name(blocking, employee):
     start = time.monotonic()
@@ -57,7 +56,6 @@ def test_curl_by_name(blocking, employee):
     assert not blocking.internet.seen("dns", since=start, name="web.whatsapp.com")
 
 
-@pytest.mark.vm
 def test_row_is_in_the_database(blocking, employee):
     employee.curl("https://web.whatsapp.com/")
     row, = blocking.violations(employee)
@@ -70,7 +68,6 @@ def test_row_is_in_the_database(blocking, employee):
     assert "web.whatsapp.com" not in str(record), "the name asked is nobody's business: only the entry is recorded"
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(1, "glibc", "egress")
 def test_getaddrinfo_fails_fast(blocking, employee):
     r = employee.python('result = attempt(socket.getaddrinfo, "web.whatsapp.com", 443)')
@@ -79,7 +76,6 @@ def test_getaddrinfo_fails_fast(blocking, employee):
     assert_row(row, channel="whatsapp", layer="dns", program="/usr/bin/python3")
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(1, "dig", "egress")
 def test_dig(blocking, employee, needs):
     needs("dig")
@@ -116,7 +112,6 @@ def with_edns(name):
 @pytest.mark.parametrize("raw", [query("WeB.wHaTsApP.cOm"), query("WHATSAPP.COM"), query("a.b.c.d.e.f.g.h.whatsapp.com"),
                                  query("x" * 63 + ".whatsapp.com"), query("wa.me"), with_edns("web.whatsapp.com")],
                          ids=["mixed-case", "apex", "deep", "long-label", "exact", "edns"])
-@pytest.mark.vm
 @pytest.mark.evasion(3, "mixed case, deep, long, EDNS", "egress")
 def test_every_spelling(blocking, employee, raw):
     assert_stopped(employee.python(SEND + "result = attempt(send, *sys.argv[1:])", raw))
@@ -124,7 +119,6 @@ def test_every_spelling(blocking, employee, raw):
     assert_row(row, channel="whatsapp", layer="dns", tier="name")
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("server", [WORLD4, WORLD6])
 @pytest.mark.evasion(2, "plain, v4 and v6", "egress")
 def test_over_tcp(blocking, employee, server):
@@ -153,14 +147,12 @@ def test_approved_pass_unrecorded(allowing, employee, name):
     assert allowing.violations(employee) == []
 
 
-@pytest.mark.vm
 def test_curl_passes_when_approved(allowing, employee):
     status, _, text = employee.curl("https://web.whatsapp.com/")
     assert status == 0 and "this is web.whatsapp.com" in text
     assert allowing.violations(employee) == []
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("policy", [{"mode": "monitor"}, {"unlisted": "watch"}])
 def test_watched_passes_and_is_recorded(station, employee, policy):
     serial = station.agent.policy(**policy, channels={"viber": "block"})
@@ -187,7 +179,6 @@ def test_tunnels_by_name(blocking, employee, name, channel):
     assert_row(row, channel=channel, layer="dns", **{"class": "bypass"})
 
 
-@pytest.mark.vm
 def test_exempt_user(station, employee):
     """A group's allowance holds for its members only, whatever their program."""
     other = station.employee()
@@ -198,7 +189,6 @@ def test_exempt_user(station, employee):
     assert [r for r in station.violations(employee) if r["class"] == "use"] == []
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(3, "malformed", "egress")
 def test_malformed_packets_harm_nobody(blocking, employee):
     """Whatever is sent to port 53: the agent lives, what is innocent works, what is blocked stays so."""

@@ -9,8 +9,6 @@ import pytest
 import world
 from harness import FAST_MS, TREE
 
-pytestmark = pytest.mark.vm
-
 PREFIXES = [ipaddress.ip_network(p) for p in re.findall(r"(?m)^prefix\s*=\s*(\S+)", (TREE / "rules/channels/telegram.ini").read_text())]
 # hello: an obfuscated MTProto start is random bytes (core.telegram.org/mtproto/mtproto-transports)
 CODE = """

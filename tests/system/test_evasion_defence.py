@@ -12,7 +12,6 @@ import time
 
 import pytest
 
-import harness
 import internet
 from harness import FAST_MS, PRELUDE, SLOW, Agent, Desk, Employee, Programs
 from internet import Internet, wait_for
@@ -24,14 +23,18 @@ LSM = bool(os.environ.get("ONCHANNEL_LSM"))
 without_lsm = pytest.mark.skipif(LSM, reason="BPF LSM denies it: test_evasion_lsm.py")
 
 
+def restart(station, **ini):
+    station.agent.write_ini(**ini)
+    assert station.agent.kill(signal.SIGTERM) == 0
+    station.agent.start()
+    return station
+
+
 @pytest.fixture(scope="module")
-def station(internet):
-    s = harness.Station(internet)
-    s.agent.write_ini(check=1, heartbeat=HEARTBEAT)
-    assert s.agent.kill(signal.SIGTERM) == 0
-    s.agent.start()
-    yield s
-    s.close()
+def station(station):
+    """It looks at what it has put in place every second."""
+    yield restart(station, check=1, heartbeat=HEARTBEAT)
+    restart(station)
 
 
 def root(station, *argv, check=True, **kw):
@@ -96,7 +99,6 @@ def assert_mended(station, employee, before, word):
     assert any(word in t for t in tampers(station)), (word, tampers(station))
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("command", [["flush", "ruleset"], ["delete", "table", "inet", "onchannel"],
                                      ["flush", "chain", "inet", "onchannel", "output"],
                                      ["add", "rule", "inet", "onchannel", "output", "accept"]])
@@ -236,7 +238,6 @@ def test_23_spool_edited(blocking, employee):
     assert blocking.violations(somebody) == []
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(23, "SIGSTOP", "egress connect")
 def test_23_stopped(blocking, employee):
     blocking.agent.process.send_signal(signal.SIGSTOP)
@@ -251,7 +252,6 @@ def test_23_stopped(blocking, employee):
     assert gap["gap_ms"] > 4000 and "stood still" in gap["detail"]
 
 
-@pytest.mark.vm
 @pytest.mark.lsm
 @pytest.mark.parametrize("step", [-3600, 3600])
 @pytest.mark.evasion(23, "clock set", "lsm")
@@ -287,7 +287,6 @@ def flood(employee, server, n):
     return employee.popen(["/usr/bin/python3", "-c", FLOOD, server, str(n)], stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(23, "ring buffer filled", "egress")
 def test_23_ring_buffer_full(blocking, needs):
     """A million events while nobody reads: every loss is counted, and not one query gets out."""
@@ -341,7 +340,6 @@ def small_disk():
         disk.agent.stop()
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(23, "disk full, read-only", "egress connect")
 def test_23_disk_full(small_disk):
     agent, anna, ben = small_disk.agent, Employee(small_disk.internet, "anna"), Employee(small_disk.internet, "ben")
@@ -376,7 +374,6 @@ def test_23_disk_read_only(small_disk):
     assert blocked(anna)
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(23, "SIGKILL", "egress connect")
 def test_23_narrow_fail_closed(blocking):
     """After SIGKILL what is blocked stays blocked, and nothing else is: DNS, TLS, UDP, programs, new users."""

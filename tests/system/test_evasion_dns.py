@@ -44,7 +44,6 @@ def assert_row_of(station, employee, since, **expected):
     assert not station.internet.seen("dns", since=since, name="web.whatsapp.com")
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.evasion(2, "writes apart, byte by byte, pipelined", "egress")
 def test_row_2(blocking, employee, shape):
@@ -171,7 +170,6 @@ def test_row_8_segmentation_of_others_passes(blocking, employee):
     assert blocking.violations(employee) == []
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("server", [WORLD4, WORLD6])
 @pytest.mark.evasion(1, "REFUSED, with the reason", "egress")
 def test_answer_says_why(blocking, employee, needs, server):
@@ -297,7 +295,6 @@ def test_row_15_dot_when_approved(station, employee):
 ALIAS = "web-whatsapp-com.alias.example"  # a name that the world answers with a CNAME to web.whatsapp.com
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(5, "CNAME to a messenger", "ingress egress")
 def test_row_5_alias(blocking, employee):
     """An innocent name that stands for a messenger's: its answer does not arrive, and the asker hears why."""

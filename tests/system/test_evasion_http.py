@@ -32,7 +32,6 @@ def assert_nothing_left(station, since):
         assert not [x for x in station.internet.seen(kind, since=since) if "whatsapp" in x["name"].lower()]
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("how", CURL)
 @pytest.mark.evasion(11, "CONNECT, Host, h2c, SOCKS 4A and 5", "egress")
 def test_row_11(blocking, employee, how):
@@ -151,7 +150,6 @@ def stream(employee, how, name="web.whatsapp.com"):
     return employee.python(STREAM + f"NAME = {name!r}\nresult = attempt(talk, {said}, {write})")
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(11, "requests in pieces, pipelined, behind bodies, in one another; to addresses", "egress")
 def test_row_11_streams(blocking):
     """In any number of writes, one behind the other, in one another: each by a person of its own."""

@@ -220,7 +220,7 @@ CONTAINERS = {"unshare": (Netns, ["unshare", "nsenter"]), "bridge": (Bridge, ["u
               "podman": (Podman, ["podman", "slirp4netns", "newuidmap", "crun"])}
 
 
-@pytest.fixture(params=[pytest.param(k, marks=[pytest.mark.vm] if k in ("unshare", "bridge", "chroot") else []) for k in CONTAINERS])
+@pytest.fixture(params=CONTAINERS)
 def container(request, internet, employee, needs):
     kind, programs = CONTAINERS[request.param]
     needs(*programs)
@@ -294,7 +294,6 @@ print(json.dumps([attempt(talk, n) for n in ("www.example.org", "web.whatsapp.co
     assert_row(row, channel="whatsapp", layer="quic", tier="name")
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(21, "a virtual machine's packets", "prefix")
 def test_21_forwarded_packets(blocking, employee, needs):
     """A guest whose programs nobody can see, a virtual machine: what passes through the laptop is stopped there by address."""
@@ -309,7 +308,6 @@ def test_21_forwarded_packets(blocking, employee, needs):
         bridge.close()
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(21, "open connection in another namespace", "walk")
 def test_21_open_connection_ends_when_the_policy_turns(allowing, employee, needs):
     needs(*CONTAINERS["unshare"][1])

@@ -100,7 +100,6 @@ def send(employee, how, name, seconds=3):
     return employee.python(CLIENT + f"NAME = {name!r}\n{SENDING[how]}\nresult = attempt(later, s, {seconds})")
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("how", SENDING)
 @pytest.mark.evasion(10, "versions 1 and 2, Initials in every order", "egress")
 def test_row_10(blocking, employee, how):
@@ -181,7 +180,6 @@ def test_row_10_allowed_as_such(station, employee):
     assert station.violations(employee) == []
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(10, "it is open when the policy turns; it moves to another socket; the policy turns back", "walk egress")
 @pytest.mark.parametrize("connected", [True, False])
 def test_row_10_policy_turns(allowing, employee, connected):

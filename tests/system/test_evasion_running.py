@@ -14,8 +14,6 @@ import world
 from harness import SLOW, assert_row
 from internet import wait_for
 
-pytestmark = pytest.mark.vm
-
 ENDED = ("ECONNABORTED", "ECONNRESET", "EPIPE", "EPERM", "ECONNREFUSED", "EDESTADDRREQ")  # the last: UDP is disconnected
 TELEGRAM, INNOCENT = "149.154.167.61", "203.0.113.81"
 

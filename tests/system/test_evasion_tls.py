@@ -104,7 +104,6 @@ def attempt(employee, shape, name="web.whatsapp.com", more=""):
     return employee.python(CLIENT + f"result = attempt(handshake, {name!r}, {SHAPES.get(shape, shape)}{more})")
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.evasion(7, "one or many writes, records, bytes; 500 B to 50 kB", "egress")
 def test_row_7_shapes(blocking, employee, shape):
@@ -248,7 +247,6 @@ def plain(employee, how):
     return employee.python(CLIENT + PLAIN[how] + 'result = attempt(handshake, "web.whatsapp.com", send, s)')
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("how", PLAIN)
 @pytest.mark.evasion(8, "Fast Open, MPTCP, v6, v4-mapped, corked, splice, sendfile, zero-copy", "egress")
 def test_row_8(blocking, employee, fast_open, how):

@@ -7,8 +7,6 @@ import pytest
 
 from harness import FAST_MS, assert_row
 
-pytestmark = pytest.mark.vm
-
 # start(argv): how a program fared that leaves the file argv[-1] behind when it gets as far as that
 START = """
 def start(*argv):

@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An exemption by (channel, user) holds in every layer, for that user only, and its use is recorded."""
-import pytest
-
 import world
 from harness import assert_row
 from test_evasion_quic import send
 from test_exec import install, started
-
-pytestmark = pytest.mark.vm
 
 CONNECT = 'result = attempt(connect, "149.154.167.66", 443)'
 SHARED = ("--resolve", f"web.whatsapp.com:443:{world.SHARED4}")

@@ -37,7 +37,6 @@ def assert_contiguous(station):
     return len(seqs)
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(23, "SIGKILL", "egress connect")
 def test_kill_in_the_middle_of_a_burst(blocking):
     agent, people = blocking.agent, [blocking.employee() for _ in range(3)]
@@ -123,7 +122,6 @@ def test_restart_in_order(blocking, employee):
     assert_contiguous(blocking)
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(23, "nft flush, delete, edit", "restore")
 def test_table_is_restored(blocking, employee):
     laptop = blocking.internet.laptop
@@ -204,7 +202,6 @@ def test_damaged_segment(blocking):
     assert_contiguous(blocking)
 
 
-@pytest.mark.vm
 def test_detached_for_good(blocking):
     """`onchanneld release` gives the machine back: no table, no pins, nothing blocked."""
     blocking.agent.kill(signal.SIGTERM)

@@ -12,7 +12,6 @@ def resolve(name, address=world.SHARED4, port=443):
     return "--resolve", f"{name}:{port}:{'[' + address + ']' if ':' in address else address}"
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("address", [world.SHARED4, world.SHARED6])
 @pytest.mark.evasion(6, "by --resolve, to an address others share", "egress")
 def test_curl_to_shared_address(blocking, employee, address):
@@ -28,7 +27,6 @@ def test_curl_to_shared_address(blocking, employee, address):
     assert not blocking.internet.seen("tls", since=start, name="web.whatsapp.com"), "the hello has left the laptop"
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(14, "a neighbour on the same address", "egress")
 def test_neighbour_on_the_same_address(blocking, employee):
     """The same person, program and address, before and after a blocked attempt."""
@@ -67,7 +65,6 @@ def hello(name, address, port=443):
 """
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(7, "upper case, trailing dot", "egress")
 def test_mixed_case(blocking, employee):
     r = employee.python(HELLO + f'result = attempt(hello, "WEB.WhatsApp.COM", "{world.SHARED4}")')
@@ -84,7 +81,6 @@ def test_look_alikes_and_no_name_pass(blocking, employee, name):
     assert blocking.violations(employee) == []
 
 
-@pytest.mark.vm
 def test_approved_pass_unrecorded(allowing, employee):
     assert employee.curl("https://web.whatsapp.com/", *resolve("web.whatsapp.com"))[0] == 0
     r = employee.python(HELLO + f'result = attempt(hello, "discord.com", "{world.SHARED6}")')
@@ -92,7 +88,6 @@ def test_approved_pass_unrecorded(allowing, employee):
     assert allowing.violations(employee) == []
 
 
-@pytest.mark.vm
 def test_exempt_user(station, employee):
     other = station.employee()
     station.agent.policy(extra=f"\n[group desk]\nuser = {employee.name}\n\n[channel whatsapp]\nverdict = allow\ngroup = desk\n")
@@ -108,7 +103,6 @@ def test_watched_passes_and_is_recorded(station, employee):
     assert_row(row, channel="whatsapp", layer="tls", outcome="passed", verdict="watch")
 
 
-@pytest.mark.vm
 @pytest.mark.evasion(7, "malformed", "egress")
 def test_malformed_hellos_harm_nobody(blocking, employee):
     """Truncated and disturbed hellos: everything lives, and nothing innocent is taken for a name."""
