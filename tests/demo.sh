@@ -130,7 +130,7 @@ sed -e "s/^not_before .*/not_before = 2020-01-01T00:00:00Z/" -e "s/^expires .*/e
 "$collector" init "$state/collector" --name localhost --agents 127.0.0.1:8443 --page 127.0.0.1:8444 --admin admin \
         >"$state/init.txt"
 start collector "$collector" serve "$state/collector"
-wait_for 10 'the collector listening' grep -q 'page: listening' "$state/collector.log"
+wait_for 120 'the collector listening' grep -q 'page: listening' "$state/collector.log"
 token=$("$collector" token "$state/collector" --uses 1 --hours 1)
 
 # The laptop.
@@ -155,7 +155,7 @@ install -m 0644 "$state/collector/server-ca.pem" "$state/"
 install -m 0755 "$build/agent/uplink/onchannel-uplink" "$state/bin/"
 # Where BPF LSM keeps the agent from everybody but its parent, the parent's end must end it, too.
 start agent setpriv --pdeathsig TERM "$build/agent/onchanneld" --config "$state/agent.ini"
-wait_for 20 'the agent answering' ask status
+wait_for 120 'the agent answering' ask status
 ask policy install "$state/policy.ini" --incoming "$state/agent/incoming" >/dev/null
 "$cli" enrol https://localhost:8443 --token "$token" --ca "$state/server-ca.pem" --config "$state/agent.ini" >/dev/null
 start uplink setpriv --reuid "$uplink_user" --regid "$(id -g $uplink_user)" --clear-groups \
