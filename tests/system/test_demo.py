@@ -62,7 +62,8 @@ class Demo:
 def assert_as_it_was():
     assert not STATE.exists()
     assert "onchannel" not in subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
-    assert "oc_" not in subprocess.run(["bpftool", "prog"], capture_output=True, text=True, check=True).stdout
+    # the kernel lets go of programs some time after their last link
+    wait_for(lambda: "oc_" not in subprocess.run(["bpftool", "prog"], capture_output=True, text=True, check=True).stdout, 5 * SLOW, "no program")
     assert str(STATE) not in pathlib.Path("/proc/mounts").read_text()
     for p in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         try:
