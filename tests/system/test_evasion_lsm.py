@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """EVASION 23 where BPF LSM works: what root tries against the agent is denied, and only the ways that
 are meant for it remain: an order of its supervisor's, and the same executable after a kill."""
+import json
 import os
 import re
 import signal
@@ -74,8 +75,9 @@ def test_23_lsm_programs(untouched):
 
 @pytest.mark.evasion(23, "bpf(2): detach, unpin, write", "lsm")
 def test_23_lsm_maps(untouched):
-    denied(untouched, f"bpftool map update pinned {pin(untouched, 'oc_active')} key 0 0 0 0 value hex {'00 ' * 40}")
-    denied(untouched, f"bpftool map update pinned {pin(untouched, 'oc_guard')} key 0 0 0 0 value hex {'00 ' * 32}")
+    for name in ("oc_active", "oc_guard"):
+        size = json.loads(root(untouched, "bpftool", "-j", "map", "show", "pinned", pin(untouched, name)).stdout)["bytes_value"]
+        denied(untouched, f"bpftool map update pinned {pin(untouched, name)} key 0 0 0 0 value hex {'00 ' * size}")
     denied(untouched, f"bpftool map delete pinned {pin(untouched, 'oc_verdicts')} key 0 0 0 0")
     root(untouched, "bpftool", "map", "dump", "pinned", pin(untouched, "oc_active"))  # may be looked at
 
