@@ -195,7 +195,7 @@ def test_systemd_lsm(machine, tmp_path):
                    f"nsenter -t {pid} -m umount -l {STATE}", f"rm {PINS}/oc_egress", f"chmod 777 {STATE}/policy"):
         denied(script)
     for options in ("ProtectSystem=strict\nPrivateTmp=yes\nProtectHome=yes\nPrivateDevices=yes\nReadWritePaths=/var",
-                    "TemporaryFileSystem=/var\nProtectControlGroups=yes", "PrivateMounts=yes\nRootDirectory=/\nMountAPIVFS=yes"):
+                    "TemporaryFileSystem=/var\nProtectControlGroups=yes", "PrivateMounts=yes"):
         pathlib.Path("/run/systemd/system/other.service").write_text(f"[Service]\nType=oneshot\nExecStart=true\n{options}\n")
         run("systemctl", "daemon-reload")
         run("systemctl", "start", "other")
