@@ -61,6 +61,9 @@ static pid_t start_probe(const struct config *c, int *ret_pidfd)
                 a.cgroup = (uint64_t)cgroup;
         }
         pid = syscall(SYS_clone3, &a, sizeof(a));
+        if (pid < 0 && errno == ENOSYS &&
+            !c->cgroup) /* systemd.exec(5), RestrictNamespaces=: seccomp sees no flags of clone3 */
+                pid = syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, NULL, ret_pidfd, NULL, 0);
         if (pid == 0)
                 send_query();
         return pid < 0 ? -errno : (pid_t)pid;

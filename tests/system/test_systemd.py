@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The units as they are installed, under a real systemd: on the virtual machine itself, whose process 1 it is."""
+import contextlib
+import json
 import os
 import pathlib
 import re
@@ -37,6 +39,18 @@ def run(*argv, check=True, user=None, **kw):
     r = subprocess.run([str(a) for a in argv], check=False, **kw)
     assert not check or r.returncode == 0, f"{argv}: exit {r.returncode}\n{r.stdout}\n{r.stderr}"
     return r
+
+
+@contextlib.contextmanager
+def drop_in(setting):
+    """Of the agent's unit, for a while."""
+    file = pathlib.Path(f"/run/systemd/system/{AGENT}.d/test.conf")
+    file.parent.mkdir(exist_ok=True, parents=True)
+    file.write_text(f"[Service]\n{setting}\n")
+    run("systemctl", "daemon-reload")
+    yield
+    file.unlink()
+    run("systemctl", "daemon-reload")
 
 
 def denied(script):
@@ -135,6 +149,7 @@ def stays_blocked(tmp_path):
 def test_systemd_start(machine, tmp_path):
     assert shown(AGENT, "ActiveState") == "active" and shown(AGENT, "StatusText") == ""
     assert "exec=lsm" in machine.status() and "defence=lsm" in machine.status()
+    assert json.loads(run("onchannel", "status", "--json").stdout)["canary"]["result"] == "blocked"
     assert blocked(tmp_path)
     journal = run("journalctl", "-u", AGENT, "-o", "cat").stdout
     assert "ready: exec=lsm" in journal and re.search(r"whatsapp.*program '/usr/bin/dig'", journal), journal
@@ -171,6 +186,13 @@ def test_systemd_reload(machine, tmp_path):
 def test_systemd_watchdog(machine, tmp_path):
     """An agent that stands still is ended and comes back by itself; all the while nothing gets through."""
     assert shown(AGENT, "WatchdogUSec") == "30s"
+    with drop_in("WatchdogSec=10"):
+        run("systemctl", "restart", AGENT)
+        stand_still(machine, tmp_path)
+    run("systemctl", "restart", AGENT)
+
+
+def stand_still(machine, tmp_path):
     pid = shown(AGENT, "MainPID")
     before = started(pid)
     run("systemctl", "kill", "-s", "STOP", "--kill-whom=main", AGENT)
@@ -206,19 +228,14 @@ def test_systemd_lsm(machine, tmp_path):
 @pytest.mark.lsm
 def test_systemd_killed_for_good(machine, tmp_path):
     """Process 1 may end it. What it left is kept, until process 1 is about to become another program."""
-    drop = pathlib.Path(f"/run/systemd/system/{AGENT}.d/restart.conf")
-    drop.parent.mkdir(parents=True)
-    drop.write_text("[Service]\nRestart=no\n")
-    run("systemctl", "daemon-reload")
-    run("systemctl", "kill", "-s", "KILL", AGENT)
-    wait_for(lambda: shown(AGENT, "ActiveState") == "failed", 20 * SLOW)
-    denied(f"rm {PINS}/oc_drops")
-    denied("mount -t tmpfs none /var/lib")
-    assert stays_blocked(tmp_path)
-    run("systemctl", "daemon-reexec")
-    run("sh", "-ec", f"mount -t tmpfs none /var/lib; umount /var/lib; rm {PINS}/oc_drops")
-    drop.unlink()
-    run("systemctl", "daemon-reload")
+    with drop_in("Restart=no"):
+        run("systemctl", "kill", "-s", "KILL", AGENT)
+        wait_for(lambda: shown(AGENT, "ActiveState") == "failed", 20 * SLOW)
+        denied(f"rm {PINS}/oc_drops")
+        denied("mount -t tmpfs none /var/lib")
+        assert stays_blocked(tmp_path)
+        run("systemctl", "daemon-reexec")
+        run("sh", "-ec", f"mount -t tmpfs none /var/lib; umount /var/lib; rm {PINS}/oc_drops")
     run("systemctl", "start", AGENT)
     assert blocked(tmp_path)
 
