@@ -227,7 +227,7 @@ static int ask_groups(struct accounts_answer *a, const uid_t *uids, size_t n_uid
         _cleanup_free_ bool *has = calloc(a->names.n_unixgroups + 1, sizeof(*has));
         _cleanup_(record_done) struct record r = {0}, member = {0};
         struct group_ids ids = {gid, has};
-        int q = gid && has ? 0 : -ENOMEM;
+        int q = gid && has && grow(&r) && grow(&member) ? 0 : -ENOMEM;
 
         for (size_t i = 0; i < a->names.n_unixgroups && q >= 0; i++)
                 q = ask_group(a, &r, &member, i, &ids);
@@ -255,8 +255,10 @@ int accounts_resolve(struct accounts_names *names, const uid_t *uids, size_t n_u
         uid_t uid;
         int q = 0;
 
-        if (!a)
+        if (!a || !grow(&r)) {
+                free(a);
                 return -ENOMEM;
+        }
         a->names = *names;
         *names = (struct accounts_names){0};
         for (size_t i = 0; i < a->names.n_users && q >= 0; i++)
