@@ -13,21 +13,6 @@
 
 #define WAIT_MAX_S 15 /* until the collector has taken up what is new */
 
-static uint64_t utc_ms(void)
-{
-        return (uint64_t)time(NULL) * 1000;
-}
-
-static int store_load(const char *dir, struct config *config, struct store **ret)
-{
-        struct diag d = {0};
-        int r = config_load(dir, config, &d);
-
-        if (r == 0)
-                r = store_open(config->store, 0, ret, &d);
-        return r < 0 ? fail(&d) : EXIT_SUCCESS;
-}
-
 static int key_load(const struct config *config, struct note_key *ret, uint8_t *ret_secret)
 {
         _cleanup_free_ char *text = NULL;
@@ -100,18 +85,18 @@ int command_witness(int argc, char **argv)
 
         if (!add && !remove && (argc != 3 || strcmp(argv[2], "list") != 0))
                 return fail_usage("witness needs DIR list, DIR add KEY, or DIR remove NAME");
-        if (store_load(argv[1], &config, &s) != EXIT_SUCCESS)
+        if (collector_open(argv[1], &config, &s) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
         if (!add && !remove)
                 return witness_list(&config, s);
-        r = add ? tlog_witness_add(s, argv[3], utc_ms()) : tlog_witness_remove(s, argv[3]);
+        r = add ? tlog_witness_add(s, argv[3], now_ms()) : tlog_witness_remove(s, argv[3]);
         if (r == -EINVAL)
                 return fail_with("'%s' is not the verifier key of a witness (onchannel-witness new prints it)",
                                  argv[3]);
         if (r == -ENOENT)
                 return fail_with("there is no witness '%s'", argv[3]);
         if (r == 0)
-                r = store_audit_add(s, &(struct store_audit){utc_ms(), "command line",
+                r = store_audit_add(s, &(struct store_audit){now_ms(), "command line",
                                                              add ? "witness add" : "witness remove", argv[3]});
         if (r == 0)
                 r = store_commit(s);
@@ -202,14 +187,15 @@ int command_export(int argc, char **argv)
                 return r;
         if (isatty(STDOUT_FILENO))
                 return fail_with("a bundle is long: write it to a file");
-        if (store_load(argv[optind], &config, &s) != EXIT_SUCCESS || key_load(&config, &k, secret) != EXIT_SUCCESS)
+        if (collector_open(argv[optind], &config, &s) != EXIT_SUCCESS ||
+            key_load(&config, &k, secret) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
-        r = store_audit_add(s, &(struct store_audit){utc_ms(), "command line", "export", f.device});
+        r = store_audit_add(s, &(struct store_audit){now_ms(), "command line", "export", f.device});
         if (r == 0)
                 r = store_commit(s);
         if (r == 0) {
                 wait_for_log(s);
-                r = export_open(&(struct export_options){config.store, &k, secret, &f, utc_ms()}, &e, &d);
+                r = export_open(&(struct export_options){config.store, &k, secret, &f, now_ms()}, &e, &d);
         }
         if (r == 0)
                 r = write_all(e);
@@ -235,7 +221,7 @@ int command_check(int argc, char **argv)
 
         if (argc != 2)
                 return fail_usage("check needs one folder");
-        if (store_load(argv[1], &config, &s) != EXIT_SUCCESS)
+        if (collector_open(argv[1], &config, &s) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
         c.db = store_db(s);
         r = check_database(&c);

@@ -50,7 +50,7 @@ static int policy_put(struct store *s, const char *part, const struct offer *o)
 static int no_rollout(struct store *s)
 {
         _cleanup_free_ char *json = NULL;
-        int r = offer_kept(s, OFFER_ROLLOUT, &json, NULL);
+        int r = store_bundle_get(s, OFFER_ROLLOUT, &json);
 
         return r == 0 ? -EEXIST : r == -ENOENT ? 0 : r;
 }
@@ -318,7 +318,7 @@ static int rollout_run(struct store *s, const char *verb, const char *file, stru
 
         if (strcmp(verb, "start") == 0)
                 return rollout_start(s, file, o);
-        r = offer_kept(s, OFFER_ROLLOUT, &kept, NULL);
+        r = store_bundle_get(s, OFFER_ROLLOUT, &kept);
         if (strcmp(verb, "status") == 0)
                 return rollout_status(s, kept, o->json);
         if (r == 0)

@@ -37,7 +37,7 @@ static void device_seen(struct api *a, const char *id)
         found = tsearch(new, &a->seen, seen_compare);
         if (!found)
                 return;
-        (*found)->at_ms = now_utc_ms();
+        (*found)->at_ms = clock_utc_ms();
         if (*found == new)
                 TAKE_PTR(new);
 }
@@ -128,7 +128,7 @@ static void enrol(struct http_request *req, const struct enrolment *e)
                                                                        .public_key = e->key,
                                                                        .token_hash = token_hash,
                                                                        .certificate_hash = certificate_hash,
-                                                                       .now_ms = now_utc_ms()});
+                                                                       .now_ms = clock_utc_ms()});
         }
         if (r == -EACCES) {
                 reply_error(req, 403, "the token is unknown, used up or expired");
@@ -138,7 +138,7 @@ static void enrol(struct http_request *req, const struct enrolment *e)
                 reply_errno(req, r, &d);
         } else {
                 log_line(LOG_INFO, "enrolled '%s' as %s from %s", e->name, e->id, req->address);
-                (void)store_audit_add(a->store, &(struct store_audit){now_utc_ms(), e->id, "enrol", e->name});
+                (void)store_audit_add(a->store, &(struct store_audit){clock_utc_ms(), e->id, "enrol", e->name});
                 reply_after_commit(
                         req, 200,
                         json_pack("{s:s,s:s,s:s}", "device", e->id, "certificate", certificate, "ca", a->server_ca));

@@ -103,10 +103,10 @@ static void every_minute(void *userdata)
         agents_flush_seen(a);
         findings_silence(a);
         if (minutes++ % TIDY_MINUTES == 0)
-                r = store_tidy(a->store, now_utc_ms());
+                r = store_tidy(a->store, clock_utc_ms());
         reply_pending(a); /* what follows commits, or fails, by itself */
         if (r == 0)
-                r = store_purge(a->store, now_utc_ms(), PURGE_ROWS, &p);
+                r = store_purge(a->store, clock_utc_ms(), PURGE_ROWS, &p);
         if (r < 0)
                 log_errno(LOG_WARNING, r, "cannot tidy the store, ignoring");
         else if (p.month && p.n_gone > 0)

@@ -27,7 +27,7 @@ static json_t *problem_of(const struct store_device *d, json_t *status, json_t *
 
         if (!status)
                 return json_string("has sent no status yet");
-        if (now_utc_ms() > d->last_seen_ms + SILENT_MS)
+        if (clock_utc_ms() > d->last_seen_ms + SILENT_MS)
                 return json_string("silent for more than 15 minutes");
         if (refused)
                 return refusal_of("policy", refused);

@@ -47,7 +47,7 @@ static char *body_new(enum finding which, const struct store_device *d, uint64_t
 
 void finding_add(struct api *a, enum finding which, const struct store_device *d, uint64_t place, const char *text)
 {
-        uint64_t now_ms = now_utc_ms();
+        uint64_t now_ms = clock_utc_ms();
         _cleanup_free_ char *body = body_new(which, d, now_ms, text);
         int r = body ? store_finding_add(a->store, &(struct store_finding){.time_ms = now_ms,
                                                                            .kind = kinds[which].kind,
@@ -81,7 +81,7 @@ static int silent_found(const struct store_device *d, void *userdata)
 void findings_silence(struct api *a)
 {
         const char *kind = kinds[FINDING_SILENT].kind;
-        uint64_t now_ms = now_utc_ms();
+        uint64_t now_ms = clock_utc_ms();
         struct silent *list = NULL;
         char text[160], when[TIME_TEXT_MAX];
         int r = store_silent(a->store, kind, now_ms - SILENT_MS, silent_found, &list);

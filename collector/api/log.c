@@ -18,7 +18,7 @@ void log_tick(struct api *a, bool now)
         int r;
 
         reply_pending(a); /* what others wrote this turn is committed apart */
-        r = a->log ? tlog_tick(a->log, now_utc_ms(), now) : 0;
+        r = a->log ? tlog_tick(a->log, clock_utc_ms(), now) : 0;
         if (r == -EEXIST)
                 log_line(LOG_ERR,
                          "another collector writes the log %s: log.key was copied; remove it from one of them",
@@ -173,7 +173,7 @@ static void reply_export(struct http_request *req, const struct store_filter *f)
                 .key = tlog_key(a->log),
                 .secret = tlog_secret(a->log),
                 .filter = f,
-                .now_ms = now_utc_ms(),
+                .now_ms = clock_utc_ms(),
         };
         struct download *d = calloc(1, sizeof(*d));
         struct diag why = {0};
@@ -220,7 +220,7 @@ void page_export(struct http_request *req)
                 return;
         }
         /* who took what away stands in the log before it goes */
-        r = store_audit_add(a->store, &(struct store_audit){now_utc_ms(), session.user, "export", req->query});
+        r = store_audit_add(a->store, &(struct store_audit){clock_utc_ms(), session.user, "export", req->query});
         if (r < 0) {
                 reply_errno(req, r, NULL);
                 return;

@@ -104,38 +104,19 @@ int offer_read(const char *part, const char *file, struct offer *ret, struct dia
         return 0;
 }
 
-struct search {
-        const char *part;
-        char *json;
-};
-
-static int on_part(const char *part, const char *json, void *userdata)
-{
-        struct search *s = userdata;
-
-        if (strcmp(part, s->part) == 0 && !s->json)
-                s->json = strdup(json);
-        return 0;
-}
-
 int offer_kept(struct store *s, const char *part, char **ret_json, uint64_t *ret_serial)
 {
-        struct search search = {.part = part};
-        _cleanup_free_ char *comment = NULL;
+        _cleanup_free_ char *json = NULL, *comment = NULL;
         json_auto_t *pair = NULL;
-        int r = store_bundle_each(s, on_part, &search);
+        int r = store_bundle_get(s, part, &json);
 
-        if (r < 0 || !search.json) {
-                free(search.json);
-                return r < 0 ? r : -ENOENT;
-        }
-        if (ret_serial) {
-                pair = json_loads(search.json, 0, NULL);
-                comment = comment_new(json_string_value(json_object_get(pair, "minisig")) ?: "");
-                if (!comment || serial_parse(comment, "onchannel ", ret_serial) < 0)
-                        *ret_serial = 0;
-        }
-        *ret_json = search.json;
+        if (r < 0)
+                return r;
+        pair = json_loads(json, 0, NULL);
+        comment = comment_new(json_string_value(json_object_get(pair, "minisig")) ?: "");
+        if (!comment || serial_parse(comment, "onchannel ", ret_serial) < 0)
+                *ret_serial = 0;
+        *ret_json = TAKE_PTR(json);
         return 0;
 }
 
@@ -225,37 +206,25 @@ struct count {
         json_t *refused; /* reason → names */
 };
 
-static const char *refusal(const json_t *policy, char *text, size_t size)
-{
-        const json_t *refused = json_object_get(policy, "refused");
-        const char *reason = json_string_value(json_object_get(refused, "reason"));
-
-        if (!reason)
-                reason = json_string_value(json_object_get(refused, "text"));
-        if (!reason)
-                return NULL;
-        snprintf(text, size, "%s", reason);
-        return text;
-}
-
 static int on_device(const struct store_device *d, void *userdata)
 {
         struct count *c = userdata;
         json_auto_t *status = NULL;
         const json_t *policy;
-        char text[512];
+        const char *reason;
 
         if (d->retired_ms || !rollout_has(c->rollout, d->id, d->name))
                 return 0;
         status = d->status ? json_loads(d->status, 0, NULL) : NULL;
         policy = json_object_get(status, "policy");
+        reason = json_string_value(json_object_get(json_object_get(policy, "refused"), "reason"));
         c->devices++;
         if ((uint64_t)json_integer_value(json_object_get(policy, "serial")) == c->rollout->serial) {
                 c->applied++;
-        } else if (refusal(policy, text, sizeof(text))) {
-                if (!json_object_get(c->refused, text))
-                        json_object_set_new(c->refused, text, json_array());
-                json_array_append_new(json_object_get(c->refused, text), json_string(d->name));
+        } else if (reason) {
+                if (!json_object_get(c->refused, reason))
+                        json_object_set_new(c->refused, reason, json_array());
+                json_array_append_new(json_object_get(c->refused, reason), json_string(d->name));
         } else {
                 c->waiting++;
         }

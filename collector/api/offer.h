@@ -29,7 +29,7 @@ struct offer {
 void offer_done(struct offer *o);
 /* Reads FILE and FILE.minisig. `part`: OFFER_POLICY, OFFER_CATALOGUE or OFFER_EXEMPTION. -EBADMSG, -EFBIG. */
 int offer_read(const char *part, const char *file, struct offer *ret, struct diag *reterr);
-/* What is kept under a part (free()); -ENOENT. */
+/* A signed file that is kept under a part (free()), and its serial, 0 unknown; -ENOENT. */
 int offer_kept(struct store *s, const char *part, char **ret_json, uint64_t *ret_serial);
 
 #define ROLLOUT_PATTERNS_MAX 16
@@ -46,6 +46,6 @@ char *rollout_format(const struct rollout *r); /* free() */
 /* A share is of a hash of the id: it is the same devices each time, and a larger one has the smaller one's in it. */
 bool rollout_has(const struct rollout *r, const char *id, const char *name);
 
-/* How it goes: {"serial","back","base","share","devices":[patterns],"since","ring":{"devices","applied","refused":
- * [{"reason","devices":[names]}],"waiting"},"violations":{"blocked","would_block","seen"}}; a new reference. 0 and JSON null: there is none. On the reader's connection. */
+/* How it goes, on the reader's connection; a new reference: what rollout_format() has, and "ring":{"devices","applied",
+ * "waiting","refused":[{"reason","devices":[names]}]},"violations":{"blocked","would_block"}. */
 int rollout_report(struct store *s, const char *json, json_t **ret);

@@ -2,6 +2,7 @@
 #pragma once
 /* Private to api/. */
 #include <jansson.h>
+#include "base/clock.h"
 #include "collector/api/api.h"
 #include "collector/api/bundle.h"
 #include "collector/api/limiter.h"
@@ -33,7 +34,6 @@ static inline struct api *api_of(const struct http_request *req)
 {
         return req->userdata;
 }
-uint64_t now_utc_ms(void);
 
 /* ---- reply.c ---- */
 /* Takes the reference; NULL (no memory) answers 503. */

@@ -14,14 +14,6 @@ struct pending {
         char *text;
 };
 
-uint64_t now_utc_ms(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_REALTIME, &t);
-        return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 void reply_text(struct http_request *req, unsigned status, char *text, const struct http_header *extra)
 {
         struct http_response response = {

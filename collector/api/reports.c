@@ -26,7 +26,7 @@ static void reports_append(struct http_request *req, const struct store_device *
         int r = ingest_batch(b, &i, &d);
 
         if (r == 0) {
-                batch.received_ms = now_utc_ms();
+                batch.received_ms = clock_utc_ms();
                 batch.rows = i.rows;
                 r = store_append(s, &batch);
         }

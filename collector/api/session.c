@@ -59,7 +59,7 @@ bool page_authorised(struct http_request *req, struct store_session *ret)
 {
         struct store *s = api_of(req)->store;
         uint8_t hash[STORE_HASH_SIZE];
-        int r = session_hash(req, hash) ? store_session_get(s, hash, now_utc_ms(), ret) : -ENOENT;
+        int r = session_hash(req, hash) ? store_session_get(s, hash, clock_utc_ms(), ret) : -ENOENT;
 
         if (r == -ENOENT)
                 reply_error(req, 401, "log in first");
@@ -100,7 +100,7 @@ static void login_accept(struct http_request *req, const struct store_user *u)
         struct store *s = api_of(req)->store;
         uint8_t secret[SECRET_SIZE], hash[STORE_HASH_SIZE];
         char text[2 * SECRET_SIZE + 1], cookie[160];
-        uint64_t now_ms = now_utc_ms();
+        uint64_t now_ms = clock_utc_ms();
         int r;
 
         randombytes_buf(secret, sizeof(secret));
@@ -220,7 +220,7 @@ void page_logout(struct http_request *req)
                 return;
         r = store_session_delete(s, hash);
         if (r == 0)
-                r = store_audit_add(s, &(struct store_audit){now_utc_ms(), session.user, "logout", req->address});
+                r = store_audit_add(s, &(struct store_audit){clock_utc_ms(), session.user, "logout", req->address});
         if (r < 0)
                 reply_errno(req, r, NULL);
         else

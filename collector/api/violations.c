@@ -189,7 +189,7 @@ static json_t *proof_run(struct later *l)
 static void proof_reply(struct later *l)
 {
         const struct proof_later *q = (const struct proof_later *)l;
-        int r = store_audit_add(l->api->store, &(struct store_audit){now_utc_ms(), q->user, "read", q->place});
+        int r = store_audit_add(l->api->store, &(struct store_audit){clock_utc_ms(), q->user, "read", q->place});
 
         if (r < 0)
                 reply_errno(l->req, r, NULL);

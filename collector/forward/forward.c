@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "collector/forward/private.h"
 
@@ -46,26 +47,10 @@ struct forward {
         size_t n;
 };
 
-uint64_t forward_now_ms(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static uint64_t utc_ms(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_REALTIME, &t);
-        return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* False when it is time to end. */
 static bool forward_wait(struct forward *f, uint64_t ms)
 {
-        uint64_t until = forward_now_ms() + ms;
+        uint64_t until = clock_monotonic_ms() + ms;
         struct timespec t = {.tv_sec = (time_t)(until / 1000), .tv_nsec = (long)(until % 1000) * 1000000};
         bool stopping;
 
@@ -145,7 +130,7 @@ static int state_put(struct destination *d, const struct forward_state *s)
 
 static void problem_set(struct destination *d, const char *text)
 {
-        struct forward_state s = {.problem_ms = utc_ms()};
+        struct forward_state s = {.problem_ms = clock_utc_ms()};
 
         if (strcmp(d->problem, text) == 0)
                 return;
@@ -163,7 +148,7 @@ static int batch_taken(struct destination *d, unsigned refused)
         int r = 0;
 
         snprintf(s.name, sizeof(s.name), "%s", d->config->name);
-        s.sent_ms = s.sent > 0 ? utc_ms() : 0;
+        s.sent_ms = s.sent > 0 ? clock_utc_ms() : 0;
         for (size_t i = 0; r == 0 && i < d->n_places; i++)
                 r = forward_move(d->db, d->config->name, &d->places[i]);
         if (r == 0)
@@ -216,7 +201,7 @@ static int store_prepare(struct destination *d)
         return r;
 }
 
-/* The batch in which this one is, again from the places that the database has. */
+/* One batch, from the places that the database has. What batch_send() returns, or -EALREADY: another collector's. */
 static int destination_turn(struct destination *d)
 {
         int r = store_prepare(d);

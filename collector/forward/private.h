@@ -5,7 +5,6 @@
 #include "base/buf.h"
 #include "collector/forward/forward.h"
 
-uint64_t forward_now_ms(void); /* CLOCK_MONOTONIC */
 #define FORWARD_ANSWER_MAX (1u << 20)
 #define FORWARD_TIMEOUT_MS 30000
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "collector/forward/private.h"
 
@@ -38,7 +39,7 @@ static int stream_connect(struct sender *s)
 
 static bool is_late(const struct sender *s, uint64_t until_ms)
 {
-        return __atomic_load_n(s->stopping, __ATOMIC_RELAXED) || forward_now_ms() > until_ms;
+        return __atomic_load_n(s->stopping, __ATOMIC_RELAXED) || clock_monotonic_ms() > until_ms;
 }
 
 /* A receiver has nothing to say but that it closes. */
@@ -52,7 +53,7 @@ static bool peer_is_gone(struct sender *s)
 
 int stream_send(struct sender *s, const struct buf *body)
 {
-        uint64_t until_ms = forward_now_ms() + FORWARD_TIMEOUT_MS;
+        uint64_t until_ms = clock_monotonic_ms() + FORWARD_TIMEOUT_MS;
         curl_socket_t fd = -1;
         size_t done = 0, n;
         int queued = 1;

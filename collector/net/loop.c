@@ -6,6 +6,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define LOOP_EVENTS_MAX 256
 #define LOOP_AFTER_MAX  8
@@ -35,10 +36,7 @@ struct loop {
 
 static void loop_update_now(struct loop *l)
 {
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        l->now_ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+        l->now_ms = clock_monotonic_ms();
 }
 
 uint64_t loop_now_ms(const struct loop *l)

@@ -2,6 +2,7 @@
 /* What agents are sent: parts, each a text. A number in `setting` grows with each change, so that collectors that
  * share the database, and one beside which a command changes it, see one by one look-up. */
 #include <errno.h>
+#include <string.h>
 #include "collector/store/private.h"
 
 static int version_grow(struct store *s)
@@ -22,6 +23,16 @@ int store_bundle_put(struct store *s, const char *part, const char *json)
         if (r >= 0)
                 r = version_grow(s);
         return r < 0 ? r : 0;
+}
+
+int store_bundle_get(struct store *s, const char *part, char **ret_json)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        int r = db_query(s->write, "SELECT json FROM bundle WHERE part = $1", &q, "t", part);
+
+        if (r < 0 || (r = db_next(&q)) <= 0)
+                return r < 0 ? r : -ENOENT;
+        return (*ret_json = strdup(db_text(&q, 0))) ? 0 : -ENOMEM;
 }
 
 int store_bundle_remove(struct store *s, const char *part)

@@ -6,6 +6,7 @@
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/clock.h"
 #include "base/buf.h"
 #include "base/text.h"
 #include "collector/store/db-private.h"
@@ -130,7 +131,7 @@ static int connect_now(struct db_postgres *p)
                 p->url, "UTF8", "2", "onchannel-collector", "5000", "10", p->base.read_only ? "any" : "read-write",
                 NULL};
         const char *ordered_words[ELEMENTSOF(words)] = {0}, *ordered_values[ELEMENTSOF(words)] = {0};
-        uint64_t start_ms = db_now_ms();
+        uint64_t start_ms = clock_monotonic_ms();
         size_t n = ELEMENTSOF(words) - 1;
 
         for (size_t i = 0; i < n; i++) {
@@ -141,7 +142,7 @@ static int connect_now(struct db_postgres *p)
         PQfinish(p->pg);
         p->pg = PQconnectdbParams(ordered_words, ordered_values, 1);
         /* a host that does not answer at all takes up a fifth of the time */
-        p->retry_ms = db_now_ms() + RETRY_MS + 4 * (db_now_ms() - start_ms);
+        p->retry_ms = clock_monotonic_ms() + RETRY_MS + 4 * (clock_monotonic_ms() - start_ms);
         if (!p->pg)
                 return -ENOMEM;
         if (PQstatus(p->pg) != CONNECTION_OK)
@@ -166,7 +167,7 @@ static int ensure(struct db *db)
 
         if (PQstatus(p->pg) == CONNECTION_OK)
                 return 0;
-        if (db->in_transaction || db_now_ms() < p->retry_ms)
+        if (db->in_transaction || clock_monotonic_ms() < p->retry_ms)
                 return -ENOTCONN;
         r = connect_now(p);
         return r == 0 && p->deadline_ms ? postgres_deadline(db, p->deadline_ms) : r;

@@ -41,7 +41,6 @@ int db_sqlite_open(const char *path, unsigned flags, struct db **ret, struct dia
 int db_postgres_open(const char *url, unsigned flags, struct db **ret, struct diag *reterr);
 /* First line of `text` into db->error; returns r. */
 int db_failed(struct db *db, int r, const char *text);
-uint64_t db_now_ms(void); /* CLOCK_MONOTONIC */
 
 /* ---- prepared statements by their text ---- */
 struct db_statement {

@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/clock.h"
 #include "base/buf.h"
 #include "collector/store/db-private.h"
 
@@ -137,7 +138,7 @@ static int sqlite_query(struct db *db, const char *sql, const struct db_value *v
 
         if (r < 0)
                 return r;
-        s->until_ms = s->deadline_ms ? db_now_ms() + s->deadline_ms : 0;
+        s->until_ms = s->deadline_ms ? clock_monotonic_ms() + s->deadline_ms : 0;
         sqlite3_reset(ret->handle);
         code = bind_values(ret->handle, v, n);
         if (code != SQLITE_OK)
@@ -242,7 +243,7 @@ static int on_progress(void *userdata)
 {
         const struct db_sqlite *s = userdata;
 
-        return s->until_ms && db_now_ms() > s->until_ms;
+        return s->until_ms && clock_monotonic_ms() > s->until_ms;
 }
 
 static int sqlite_deadline(struct db *db, unsigned ms)

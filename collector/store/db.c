@@ -8,18 +8,11 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include "base/clock.h"
 #include "base/text.h"
 #include "collector/store/db-private.h"
 
 #define CAREFUL_MS 60000
-
-uint64_t db_now_ms(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 int db_failed(struct db *db, int r, const char *text)
 {
@@ -175,7 +168,7 @@ int db_commit(struct db *db)
         if (r == 0)
                 r = db->driver->in_transaction(db) ? db->driver->script(db, "COMMIT") : -EIO;
         if (r == -EEXIST)
-                db->careful_ms = db_now_ms() + CAREFUL_MS;
+                db->careful_ms = clock_monotonic_ms() + CAREFUL_MS;
         if (r < 0)
                 db_rollback(db);
         db->in_transaction = false;
@@ -187,7 +180,7 @@ int db_commit(struct db *db)
  * before it has written, and what the server refuses in a COPY makes the next commits careful. */
 static bool is_careful(const struct db *db)
 {
-        return db->careful_ms && db_now_ms() < db->careful_ms;
+        return db->careful_ms && clock_monotonic_ms() < db->careful_ms;
 }
 
 int db_savepoint(struct db *db)
@@ -267,16 +260,22 @@ int db_query_values(struct db *db, const char *sql, struct db_rows *ret, const s
         return r < 0 ? r : after(db, db->driver->query(db, sql, v, n, ret));
 }
 
-int db_query(struct db *db, const char *sql, struct db_rows *ret, const char *types, ...)
+static int query_list(struct db *db, const char *sql, struct db_rows *ret, const char *types, va_list list)
 {
         struct db_value v[DB_VALUES_MAX];
+
+        return db_query_values(db, sql, ret, v, values_take(types, list, v));
+}
+
+int db_query(struct db *db, const char *sql, struct db_rows *ret, const char *types, ...)
+{
         va_list list;
-        size_t n;
+        int r;
 
         va_start(list, types);
-        n = values_take(types, list, v);
+        r = query_list(db, sql, ret, types, list);
         va_end(list);
-        return db_query_values(db, sql, ret, v, n);
+        return r;
 }
 
 int db_next(struct db_rows *rows)
@@ -294,15 +293,12 @@ void db_rows_done(struct db_rows *rows)
 int db_run(struct db *db, const char *sql, const char *types, ...)
 {
         _cleanup_rows_ struct db_rows rows = {0};
-        struct db_value v[DB_VALUES_MAX];
         va_list list;
-        size_t n;
         int r;
 
         va_start(list, types);
-        n = values_take(types, list, v);
+        r = query_list(db, sql, &rows, types, list);
         va_end(list);
-        r = db_query_values(db, sql, &rows, v, n);
         while (r >= 0 && (r = db_next(&rows)) > 0)
                 continue;
         if (r < 0)
@@ -315,15 +311,12 @@ int db_run(struct db *db, const char *sql, const char *types, ...)
 int db_number(struct db *db, const char *sql, int64_t *ret, const char *types, ...)
 {
         _cleanup_rows_ struct db_rows rows = {0};
-        struct db_value v[DB_VALUES_MAX];
         va_list list;
-        size_t n;
         int r;
 
         va_start(list, types);
-        n = values_take(types, list, v);
+        r = query_list(db, sql, &rows, types, list);
         va_end(list);
-        r = db_query_values(db, sql, &rows, v, n);
         if (r < 0 || (r = db_next(&rows)) <= 0)
                 return r;
         *ret = db_int(&rows, 0);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/clock.h"
 #include "base/buf.h"
 #include "collector/store/db-private.h"
 #include "collector/store/private.h"
@@ -322,7 +323,7 @@ int store_violations(struct store *st, const struct store_filter *f, store_row_f
                      struct store_cursor *ret_end, bool *ret_more)
 {
         struct page page = {.fn = fn, .userdata = userdata};
-        uint64_t until_ms = db_now_ms() + PAGE_MS;
+        uint64_t until_ms = clock_monotonic_ms() + PAGE_MS;
         struct search s;
         int r = search_init(st, f, &s);
 
@@ -341,7 +342,7 @@ int store_violations(struct store *st, const struct store_filter *f, store_row_f
                         r = store_rows(&rows, false, page_row, &page);
                 if (r < 0)
                         return r;
-                if (page.n == f->limit || !s.has_horizon || db_now_ms() >= until_ms)
+                if (page.n == f->limit || !s.has_horizon || clock_monotonic_ms() >= until_ms)
                         break;
                 /* the horizon itself was looked at */
                 s.before = s.horizon;

@@ -168,6 +168,7 @@ int store_audit_add(struct store *s, const struct store_audit *a);
 /* What agents are sent, part by part (collector/api/offer.h has their names); the caller commits. */
 typedef int (*store_part_fn)(const char *part, const char *json, void *userdata);
 int store_bundle_put(struct store *s, const char *part, const char *json);
+int store_bundle_get(struct store *s, const char *part, char **ret_json); /* free(); -ENOENT */
 int store_bundle_remove(struct store *s, const char *part); /* -ENOENT */
 int store_bundle_version(struct store *s, int64_t *ret); /* another one after each change */
 int store_bundle_each(struct store *s, store_part_fn fn, void *userdata);
