@@ -7,20 +7,13 @@
 
 #include "agent/mydata.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "policy/exemption.h"
 
 #define REQUEST_EVERY_S 10 /* of one person */
-
-static uint64_t boottime_s(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_BOOTTIME, &t);
-        return (uint64_t)t.tv_sec + 1;
-}
 
 static int user_of(const struct control_request *q, uid_t caller, uid_t *ret)
 {
@@ -121,7 +114,7 @@ static json_t *answer_exemption(struct runtime *rt, const struct control_request
 /* Each person a few an hour, so that nobody fills the record. */
 static bool may_request(struct runtime *rt, uid_t uid)
 {
-        const uint64_t now = boottime_s();
+        const uint64_t now = clock_boottime_ms() / 1000 + 1;
 
         for (size_t i = 0; i < REQUESTS_MAX; i++) {
                 struct request_seen *s = &rt->requests[i];

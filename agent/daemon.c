@@ -14,6 +14,7 @@
 
 #include "agent/runtime.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
 
@@ -472,11 +473,9 @@ static void runtime_done(struct runtime *rt)
 int daemon_run(const struct config *c, const struct daemon_options *o)
 {
         struct runtime rt = {.config = c, .release = o->release};
-        struct timespec t;
         int r;
 
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        rt.started_us = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+        rt.started_ms = clock_boottime_ms();
         r = check_machine(c);
         if (r < 0)
                 return r;

@@ -8,6 +8,7 @@
 #include <sys/inotify.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -17,10 +18,8 @@
 
 static struct term_clock clock_now(const struct runtime *rt)
 {
-        struct timespec t;
-
-        clock_gettime(CLOCK_BOOTTIME, &t);
-        return (struct term_clock){.now = store_time(rt->store, time(NULL)), .boottime_s = (uint64_t)t.tv_sec + 1};
+        return (struct term_clock){.now = store_time(rt->store, time(NULL)),
+                                   .boottime_s = clock_boottime_ms() / 1000 + 1};
 }
 
 /* "exemption EX-7 began, until 2026-12-24T18:00:00Z: CHG-4711, approved by Dora Chief" */

@@ -12,6 +12,7 @@
 #include <sys/timerfd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -23,14 +24,6 @@
 
 #define REMOVED (IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF)
 #define CHANGED (REMOVED | IN_MOVED_TO | IN_CLOSE_WRITE)
-
-static uint64_t clock_us(clockid_t clock)
-{
-        struct timespec t;
-
-        clock_gettime(clock, &t);
-        return (uint64_t)t.tv_sec * USEC_PER_SEC + (uint64_t)t.tv_nsec / 1000;
-}
 
 /* ---- files ---- */
 
@@ -141,7 +134,7 @@ static int on_pin(sd_event_source *s, const struct inotify_event *e, void *userd
 /* How long nobody looked. A machine that sleeps is no gap: CLOCK_MONOTONIC sleeps with it. */
 static void check_stall(struct runtime *rt)
 {
-        uint64_t now = clock_us(CLOCK_MONOTONIC), due = rt->checked_us + rt->config->check * USEC_PER_SEC;
+        uint64_t now = clock_ns(CLOCK_MONOTONIC) / 1000, due = rt->checked_us + rt->config->check * USEC_PER_SEC;
         char text[128];
 
         rt->checked_us = now;
@@ -165,7 +158,7 @@ static int on_check(sd_event_source *s, uint64_t usec, void *userdata)
 
 static int64_t clock_offset_ms(void)
 {
-        return (int64_t)(clock_us(CLOCK_REALTIME) / 1000) - (int64_t)(clock_us(CLOCK_BOOTTIME) / 1000);
+        return (int64_t)clock_utc_ms() - (int64_t)clock_boottime_ms();
 }
 
 /* timerfd_create(2): a timer of this kind reports ECANCELED when somebody sets the clock. */
@@ -215,7 +208,7 @@ int guard_start(struct runtime *rt)
 {
         int r;
 
-        rt->checked_us = clock_us(CLOCK_MONOTONIC);
+        rt->checked_us = clock_ns(CLOCK_MONOTONIC) / 1000;
         r = sd_event_add_defer(rt->event, &rt->on_state, on_state, rt); /* looks once at the start as well */
         if (r >= 0)
                 r = sd_event_add_time_relative(rt->event, &rt->on_check, CLOCK_MONOTONIC,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #define USEC_PER_SEC        1000000ull
@@ -13,17 +14,9 @@
 #define TAMPER_EVERY_US     (60 * USEC_PER_SEC) /* of one kind */
 #define SETTLE_AGAIN_US     USEC_PER_SEC
 
-static uint64_t now_us(void)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t)t.tv_sec * USEC_PER_SEC + (uint64_t)t.tv_nsec / 1000;
-}
-
 void health_tamper(struct runtime *rt, enum tamper kind, const char *what, enum outcome outcome)
 {
-        uint64_t now = now_us(), *last = &rt->tamper_reported_us[kind];
+        uint64_t now = clock_ns(CLOCK_MONOTONIC) / 1000, *last = &rt->tamper_reported_us[kind];
         int r;
 
         rt->counters.restored++;

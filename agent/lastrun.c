@@ -5,9 +5,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/text.h"
 
@@ -51,20 +51,12 @@ int lastrun_write(const char *state_dir, const struct lastrun *l)
         return path ? file_write_atomic(path, text, (size_t)n, 0600) : -ENOMEM;
 }
 
-static uint64_t clock_ms(clockid_t clock)
-{
-        struct timespec t;
-
-        clock_gettime(clock, &t);
-        return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 void lastrun_stamp(struct lastrun *l)
 {
         _cleanup_free_ char *boot = NULL;
 
-        l->utc_ms = clock_ms(CLOCK_REALTIME);
-        l->boottime_ms = clock_ms(CLOCK_BOOTTIME);
+        l->utc_ms = clock_utc_ms();
+        l->boottime_ms = clock_boottime_ms();
         if (!*l->boot_id && file_read("/proc/sys/kernel/random/boot_id", LASTRUN_BOOT_ID, &boot, NULL) >= 0)
                 snprintf(l->boot_id, sizeof(l->boot_id), "%.36s", boot);
 }

@@ -7,6 +7,7 @@
 
 #include "agent/classify/proc.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 /* proc(5): "Uid:\tREAL\tEFFECTIVE\t…"; exec events carry the real one as well. */
@@ -25,10 +26,7 @@ static bool read_uid(uint32_t tgid, uint64_t boottime_ns, uint32_t *ret)
 static void look_at(uint32_t tgid, void *userdata)
 {
         struct fact f = {.layer = LAYER_EXEC, .tier = TIER_PROGRAM, .outcome = OUTCOME_PASSED, .tgid = tgid};
-        struct timespec now;
-
-        clock_gettime(CLOCK_BOOTTIME, &now);
-        f.boottime_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+        f.boottime_ns = clock_ns(CLOCK_BOOTTIME);
         if (read_uid(tgid, f.boottime_ns, &f.uid))
                 facts_handle_running(userdata, &f);
 }

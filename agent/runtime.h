@@ -121,7 +121,7 @@ struct runtime {
         bool self_test_passed;
         bool went_back; /* a policy or catalogue failed its self-test and is tried again with the next heartbeat */
         struct canary canary;
-        uint64_t started_us; /* CLOCK_MONOTONIC */
+        uint64_t started_ms; /* CLOCK_BOOTTIME */
         uint64_t tamper_reported_us[_TAMPER_MAX];
         bool told_refused; /* that the spool takes no records */
         const char *coverage_detail; /* of the next COVERAGE_POLICY */

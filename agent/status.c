@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -138,14 +139,6 @@ static json_t *spool_json(const struct report_state *s)
                          (json_int_t)s->spool_bytes, "refused", (json_int_t)s->refused);
 }
 
-static uint64_t uptime_s(const struct runtime *rt)
-{
-        struct timespec t;
-
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return (uint64_t)t.tv_sec - rt->started_us / 1000000;
-}
-
 /* The uplink's own word why it cannot ship; json_null() when all is well. */
 static json_t *uplink_problem_json(const struct runtime *rt)
 {
@@ -180,9 +173,9 @@ json_t *status_new(struct runtime *rt)
         report_get_state(rt->report, &s);
         o = json_pack("{s:s,s:s,s:s,s:s,s:I,s:o,s:o,s:s,s:b,s:o,s:o}", "device", s.device_id ? s.device_id : "",
                       "name", rt->config->device, "version", ONCHANNEL_VERSION, "boot", rt->lastrun.boot_id, "uptime",
-                      (json_int_t)uptime_s(rt), "policy", policy_json(rt), "catalogue", catalogue_json(rt), "sensors",
-                      watch_sensors(rt->watch), "self_test_passed", rt->self_test_passed, "counters",
-                      counters_json(rt), "spool", spool_json(&s));
+                      (json_int_t)((clock_boottime_ms() - rt->started_ms) / 1000), "policy", policy_json(rt),
+                      "catalogue", catalogue_json(rt), "sensors", watch_sensors(rt->watch), "self_test_passed",
+                      rt->self_test_passed, "counters", counters_json(rt), "spool", spool_json(&s));
         if (!o)
                 return NULL;
         json_object_set_new(o, "browsers", browsers_json(rt));

@@ -92,3 +92,8 @@ int agent_ask(const struct cli *c, json_t *request, json_t **ret)
         status = agent_open(c, request, &a);
         return status == STATUS_OK ? agent_next(c, a, ret) : status;
 }
+
+int agent_ask_status(const struct cli *c, json_t **ret)
+{
+        return agent_ask(c, json_pack("{s:s}", "verb", "status"), ret);
+}

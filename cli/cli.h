@@ -100,10 +100,18 @@ static inline void agent_closep(struct agent_reader **p)
 int agent_next(const struct cli *c, struct agent_reader *a, json_t **ret);
 /* All of it for one answer. */
 int agent_ask(const struct cli *c, json_t *request, json_t **ret);
+int agent_ask_status(const struct cli *c, json_t **ret);
 
 /* ---- files.c ---- */
 /* Reads a file or says why not: STATUS_*. */
 int read_input(const struct cli *c, const char *path, size_t max, char **ret, size_t *ret_size);
+struct input {
+        const char *path;
+        size_t max;
+        int (*parse)(const char *text, size_t size, const char *file, void *ret, struct diag *reterr);
+};
+/* The same, and what `parse` makes of it. */
+int read_parsed(const struct cli *c, const struct input *in, void *ret);
 int write_output(const struct cli *c, const char *path, const void *data, size_t size, unsigned mode);
 /* Without echo from the terminal, else a line of standard input; free() after wiping. */
 int read_password(const char *prompt, char **ret);

@@ -20,6 +20,20 @@ int read_input(const struct cli *c, const char *path, size_t max, char **ret, si
         return STATUS_OK;
 }
 
+int read_parsed(const struct cli *c, const struct input *in, void *ret)
+{
+        _cleanup_free_ char *text = NULL;
+        struct diag d = {0};
+        size_t size;
+        int r;
+
+        r = read_input(c, in->path, in->max, &text, &size);
+        if (r != STATUS_OK)
+                return r;
+        r = in->parse(text, size, in->path, ret, &d);
+        return r < 0 ? cli_fail_diag(c, &d, r) : STATUS_OK;
+}
+
 int write_output(const struct cli *c, const char *path, const void *data, size_t size, unsigned mode)
 {
         int r = file_write_atomic(path, data, size, mode);

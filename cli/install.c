@@ -79,7 +79,7 @@ static int wait_for_answer(const struct cli *c, const struct install *in)
                 const json_t *held, *refused;
                 int r;
 
-                r = agent_ask(c, json_pack("{s:s}", "verb", "status"), &status);
+                r = agent_ask_status(c, &status);
                 if (r != STATUS_OK)
                         return r;
                 held = json_object_get(status, in->role);
@@ -107,7 +107,7 @@ static int install(struct cli *c, struct install in, int argc, char **argv)
                 return cli_usage(c, r);
         in.file = argv[0];
         time_format(time(NULL), in.since);
-        r = agent_ask(c, json_pack("{s:s}", "verb", "status"), &status);
+        r = agent_ask_status(c, &status);
         if (r != STATUS_OK)
                 return r;
         incoming = in.incoming ? in.incoming : json_text(status, "incoming");

@@ -108,18 +108,9 @@ static int try_all(struct trial *t, const struct expectations *e)
         return n_failed ? STATUS_FAILED : STATUS_OK;
 }
 
-static int read_expectations(const struct cli *c, const char *path, struct expectations *ret)
+static int parse_table(const char *text, size_t size, const char *file, void *ret, struct diag *reterr)
 {
-        _cleanup_free_ char *text = NULL;
-        struct diag d = {0};
-        size_t size;
-        int r;
-
-        r = read_input(c, path, EXPECT_MAX_BYTES, &text, &size);
-        if (r != STATUS_OK)
-                return r;
-        r = expectations_parse(text, size, path, ret, &d);
-        return r < 0 ? cli_fail_diag(c, &d, r) : STATUS_OK;
+        return expectations_parse(text, size, file, ret, reterr);
 }
 
 int command_policy_test(struct cli *c, int argc, char **argv)
@@ -138,7 +129,7 @@ int command_policy_test(struct cli *c, int argc, char **argv)
                 return cli_usage(c, r);
         r = draft_read(c, argv[0], &draft);
         if (r == STATUS_OK)
-                r = read_expectations(c, argv[1], &e);
+                r = read_parsed(c, &(struct input){argv[1], EXPECT_MAX_BYTES, parse_table}, &e);
         if (r == STATUS_OK)
                 r = catalogue_read(c, catalogue_file, &catalogue);
         if (r == STATUS_OK)

@@ -87,18 +87,9 @@ int read_sources(const struct cli *c, int n, char **paths, struct sources *ret)
         return status;
 }
 
-static int read_built(const struct cli *c, const char *path, struct catalogue **ret)
+static int parse_built(const char *text, size_t size, const char *file, void *ret, struct diag *reterr)
 {
-        _cleanup_free_ char *text = NULL;
-        struct diag d = {0};
-        size_t size;
-        int r;
-
-        r = read_input(c, path, CATALOGUE_MAX_BYTES, &text, &size);
-        if (r != STATUS_OK)
-                return r;
-        r = catalogue_parse_built(text, size, path, ret, &d);
-        return r < 0 ? cli_fail_diag(c, &d, r) : STATUS_OK;
+        return catalogue_parse_built(text, size, file, ret, reterr);
 }
 
 int catalogue_read(const struct cli *c, const char *path, struct catalogue **ret)
@@ -108,7 +99,7 @@ int catalogue_read(const struct cli *c, const char *path, struct catalogue **ret
         int r;
 
         if (!is_folder(path))
-                return read_built(c, path, ret);
+                return read_parsed(c, &(struct input){path, CATALOGUE_MAX_BYTES, parse_built}, ret);
         r = add_folder(c, &s, path);
         if (r != STATUS_OK)
                 return r;

@@ -108,7 +108,7 @@ int command_status(struct cli *c, int argc, char **argv)
         r = cli_options(c, NULL, &argc, &argv);
         if (r < 0 || argc != 0)
                 return cli_usage(c, r);
-        r = agent_ask(c, json_pack("{s:s}", "verb", "status"), &s);
+        r = agent_ask_status(c, &s);
         if (r != STATUS_OK)
                 return r;
         if (c->json)

@@ -122,7 +122,7 @@ static int options_parse(int argc, char **argv, struct store_filter *f)
                         f->user = optarg;
                 else if (c == 'c')
                         f->channel = optarg;
-                else if ((c == 'f' || c == 't') && (time_parse(optarg, &t) == 0 || date_parse(optarg, &t) == 0))
+                else if ((c == 'f' || c == 't') && time_or_date_parse(optarg, &t) == 0)
                         *(c == 'f' ? &f->from_ms : &f->to_ms) = (uint64_t)t * 1000;
                 else if (c == 'f' || c == 't')
                         return fail_usage("'%s' is neither a date (2026-11-21) nor a time (2026-11-21T08:00:00Z)",

@@ -86,16 +86,6 @@ struct selection {
         const char *reason;
 };
 
-static bool time_option(const char *text, uint64_t *ret_ms)
-{
-        time_t t;
-
-        if (date_parse(text, &t) < 0 && time_parse(text, &t) < 0)
-                return false;
-        *ret_ms = (uint64_t)t * 1000;
-        return true;
-}
-
 static int selection_parse(int argc, char **argv, struct selection *ret)
 {
         static const struct option options[] = {
@@ -108,6 +98,7 @@ static int selection_parse(int argc, char **argv, struct selection *ret)
                 {0},
         };
         struct store_selection *w = &ret->what;
+        time_t t;
         int c;
 
         while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -121,8 +112,10 @@ static int selection_parse(int argc, char **argv, struct selection *ret)
                         ret->reason = optarg;
                 else if (c == '?')
                         return fail_usage("%s does not take that", argv[0]);
-                else if (!time_option(optarg, c == 'f' ? &w->from_ms : &w->to_ms))
+                else if (time_or_date_parse(optarg, &t) < 0)
                         return fail_usage("'%s' is not a time: 2026-11-21 or 2026-11-21T00:00:00Z", optarg);
+                else
+                        *(c == 'f' ? &w->from_ms : &w->to_ms) = (uint64_t)t * 1000;
         }
         return EXIT_SUCCESS;
 }

@@ -3,11 +3,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include "agent/classify/identify.h"
 #include "agent/classify/look.h"
 #include "agent/classify/proc.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #define LOOKS_MAX  256 /* starts waiting for the thread */
 #define HASHED_MAX 128 /* files whose SHA-256 is remembered */
@@ -67,11 +67,7 @@ static void recall_sha256(const struct identify *id, struct content *c)
 
 static void remember_sha256(struct identify *id, const struct content *c)
 {
-        struct timespec t;
-
-        clock_gettime(CLOCK_REALTIME, &t);
-        if (!c->sha256[0] || c->ino == 0 ||
-            c->ctime_ns + SETTLED_NS > (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec)
+        if (!c->sha256[0] || c->ino == 0 || c->ctime_ns + SETTLED_NS > clock_ns(CLOCK_REALTIME))
                 return;
         id->hashed[id->next_hashed++ % HASHED_MAX] = *c;
 }

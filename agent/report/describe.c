@@ -2,30 +2,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
-#include <time.h>
 #include "agent/report/internal.h"
-
-static uint64_t clock_ms(clockid_t id)
-{
-        struct timespec ts;
-
-        clock_gettime(id, &ts);
-        return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
-uint64_t utc_now_ms(void)
-{
-        return clock_ms(CLOCK_REALTIME);
-}
-
-uint64_t boottime_now_ms(void)
-{
-        return clock_ms(CLOCK_BOOTTIME);
-}
+#include "base/clock.h"
 
 uint64_t utc_from_boottime(uint64_t boottime_ns)
 {
-        uint64_t now = utc_now_ms(), boottime = boottime_now_ms(), then = boottime_ns / 1000000;
+        uint64_t now = clock_utc_ms(), boottime = clock_boottime_ms(), then = boottime_ns / 1000000;
 
         return boottime_ns == 0 || then > boottime || boottime - then > now ? now : now - (boottime - then);
 }

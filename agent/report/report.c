@@ -8,6 +8,7 @@
 #include <systemd/sd-event.h>
 #include "agent/report/journal.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "spool/spool.h"
@@ -66,8 +67,8 @@ static int write_violation(struct report *r, const struct violation *v, uint64_t
                 context.policy_serial = policy_serial;
                 context.policy_hash = context.policy_signer = NULL;
         }
-        k = record_violation_encode(&context, v, state->next_seq, state->head, utc_now_ms(), boottime_now_ms(), &line,
-                                    &size);
+        k = record_violation_encode(&context, v, state->next_seq, state->head, clock_utc_ms(), clock_boottime_ms(),
+                                    &line, &size);
         if (k < 0) {
                 r->refused++;
                 return k;
@@ -94,14 +95,6 @@ static int on_seal(sd_event_source *source, void *userdata)
         return 0;
 }
 
-static uint64_t monotonic_ms(void)
-{
-        struct timespec ts;
-
-        clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 static int arm_timer(struct report *r)
 {
         uint64_t deadline = collapse_deadline(&r->collapse);
@@ -119,7 +112,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct report *r = userdata;
 
-        collapse_expire(&r->collapse, monotonic_ms(), write_collected, r);
+        collapse_expire(&r->collapse, clock_monotonic_ms(), write_collected, r);
         return arm_timer(r);
 }
 
@@ -155,7 +148,7 @@ static int take_collected(const struct violation *v, uint64_t policy_serial, int
         struct collected *e;
         int k;
 
-        k = collapse_add(&r->collapse, v, monotonic_ms(), &e);
+        k = collapse_add(&r->collapse, v, clock_monotonic_ms(), &e);
         if (k < 0)
                 return k;
         e->policy_serial = policy_serial;
@@ -356,7 +349,7 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
         user_name(v.uid, d.user);
         v.user = d.user[0] ? d.user : NULL;
         v.notified = r->notice_handler && v.outcome != OUTCOME_PASSED && v.outcome != OUTCOME_ALLOWED;
-        k = collapse_add(&r->collapse, &v, monotonic_ms(), &e);
+        k = collapse_add(&r->collapse, &v, clock_monotonic_ms(), &e);
         notify(r, rs, &v);
         if (k < 0)
                 return write_violation(r, &v, rs->policy_serial);
@@ -376,7 +369,7 @@ static int write_finding(struct report *r, struct violation *v)
         char id[UUID_TEXT_MAX];
         int k;
 
-        v->first_ms = v->last_ms = utc_now_ms();
+        v->first_ms = v->last_ms = clock_utc_ms();
         v->tier = TIER_NONE;
         v->count = 1;
         v->id = id;
@@ -412,11 +405,11 @@ int report_request(struct report *r, struct access_request *q)
         size_t size;
         int k;
 
-        uuid_v7(utc_now_ms(), id);
+        uuid_v7(clock_utc_ms(), id);
         user_name(q->uid, user);
         q->id = id;
         q->user = *user ? user : NULL;
-        k = record_request_encode(&r->context, q, state->next_seq, state->head, utc_now_ms(), boottime_now_ms(),
+        k = record_request_encode(&r->context, q, state->next_seq, state->head, clock_utc_ms(), clock_boottime_ms(),
                                   &line, &size);
         q->id = q->user = NULL;
         if (k >= 0)
@@ -443,7 +436,7 @@ int report_coverage(struct report *r, struct coverage *c)
         c->refused = r->refused;
         c->unresolved = r->unresolved;
         c->clock_synchronised = adjtimex(&clock) >= 0 && !(clock.status & STA_UNSYNC);
-        k = record_coverage_encode(&r->context, c, state->next_seq, state->head, utc_now_ms(), boottime_now_ms(),
+        k = record_coverage_encode(&r->context, c, state->next_seq, state->head, clock_utc_ms(), clock_boottime_ms(),
                                    &line, &size);
         if (k < 0)
                 return k;

@@ -2,19 +2,11 @@
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
-#include <time.h>
 #include "agent/uplink/uplink.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #define BACKOFF_FLOOR_MS 100
-
-uint64_t uplink_now_ms(void)
-{
-        struct timespec ts;
-
-        clock_gettime(CLOCK_BOOTTIME, &ts);
-        return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 static uint64_t uniform(uint64_t bound_ms)
 {
@@ -36,7 +28,7 @@ int job_send(struct uplink *u, struct job *j, const struct request *q)
         r = http_request_new(&u->config, q, &j->response, &j->easy, &j->headers);
         if (r < 0)
                 return r;
-        j->started_ms = uplink_now_ms();
+        j->started_ms = clock_boottime_ms();
         if (curl_easy_setopt(j->easy, CURLOPT_PRIVATE, j) != CURLE_OK ||
             curl_multi_add_handle(u->multi, j->easy) != CURLM_OK) {
                 job_finish(j);
@@ -58,7 +50,7 @@ void job_failed(struct job *j, const char *reason)
                 delay = spread;
         if (delay < j->response.retry_after_s * 1000)
                 delay = j->response.retry_after_s * 1000;
-        j->due_ms = uplink_now_ms() + delay;
+        j->due_ms = clock_boottime_ms() + delay;
 }
 
 void job_succeeded(struct job *j, uint64_t next_in_ms)
@@ -68,7 +60,7 @@ void job_succeeded(struct job *j, uint64_t next_in_ms)
                          j->failures == 1 ? "failure" : "failures");
         j->failures = 0;
         j->reason[0] = '\0';
-        j->due_ms = uplink_now_ms() + next_in_ms;
+        j->due_ms = clock_boottime_ms() + next_in_ms;
         if (j->wanted_ms && j->wanted_ms < j->due_ms)
                 j->due_ms = j->wanted_ms;
 }
@@ -76,7 +68,7 @@ void job_succeeded(struct job *j, uint64_t next_in_ms)
 void job_kick(struct job *j, uint64_t delay_ms)
 {
         if (!j->wanted_ms)
-                j->wanted_ms = uplink_now_ms() + delay_ms;
+                j->wanted_ms = clock_boottime_ms() + delay_ms;
         if (!j->easy && j->failures == 0 && j->due_ms > j->wanted_ms)
                 j->due_ms = j->wanted_ms;
 }

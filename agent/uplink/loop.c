@@ -7,6 +7,7 @@
 #include <systemd/sd-daemon.h>
 #include "agent/uplink/uplink.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
 
@@ -90,7 +91,7 @@ static void read_inotify(struct loop *l)
 
 static void start_jobs(struct loop *l)
 {
-        uint64_t now = uplink_now_ms();
+        uint64_t now = clock_boottime_ms();
 
         for (size_t i = 0; i < _JOB_MAX; i++) {
                 struct job *j = &l->uplink->jobs[i];
@@ -129,7 +130,7 @@ static void finish_jobs(struct uplink *u)
 
 static int wait_ms(const struct loop *l, bool enrolled)
 {
-        uint64_t now = uplink_now_ms(), end = now + (l->watching && enrolled ? 3600000 : WATCH_AGAIN_MS);
+        uint64_t now = clock_boottime_ms(), end = now + (l->watching && enrolled ? 3600000 : WATCH_AGAIN_MS);
 
         for (size_t i = 0; enrolled && i < _JOB_MAX; i++) {
                 const struct job *j = &l->uplink->jobs[i];

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "agent/uplink/uplink.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
 
@@ -93,7 +94,7 @@ void policy_done(struct uplink *u, struct job *j, CURLcode code)
         if (code == CURLE_OK && j->response.status == 200)
                 new_policy(u, j);
         else if (code == CURLE_OK && j->response.status == 304)
-                job_succeeded(j, uplink_now_ms() - j->started_ms < POLICY_QUICK_MS ? POLICY_PAUSE_MS : 0);
+                job_succeeded(j, clock_boottime_ms() - j->started_ms < POLICY_QUICK_MS ? POLICY_PAUSE_MS : 0);
         else
                 job_failed(j, response_error(&j->response, code, reason));
 }

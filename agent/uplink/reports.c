@@ -9,6 +9,7 @@
 #include <zstd.h>
 #include "agent/uplink/uplink.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -174,7 +175,7 @@ int reports_start(struct uplink *u, struct job *j)
         size_t size;
         int r;
 
-        j->due_ms = uplink_now_ms() + REPORTS_IDLE_MS;
+        j->due_ms = clock_boottime_ms() + REPORTS_IDLE_MS;
         if (!dir)
                 return -ENOMEM;
         r = find_device_id(u);

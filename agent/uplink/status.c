@@ -6,6 +6,7 @@
 #include <string.h>
 #include "agent/uplink/uplink.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "record/note.h"
@@ -22,7 +23,7 @@ int status_start(struct uplink *u, struct job *j)
         size_t size;
         int r;
 
-        j->due_ms = uplink_now_ms() + STATUS_RETRY_MS;
+        j->due_ms = clock_boottime_ms() + STATUS_RETRY_MS;
         if (!path)
                 return -ENOMEM;
         r = file_read(path, UPLINK_STATUS_MAX, &text, &size);

@@ -99,7 +99,6 @@ struct job {
         uint64_t started_ms;
 };
 
-uint64_t uplink_now_ms(void);
 /* Full jitter: uniform in [0, min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS << failures)], never below 100 ms. */
 uint64_t backoff_ms(unsigned failures);
 int job_send(struct uplink *u, struct job *j, const struct request *q);

@@ -2,8 +2,8 @@
 /* What user space found out, kept where the kernel decides. */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include "agent/watch/internal.h"
+#include "base/clock.h"
 #include "bpf/onchannel.skel.h"
 
 /* A file rewritten within one tick of the clock keeps its change time (before Linux 6.13), so
@@ -12,11 +12,7 @@
 
 static bool is_settled(uint64_t ctime_ns)
 {
-        struct timespec now;
-
-        if (clock_gettime(CLOCK_REALTIME, &now) < 0)
-                return false;
-        return (int64_t)(now.tv_sec * 1000000000LL + now.tv_nsec - (int64_t)ctime_ns) > EXE_SETTLED_NS;
+        return (int64_t)(clock_ns(CLOCK_REALTIME) - ctime_ns) > EXE_SETTLED_NS;
 }
 
 int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t channel, uint32_t entry, bool look_at_argv)

@@ -79,7 +79,7 @@ static int set_since(struct forward_config *f, const struct forward_key *k, stru
 
         if (f->since_ms)
                 return diag_set(reterr, -ENOTUNIQ, k->file, k->line, "'since' is given twice");
-        if (date_parse(k->value, &t) < 0 && time_parse(k->value, &t) < 0)
+        if (time_or_date_parse(k->value, &t) < 0)
                 return diag_set(reterr, -EBADMSG, k->file, k->line,
                                 "since is a date or time such as 2026-11-21 or 2026-11-21T00:00:00Z, not '%s'",
                                 k->value);

@@ -209,6 +209,11 @@ int date_parse(const char *text, time_t *ret)
         return tm_to_time(&tm, ret);
 }
 
+int time_or_date_parse(const char *text, time_t *ret)
+{
+        return date_parse(text, ret) < 0 ? time_parse(text, ret) : 0;
+}
+
 const char *time_format(time_t t, char buf[static TIME_TEXT_MAX])
 {
         struct tm tm;

@@ -22,6 +22,8 @@ int time_parse(const char *text, time_t *ret);
 /* RFC 3339 date: 2026-11-21, at 00:00:00Z. */
 int date_parse(const char *text, time_t *ret);
 #define TIME_TEXT_MAX 32
+/* Either of them. */
+int time_or_date_parse(const char *text, time_t *ret);
 const char *time_format(time_t t, char buf[static TIME_TEXT_MAX]);
 /* Lower-case, strip one trailing dot, check label lengths and characters
  * (letters, digits, '-', '_'; a single label is fine). -EINVAL, -E2BIG. */

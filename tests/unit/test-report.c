@@ -16,6 +16,7 @@
 
 #include "agent/report/internal.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/diag.h"
 #include "base/io.h"
 #include "base/text.h"
@@ -84,7 +85,7 @@ static struct fact fact(enum layer layer, uint16_t channel, enum outcome outcome
                          .comm = "curl",
                          .path = "/usr/bin/curl"};
 
-        f.boottime_ns = boottime_now_ms() * 1000000;
+        f.boottime_ns = clock_boottime_ms() * 1000000;
         f.flow = (struct fact_flow){
                 .family = AF_INET, .protocol = IPPROTO_UDP, .remote_port = 53, .remote = {10, 0, 0, 53}};
         return f;
@@ -129,13 +130,13 @@ static struct report *start(void)
 /* Runs the loop until `n` records are sealed. */
 static void wait_records(struct report *r, uint64_t n)
 {
-        uint64_t end = boottime_now_ms() + DEADLINE_MS;
+        uint64_t end = clock_boottime_ms() + DEADLINE_MS;
         struct report_state state;
 
         do {
                 assert_true(sd_event_run(event, 50000) >= 0);
                 report_get_state(r, &state);
-        } while (state.next_seq - 1 < n && boottime_now_ms() < end);
+        } while (state.next_seq - 1 < n && clock_boottime_ms() < end);
         while (sd_event_run(event, 0) > 0)
                 ;
         assert_int_equal(state.next_seq - 1, n);

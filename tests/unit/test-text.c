@@ -171,6 +171,11 @@ static void test_time(void **state)
         assert_int_equal(date_parse("2026-02-30", &t), -EINVAL);
         assert_int_equal(date_parse("2026-11-21T00:00:00Z", &t), -EINVAL);
         assert_int_equal(date_parse("21.11.2026", &t), -EINVAL);
+        assert_int_equal(time_or_date_parse("2026-11-21", &t), 0);
+        assert_int_equal(t, 1795219200);
+        assert_int_equal(time_or_date_parse("2026-11-21T00:00:01Z", &t), 0);
+        assert_int_equal(t, 1795219201);
+        assert_int_equal(time_or_date_parse("2026-11-21T", &t), -EINVAL);
         assert_string_equal(time_format(INT64_MAX, text), "-");
 }
 
