@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "agent/accounts.h"
+#include "agent/state/accounts.h"
 
 #include <errno.h>
 #include <pthread.h>

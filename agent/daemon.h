@@ -2,7 +2,7 @@
 #pragma once
 /* The three things onchanneld can do. They log what goes wrong. */
 #include <stdbool.h>
-#include "agent/config.h"
+#include "agent/state/config.h"
 
 struct daemon_options {
         bool release; /* take enforcement off when told to end */

@@ -7,20 +7,20 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
-#include "agent/accounts.h"
+#include "agent/state/accounts.h"
 #include "agent/browser/browser.h"
 #include "agent/classify/hellos.h"
 #include "agent/classify/identify.h"
-#include "agent/config.h"
+#include "agent/state/config.h"
 #include "agent/control/control.h"
 #include "agent/enforce/nft.h"
 #include "agent/enforce/refusal.h"
 #include "agent/enforce/sockdestroy.h"
-#include "agent/exemptions.h"
+#include "agent/state/exemptions.h"
 #include "agent/fact.h"
-#include "agent/lastrun.h"
+#include "agent/state/lastrun.h"
 #include "agent/report/report.h"
-#include "agent/store.h"
+#include "agent/state/store.h"
 #include "agent/watch/watch.h"
 
 #define PRIORITY_ENFORCEMENT SD_EVENT_PRIORITY_IMPORTANT

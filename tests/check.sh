@@ -61,6 +61,7 @@ allowed() {
         agent/enforce) echo 'rules catalogue policy record agent/fact.h' ;;
         agent/report) echo 'rules catalogue policy record spool agent/fact.h' ;;
         agent/control) echo 'content rules catalogue policy record agent/fact.h agent/report' ;;
+        agent/state) echo 'trust policy catalogue rules' ;;
         agent/uplink) echo 'record spool' ;;
         collector/net) echo '' ;;
         collector/store) echo 'record' ;;

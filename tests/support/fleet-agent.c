@@ -9,7 +9,7 @@
 #include <sys/prctl.h>
 #include <signal.h>
 #include "agent/report/internal.h"
-#include "agent/store.h"
+#include "agent/state/store.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "rules/rules.h"

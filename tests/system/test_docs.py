@@ -190,7 +190,7 @@ def channel_complaint(folder, text):
 
 
 @pytest.mark.parametrize("name,ask,sources", [
-    ("agent.ini.5", agent_complaint, ["agent/config.c", "lib/trust/trust.h", *(str(p.relative_to(TREE)) for p in TREE.glob("lib/trust/*.c"))]),
+    ("agent.ini.5", agent_complaint, ["agent/state/config.c", "lib/trust/trust.h", *(str(p.relative_to(TREE)) for p in TREE.glob("lib/trust/*.c"))]),
     ("onchannel-channel.5", channel_complaint, ["lib/catalogue/parse.c", "lib/catalogue/catalogue.c"])], ids=["agent.ini", "channel"])
 def test_keys_of_a_format(tmp_path, name, ask, sources):
     """The page has each key that the parser takes, with its type, and no other; the example has all of them, and is taken."""

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "agent/accounts.h"
+#include "agent/state/accounts.h"
 
 static char *users[] = {(char *)"root", (char *)"no-such-user", (char *)"root", NULL};
 static char *groups[] = {(char *)"root", (char *)"no-such-group", NULL};

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "agent/config.h"
+#include "agent/state/config.h"
 #include "base/cleanup.h"
 
 static void test_defaults(void **state)

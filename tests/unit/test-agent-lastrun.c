@@ -5,7 +5,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "agent/lastrun.h"
+#include "agent/state/lastrun.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "agent/store.h"
+#include "agent/state/store.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 

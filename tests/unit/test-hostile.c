@@ -8,8 +8,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "agent/exemptions.h"
-#include "agent/store.h"
+#include "agent/state/exemptions.h"
+#include "agent/state/store.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* The questions to NSS. They may take as long as a directory that is away does. */
-#include "agent/accounts.h"
+#include "agent/state/accounts.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "agent/ledger.h"
+#include "agent/state/ledger.h"
 
 #include <errno.h>
 #include <inttypes.h>

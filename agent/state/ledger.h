@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 /* What is left of each exemption, and which ids have ended: STATE/exemptions/ledger. Part of exemptions.c. */
-#include "agent/exemptions.h"
+#include "agent/state/exemptions.h"
 
 #define LEDGER_MAX_BYTES (LEDGER_MAX * 320u)
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "agent/keyring.h"
+#include "agent/state/keyring.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
-#include "agent/store.h"
+#include "agent/state/store.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"

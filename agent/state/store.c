@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "agent/store.h"
+#include "agent/state/store.h"
 
 #include <errno.h>
 #include <fcntl.h>

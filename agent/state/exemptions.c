@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "agent/exemptions.h"
+#include "agent/state/exemptions.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/ledger.h"
-#include "agent/store.h"
+#include "agent/state/ledger.h"
+#include "agent/state/store.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"

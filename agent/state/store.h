@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <time.h>
-#include "agent/keyring.h"
+#include "agent/state/keyring.h"
 #include "base/diag.h"
 #include "catalogue/catalogue.h"
 #include "policy/policy.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "agent/lastrun.h"
+#include "agent/state/lastrun.h"
 
 #include <errno.h>
 #include <inttypes.h>

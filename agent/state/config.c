@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-#include "agent/config.h"
+#include "agent/state/config.h"
 
 #include <errno.h>
 #include <stdbool.h>
