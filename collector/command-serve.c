@@ -123,7 +123,10 @@ static int server_open(struct server *s, const char *dir, struct diag *reterr)
                 .database = s->config.store,
                 .log_key = s->config.log_key,
                 .log_origin = s->origin,
+                .metrics_token = s->config.metrics_token,
         };
+        for (size_t i = 0; i < s->config.forward.n; i++)
+                options.receivers[i] = s->config.forward.items[i].name;
         r = loop_add_signals(s->loop, &signals, on_stop_signal, s);
         if (r == 0)
                 r = api_new(&options, &s->api, reterr);
@@ -136,7 +139,7 @@ static int server_open(struct server *s, const char *dir, struct diag *reterr)
                 r = listener_open(s, &s->page_config, NULL, &s->page, reterr);
         if (r < 0)
                 return r;
-        api_set_agents_server(s->api, s->agents);
+        api_set_servers(s->api, s->agents, s->page);
         return forward_start(s->config.store, &s->config.forward, &s->forward, reterr);
 }
 

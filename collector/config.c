@@ -2,6 +2,8 @@
 #include "collector/config.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "base/cleanup.h"
 #include "base/ini.h"
 #include "base/io.h"
@@ -11,9 +13,9 @@
 
 void config_done(struct config *c)
 {
-        char *const owned[] = {c->dir,       c->agents,        c->page,      c->store,
-                               c->device_ca, c->device_ca_key, c->server_ca, c->server_ca_key,
-                               c->server,    c->server_key,    c->ini,       c->log_key};
+        char *const owned[] = {c->dir,           c->agents,    c->page,          c->store,  c->device_ca,
+                               c->device_ca_key, c->server_ca, c->server_ca_key, c->server, c->server_key,
+                               c->ini,           c->log_key,   c->metrics_token};
 
         for (size_t i = 0; i < ELEMENTSOF(owned); i++)
                 free(owned[i]);
@@ -67,6 +69,7 @@ static int on_key(void *userdata, const char *section, const char *name, const c
 {
         struct config *c = userdata;
         char host[HTTP_HOST_MAX], port[6];
+        struct stat st;
         char **field;
 
         if (strncmp(section, FORWARD, strlen(FORWARD)) == 0) {
@@ -80,12 +83,20 @@ static int on_key(void *userdata, const char *section, const char *name, const c
                 return 0;
         if (strcmp(name, "store") == 0)
                 return store_set(c, value, line, reterr);
-        field = strcmp(name, "agents") == 0 ? &c->agents : strcmp(name, "page") == 0 ? &c->page : NULL;
+        field = strcmp(name, "agents") == 0          ? &c->agents
+                : strcmp(name, "page") == 0          ? &c->page
+                : strcmp(name, "metrics_token") == 0 ? &c->metrics_token
+                                                     : NULL;
         if (!field)
                 return diag_set(reterr, -EBADMSG, c->ini, line, "unknown key '%s'", name);
         if (*field)
                 return diag_set(reterr, -ENOTUNIQ, c->ini, line, "'%s' is given twice", name);
-        if (http_address_parse(value, host, port) < 0)
+        if (field == &c->metrics_token) {
+                if (stat(value, &st) < 0 || (st.st_mode & 077) != 0)
+                        return diag_set(reterr, -EBADMSG, c->ini, line, "metrics_token '%s' %s", value,
+                                        access(value, F_OK) < 0 ? "is not there"
+                                                                : "can be read by others: chmod 600");
+        } else if (http_address_parse(value, host, port) < 0)
                 return diag_set(reterr, -EBADMSG, c->ini, line, "'%s' is not ADDRESS:PORT, [IPV6]:PORT or *:PORT",
                                 value);
         return (*field = strdup(value)) ? 0 : -ENOMEM;

@@ -12,6 +12,7 @@ struct config {
         char *agents; /* "ADDRESS:PORT" to listen on */
         char *page;
         char *store; /* what store_open() takes */
+        char *metrics_token; /* a file; NULL: no metrics */
         struct forward_configs forward; /* [forward NAME] */
         /* paths below dir */
         char *device_ca, *device_ca_key, *server_ca, *server_ca_key, *server, *server_key, *log_key;

@@ -35,6 +35,7 @@ static const struct http_route page_routes[] = {
         {"GET", "/api/v1/export", false, 0, page_export},
         {"POST", "/log/cosignature", false, NOTE_MAX_BYTES, log_cosign},
         {"GET", "/log/", false, 0, log_static},
+        {"GET", "/metrics", false, 0, page_metrics},
         {"GET", "/", false, 0, page_asset},
         {0},
 };
@@ -126,6 +127,8 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         a->loop = o->loop;
         a->store = o->store;
         a->database = o->database;
+        a->metrics_token = o->metrics_token;
+        memcpy(a->receivers, o->receivers, sizeof(a->receivers));
         limiter_init(&a->logins);
         r = pki_authority_load(o->device_ca, o->device_ca_key, &a->device_ca, reterr);
         if (r == 0) {
@@ -153,9 +156,10 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         return 0;
 }
 
-void api_set_agents_server(struct api *a, const struct http_server *s)
+void api_set_servers(struct api *a, const struct http_server *agents, const struct http_server *page)
 {
-        a->agents = s;
+        a->agents = agents;
+        a->page = page;
 }
 
 void api_stop(struct api *a)

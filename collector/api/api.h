@@ -4,6 +4,8 @@
 #include "collector/net/http.h"
 #include "collector/store/store.h"
 
+#define API_RECEIVERS_MAX 16
+
 struct api;
 
 struct api_options {
@@ -15,6 +17,8 @@ struct api_options {
         const char *database; /* as store_open() takes it: exports have a connection of their own */
         const char *log_key; /* the Merkle log's key, made when it is not there; NULL: no log */
         const char *log_origin; /* its name, when it is made */
+        const char *metrics_token; /* a file, whose first line GET /metrics asks for; NULL: there are no metrics */
+        const char *receivers[API_RECEIVERS_MAX + 1]; /* names of what records are forwarded to; up to NULL */
 };
 
 /* Before the servers are made: commits must come before answers go out. */
@@ -22,8 +26,8 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr);
 /* Answers what is held; no request is held afterwards. */
 void api_stop(struct api *a);
 void api_free(struct api *a);
-/* Of the agents' listener, to say in answers how far reconnects should spread; borrowed. */
-void api_set_agents_server(struct api *a, const struct http_server *s);
+/* To say in answers how far reconnects should spread, and for metrics; borrowed. */
+void api_set_servers(struct api *a, const struct http_server *agents, const struct http_server *page);
 
 /* Routes, headers and limits of the two listeners; userdata is the api. */
 void api_agents_config(struct api *a, struct http_config *ret);

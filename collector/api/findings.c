@@ -28,6 +28,11 @@ static const struct {
 };
 _Static_assert(ELEMENTSOF(kinds) == _FINDING_MAX, "enum finding");
 
+const char *finding_kind(enum finding which)
+{
+        return kinds[which].kind;
+}
+
 static char *body_new(enum finding which, const struct store_device *d, uint64_t now_ms, const char *text)
 {
         char uid[DEVICE_ID_MAX + 48];

@@ -13,10 +13,26 @@
 
 struct pending;
 
+enum batch_result {
+        BATCH_KEPT,
+        BATCH_KNOWN,
+        BATCH_GAP,
+        BATCH_FORK,
+        _BATCH_RESULT_MAX,
+};
+
+#define COMMIT_BUCKETS 12
+struct counters { /* since the start; metrics.c shows them */
+        uint64_t batches[_BATCH_RESULT_MAX], records;
+        uint64_t commits[COMMIT_BUCKETS + 1]; /* by duration; the last: longer */
+        double commit_seconds;
+        uint64_t commits_failed;
+};
+
 struct api {
         struct loop *loop;
         struct store *store;
-        const struct http_server *agents;
+        const struct http_server *agents, *page;
         struct bundle *bundle;
         struct pki_authority *device_ca;
         char *server_ca; /* PEM text */
@@ -28,6 +44,9 @@ struct api {
         struct tlog *log; /* NULL: none */
         const char *database; /* as store_open() takes it */
         unsigned exports; /* under way */
+        const char *metrics_token;
+        const char *receivers[API_RECEIVERS_MAX + 1];
+        struct counters counters;
 };
 
 static inline struct api *api_of(const struct http_request *req)
@@ -111,8 +130,13 @@ enum finding {
         FINDING_SILENT,
         _FINDING_MAX,
 };
+const char *finding_kind(enum finding which);
 /* In the transaction of this turn. */
 void finding_add(struct api *a, enum finding which, const struct store_device *d, uint64_t place, const char *text);
 void findings_silence(struct api *a);
+/* ---- metrics.c ---- */
+void page_metrics(struct http_request *req);
+/* Commits and measures it. */
+int counted_commit(struct api *a);
 /* ---- assets.c ---- */
 void page_asset(struct http_request *req);

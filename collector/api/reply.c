@@ -121,7 +121,7 @@ void reply_text_after_commit(struct http_request *req, unsigned status, char *te
 
 void reply_pending(struct api *a)
 {
-        int r = store_commit(a->store);
+        int r = counted_commit(a);
 
         if (r < 0 && !a->pending)
                 log_errno(LOG_ERR, r, "the store lost what was written last");

@@ -19,6 +19,7 @@ static void reply_conflict(struct http_request *req, const struct store_device *
 static void reports_append(struct http_request *req, const struct store_device *device, const struct batch *b)
 {
         struct store *s = api_of(req)->store;
+        struct counters *counters = &api_of(req)->counters;
         _cleanup_(ingest_done) struct ingest i = {0};
         struct store_batch batch = {.device = device->number, .boot = b->boot, .seal = &b->seal};
         struct diag d = {0};
@@ -31,11 +32,15 @@ static void reports_append(struct http_request *req, const struct store_device *
                 r = store_append(s, &batch);
         }
         if (r == 0) {
+                counters->batches[BATCH_KEPT]++;
+                counters->records += b->seal.n;
                 reply_after_commit(req, 200, json_pack("{s:I}", "next", (json_int_t)(b->seal.first + b->seal.n)));
         } else if (r == -EALREADY) {
+                counters->batches[BATCH_KNOWN]++;
                 /* perhaps in this very turn: not before its commit either */
                 reply_after_commit(req, 200, json_pack("{s:I}", "next", (json_int_t)device->next_seq));
         } else if (r == -ESTALE) {
+                counters->batches[BATCH_GAP]++;
                 if (b->seal.first > device->next_seq) {
                         snprintf(text, sizeof(text), "records %llu to %llu have not come, but later ones",
                                  (unsigned long long)device->next_seq, (unsigned long long)b->seal.first - 1);
@@ -43,6 +48,7 @@ static void reports_append(struct http_request *req, const struct store_device *
                 }
                 reply_conflict(req, device, "the batch does not begin where the last one ended");
         } else if (r == -EILSEQ) {
+                counters->batches[BATCH_FORK]++;
                 snprintf(text, sizeof(text), "other records than those kept came under number %llu",
                          (unsigned long long)b->seal.first);
                 finding_add(api_of(req), FINDING_CHAIN_FORK, device, b->seal.first, text);

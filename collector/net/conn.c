@@ -48,6 +48,8 @@ static void conn_close(struct conn *c, const char *why)
         c->closed = true;
         if (c->session)
                 session_close(c);
+        else
+                c->server->counters.not_secured++;
         loop_source_close(c->source);
         if (c->prev)
                 c->prev->next = c->next;
@@ -218,6 +220,7 @@ static int conn_new(struct http_server *s, int fd, const struct sockaddr_storage
                 c->next->prev = c;
         s->connections = c;
         s->n_connections++;
+        s->counters.accepted++;
         TAKE_PTR(c);
         return 0;
 }
@@ -367,6 +370,11 @@ const char *http_server_address(const struct http_server *s)
 size_t http_server_n_connections(const struct http_server *s)
 {
         return s->n_connections;
+}
+
+const struct http_counters *http_server_counters(const struct http_server *s)
+{
+        return &s->counters;
 }
 
 void http_server_stop(struct http_server *s)

@@ -35,6 +35,7 @@ struct http_server {
         size_t n_connections;
         struct conn *dirty;
         size_t n_bodies; /* bytes of HTTP_BODIES_MAX in use */
+        struct http_counters counters;
         char address[INET6_ADDRSTRLEN + 10];
 };
 

@@ -18,7 +18,9 @@
 #define HTTP_STALL_MS    30000 /* the peer takes nothing of what it asked for */
 
 enum http_field {
+        HTTP_ACCEPT,
         HTTP_AUTHORITY,
+        HTTP_AUTHORIZATION,
         HTTP_CONTENT_ENCODING,
         HTTP_CONTENT_TYPE,
         HTTP_COOKIE,
@@ -128,6 +130,13 @@ int http_server_new(struct loop *l, const struct http_config *c, const char *lis
 /* "127.0.0.1:8443" */
 const char *http_server_address(const struct http_server *s);
 size_t http_server_n_connections(const struct http_server *s);
+#define HTTP_STATUS_MAX 600
+struct http_counters {
+        uint64_t accepted; /* connections, ever */
+        uint64_t not_secured; /* of these, closed before the handshake was through */
+        uint64_t answers[HTTP_STATUS_MAX]; /* by status */
+};
+const struct http_counters *http_server_counters(const struct http_server *s);
 /* No new connection, no new stream; connections close as their requests end. */
 void http_server_stop(struct http_server *s);
 /* Closes everything; accepts NULL. Before loop_free(). */

@@ -13,9 +13,14 @@
 #define ACKS_MAX          64 /* PING and SETTINGS answers waiting for a peer that does not read */
 
 static const char *const field_names[] = {
-        [HTTP_AUTHORITY] = ":authority",        [HTTP_CONTENT_ENCODING] = "content-encoding",
-        [HTTP_CONTENT_TYPE] = "content-type",   [HTTP_COOKIE] = "cookie",
-        [HTTP_IF_NONE_MATCH] = "if-none-match", [HTTP_ORIGIN] = "origin",
+        [HTTP_ACCEPT] = "accept",
+        [HTTP_AUTHORITY] = ":authority",
+        [HTTP_AUTHORIZATION] = "authorization",
+        [HTTP_CONTENT_ENCODING] = "content-encoding",
+        [HTTP_CONTENT_TYPE] = "content-type",
+        [HTTP_COOKIE] = "cookie",
+        [HTTP_IF_NONE_MATCH] = "if-none-match",
+        [HTTP_ORIGIN] = "origin",
 };
 _Static_assert(ELEMENTSOF(field_names) == _HTTP_FIELD_MAX, "a name for each field");
 
@@ -136,6 +141,7 @@ void http_respond(struct http_request *req, const struct http_response *response
 
         req->response = *response;
         req->answered = true;
+        req->conn->server->counters.answers[response->status]++;
         req->progress_ms = http_now_ms(req);
         request_drop_body(req);
         snprintf(status, sizeof(status), "%u", response->status);

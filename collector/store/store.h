@@ -216,6 +216,13 @@ int store_silent(struct store *s, const char *kind, uint64_t before_ms, store_de
 int store_devices(struct store *s, store_device_fn fn, void *userdata);
 int store_records(struct store *s, int64_t device, uint64_t first, uint64_t n, store_row_fn fn, void *userdata);
 /* The seal over a record: -ENOENT. */
+struct store_totals {
+        uint64_t devices, silent; /* not retired; of these, heard of last before a time */
+        uint64_t unlogged; /* batches that are in no log yet */
+        uint64_t bytes; /* of the database */
+};
+int store_totals(struct store *s, uint64_t silent_before_ms, struct store_totals *ret);
+int store_finding_count(struct store *s, const char *kind, uint64_t *ret);
 /* The latest 200. */
 int store_findings(struct store *s, store_finding_fn fn, void *userdata);
 /* Batches that are in no log yet. */

@@ -28,14 +28,17 @@ static void open_listeners(struct test_server *s)
         static struct http_config agents, page;
 
         DEMAND(store_open(database, STORE_CREATE, &child_store, NULL) == 0);
-        DEMAND(api_new(&(struct api_options){s->loop, child_store, s->device_ca, s->device_ca_key, s->server_ca, NULL,
-                                             NULL, NULL},
+        DEMAND(api_new(&(struct api_options){.loop = s->loop,
+                                             .store = child_store,
+                                             .device_ca = s->device_ca,
+                                             .device_ca_key = s->device_ca_key,
+                                             .server_ca = s->server_ca},
                        &child_api, NULL) == 0);
         api_agents_config(child_api, &agents);
         api_page_config(child_api, &page);
         test_server_listen(s, 0, &agents, true);
         test_server_listen(s, 1, &page, false);
-        api_set_agents_server(child_api, s->servers[0]);
+        api_set_servers(child_api, s->servers[0], s->servers[1]);
 }
 
 static void close_api(void)
