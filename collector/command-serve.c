@@ -61,7 +61,7 @@ static void on_stop_check(void *userdata)
         struct server *s = userdata;
         size_t n = http_server_n_connections(s->agents) + http_server_n_connections(s->page);
 
-        if (n == 0 || loop_now_ms(s->loop) > s->stopping_ms + STOP_MAX_MS)
+        if ((n == 0 && api_is_idle(s->api)) || loop_now_ms(s->loop) > s->stopping_ms + STOP_MAX_MS)
                 loop_stop(s->loop);
 }
 

@@ -9,11 +9,9 @@
 #include "base/log.h"
 #include "collector/api/private.h"
 
-#define HEADERS_MS   5000
-#define MINUTE_MS    60000
-#define TIDY_MINUTES 60
-#define PURGE_ROWS   2000 /* a minute, on SQLite: a fifth of a second of the loop */
-#define PEM_MAX      65536
+#define HEADERS_MS 5000
+#define MINUTE_MS  60000
+#define PEM_MAX    65536
 
 static const struct http_route agents_routes[] = {
         {"POST", "/v1/enrol", false, 16 << 10, agents_enrol},
@@ -53,11 +51,20 @@ static const struct http_header page_headers[] = {
         {0},
 };
 
+static void api_enter(struct http_request *req)
+{
+        if (req->route->handle == page_asset || req->route->handle == page_metrics)
+                req->route->handle(req);
+        else
+                turn_enter(req, req->route->handle);
+}
+
 void api_agents_config(struct api *a, struct http_config *ret)
 {
         *ret = (struct http_config){
                 .name = "agents",
                 .routes = agents_routes,
+                .enter = api_enter,
                 .userdata = a,
                 .connections_max = 12000,
                 .streams_max = 8,
@@ -73,6 +80,7 @@ void api_page_config(struct api *a, struct http_config *ret)
                 .name = "page",
                 .routes = page_routes,
                 .headers = page_headers,
+                .enter = api_enter,
                 .userdata = a,
                 .connections_max = 1000,
                 .streams_max = 100,
@@ -81,38 +89,14 @@ void api_page_config(struct api *a, struct http_config *ret)
         };
 }
 
-static void after_turn(void *userdata)
-{
-        reply_pending(userdata);
-}
-
 static void every_second(void *userdata)
 {
-        struct api *a = userdata;
-
-        log_tick(a, false);
-        bundle_tick(a->bundle);
+        ((struct api *)userdata)->turn.due |= TURN_LOG;
 }
 
 static void every_minute(void *userdata)
 {
-        static unsigned minutes;
-        struct api *a = userdata;
-        struct store_purge p;
-        int r = 0;
-
-        agents_flush_seen(a);
-        findings_silence(a);
-        if (minutes++ % TIDY_MINUTES == 0)
-                r = store_tidy(a->store, clock_utc_ms());
-        reply_pending(a); /* what follows commits, or fails, by itself */
-        if (r == 0)
-                r = store_purge(a->store, clock_utc_ms(), PURGE_ROWS, &p);
-        if (r < 0)
-                log_errno(LOG_WARNING, r, "cannot tidy the store, ignoring");
-        else if (p.month && p.n_gone > 0)
-                log_line(LOG_INFO, "retention: %llu records of %lld removed", (unsigned long long)p.n_gone,
-                         (long long)p.month);
+        ((struct api *)userdata)->turn.due |= TURN_SEEN | TURN_MINUTE;
 }
 
 int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
@@ -145,7 +129,9 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         if (r == 0)
                 r = worker_new(o->loop, &a->worker);
         if (r == 0)
-                r = loop_add_after(o->loop, after_turn, a);
+                r = turn_init(a);
+        if (r == 0)
+                r = loop_add_after(o->loop, turn_end, a);
         if (r == 0)
                 r = loop_add_timer(o->loop, MINUTE_MS, every_minute, a);
         if (r < 0) {
@@ -165,17 +151,26 @@ void api_set_servers(struct api *a, const struct http_server *agents, const stru
 void api_stop(struct api *a)
 {
         bundle_stop(a->bundle);
-        agents_flush_seen(a);
-        log_tick(a, true);
+        a->turn.due |= TURN_SEEN | TURN_CHECKPOINT;
+}
+
+bool api_is_idle(const struct api *a)
+{
+        return turn_is_idle(a);
 }
 
 void api_free(struct api *a)
 {
         if (!a)
                 return;
+        turn_done_all(a);
         worker_free(a->worker);
-        agents_flush_seen(a);
-        (void)store_commit(a->store);
+        reply_pending(a->pending, -ECANCELED);
+        if (a->store) {
+                agents_flush_seen(a);
+                if (store_commit(a->store) == 0)
+                        log_tick(a, true);
+        }
         tlog_free(a->log);
         bundle_free(a->bundle);
         pki_authority_free(a->device_ca);

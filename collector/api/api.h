@@ -23,8 +23,9 @@ struct api_options {
 
 /* Before the servers are made: commits must come before answers go out. */
 int api_new(const struct api_options *o, struct api **ret, struct diag *reterr);
-/* Answers what is held; no request is held afterwards. */
+/* Answers who waits for a policy; the store gets what is only in memory. */
 void api_stop(struct api *a);
+bool api_is_idle(const struct api *a); /* nothing waits for the store */
 void api_free(struct api *a);
 /* To say in answers how far reconnects should spread, and for metrics; borrowed. */
 void api_set_servers(struct api *a, const struct http_server *agents, const struct http_server *page);

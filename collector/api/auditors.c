@@ -98,14 +98,8 @@ static json_t *facets_run(struct later *l)
 
 static void reply_run(struct http_request *req, json_t *(*run)(struct later *l))
 {
-        struct store_session session;
-        struct later *l;
+        struct later *l = calloc(1, sizeof(*l));
 
-        if (!page_authorised(req, &session))
-                return;
-        agents_flush_seen(api_of(req));
-        reply_pending(api_of(req)); /* commits: the worker sees when a device was seen last */
-        l = calloc(1, sizeof(*l));
         if (!l) {
                 reply_errno(req, -ENOMEM, NULL);
                 return;
@@ -114,12 +108,23 @@ static void reply_run(struct http_request *req, json_t *(*run)(struct later *l))
         reply_later(req, l);
 }
 
-void page_devices(struct http_request *req)
+static void devices_begin(struct http_request *req)
 {
         reply_run(req, devices_run);
 }
 
+void page_devices(struct http_request *req)
+{
+        struct store_session session;
+
+        if (page_authorised(req, &session)) /* the worker sees when a device was seen last */
+                turn_after(req, TURN_SEEN, devices_begin);
+}
+
 void page_facets(struct http_request *req)
 {
-        reply_run(req, facets_run);
+        struct store_session session;
+
+        if (page_authorised(req, &session))
+                reply_run(req, facets_run);
 }

@@ -15,10 +15,8 @@
 
 void log_tick(struct api *a, bool now)
 {
-        int r;
+        int r = a->log ? tlog_tick(a->log, clock_utc_ms(), now) : 0;
 
-        reply_pending(a); /* what others wrote this turn is committed apart */
-        r = a->log ? tlog_tick(a->log, clock_utc_ms(), now) : 0;
         if (r == -EEXIST)
                 log_line(LOG_ERR,
                          "another collector writes the log %s: log.key was copied; remove it from one of them",
@@ -199,6 +197,18 @@ static void reply_export(struct http_request *req, const struct store_filter *f)
                           });
 }
 
+static void export_begin(struct http_request *req)
+{
+        _cleanup_(http_query_done) struct http_query q = {0};
+        struct store_filter f;
+        struct diag d = {0};
+
+        if (http_query_parse(req->query, &q, &d) < 0 || filter_parse(&q, &f, &d) < 0)
+                reply_error(req, 400, d.text);
+        else
+                reply_export(req, &f);
+}
+
 void page_export(struct http_request *req)
 {
         struct api *a = api_of(req);
@@ -225,6 +235,5 @@ void page_export(struct http_request *req)
                 reply_errno(req, r, NULL);
                 return;
         }
-        log_tick(a, true);
-        reply_export(req, &f);
+        turn_after(req, TURN_CHECKPOINT, export_begin);
 }

@@ -20,26 +20,15 @@
 static const double commit_bounds[COMMIT_BUCKETS] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                                      0.1,   0.25,   0.5,   1,    2.5,   5};
 
-int counted_commit(struct api *a)
+void commit_count(struct counters *c, double seconds, int r)
 {
-        struct counters *c = &a->counters;
-        struct timespec from, to;
-        double seconds;
         size_t i = 0;
-        int r;
 
-        if (!db_in_transaction(store_db(a->store)))
-                return store_commit(a->store);
-        clock_gettime(CLOCK_MONOTONIC, &from);
-        r = store_commit(a->store);
-        clock_gettime(CLOCK_MONOTONIC, &to);
-        seconds = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
         while (i < COMMIT_BUCKETS && seconds > commit_bounds[i])
                 i++;
         c->commits[i]++;
         c->commit_seconds += seconds;
         c->commits_failed += r < 0;
-        return r;
 }
 
 struct metrics {
@@ -312,9 +301,10 @@ void page_metrics(struct http_request *req)
         m->http[1] = *http_server_counters(a->page);
         m->connections[0] = http_server_n_connections(a->agents);
         m->connections[1] = http_server_n_connections(a->page);
-        m->log_size = a->log ? tlog_size(a->log) : 0;
+        m->log_size = a->turn.log_size;
         m->later.run = metrics_run;
         m->later.reply = metrics_reply;
         m->later.ended = metrics_ended;
+        m->later.needs_no_store = true;
         reply_later(req, &m->later);
 }

@@ -29,6 +29,35 @@ struct counters { /* since the start; metrics.c shows them */
         uint64_t commits_failed;
 };
 
+/* What has the store's connection in the thread of turn.c. */
+enum turn_work {
+        TURN_COMMIT = 1, /* of what the requests of a turn wrote */
+        TURN_LOG = 2, /* take up what is new */
+        TURN_CHECKPOINT = 4, /* that, and sign */
+        TURN_SEEN = 8, /* write when devices were heard of */
+        TURN_MINUTE = 16, /* silence, retention */
+};
+
+struct turn_wait {
+        struct turn_wait *next;
+        void (*run)(struct turn_wait *w);
+};
+
+struct turn {
+        struct worker_job job; /* first: a job is the beginning of a turn */
+        struct api *api;
+        struct worker *thread;
+        unsigned due, doing; /* enum turn_work; doing 0: the connection is the loop's */
+        uint64_t since_ms; /* that it has been doing so */
+        struct pending *answers; /* that wait for the commit under way */
+        struct turn_wait *first, **last; /* for the connection */
+        unsigned minutes;
+        int r; /* of the commit */
+        double seconds; /* that it took */
+        uint64_t log_size;
+        bool closing;
+};
+
 struct api {
         struct loop *loop;
         struct store *store;
@@ -38,6 +67,7 @@ struct api {
         char *server_ca; /* PEM text */
         struct worker *worker;
         unsigned logins_waiting; /* for the worker */
+        struct turn turn;
         struct pending *pending; /* answers that wait for the commit of this turn */
         void *seen; /* tsearch(3) tree of struct seen: since the last flush */
         struct limiter logins;
@@ -66,18 +96,35 @@ void reply_errno(struct http_request *req, int r, const struct diag *d);
 void reply_after_commit(struct http_request *req, unsigned status, json_t *body);
 /* Takes the text (free()); NULL answers 503. */
 void reply_text_after_commit(struct http_request *req, unsigned status, char *text);
-void reply_pending(struct api *a); /* loop_add_after() */
+/* Sends what waited for a commit, or what came of it. */
+void reply_pending(struct pending *list, int r);
+
+/* ---- turn.c ----
+ * What keeps the store long runs in a thread, and the loop goes on: only on the loop, and while nothing runs there,
+ * may the store be used. Handlers are called so (api.c). */
+int turn_init(struct api *a);
+/* Waits for the thread; what it does fails if it takes the database longer. */
+void turn_done_all(struct api *a);
+void turn_end(void *userdata); /* loop_add_after(): commits */
+/* Calls fn once the store is free: at once, later, or never, then 503 was answered. */
+void turn_enter(struct http_request *req, http_fn fn);
+/* After the commit of this turn, then that work (enum turn_work). */
+void turn_after(struct http_request *req, unsigned work, http_fn fn);
+void turn_wait(struct api *a, struct turn_wait *w); /* the same, of what is no request; takes it */
+bool turn_is_idle(const struct api *a);
 
 /* What the worker does for a request, which is held meanwhile and may be gone. Embedded in what the call needs;
  * allocated with calloc(). */
 struct later {
         struct worker_job job;
+        struct turn_wait wait;
         struct http_request *req; /* NULL: gone */
         struct api *api;
         int r;
         struct diag diag;
         char *text; /* JSON of the answer; taken by who sends it */
 
+        bool needs_no_store; /* reply() */
         json_t *(*run)(struct later *l); /* in the thread: the body, or NULL with l->r set */
         void (*reply)(struct later *l); /* with l->req and l->r 0; NULL: 200 with the text */
         void (*ended)(struct later *l); /* always; NULL: nothing to free but the struct */
@@ -96,7 +143,7 @@ void agents_policy(struct http_request *req);
 void agents_status(struct http_request *req);
 /* The device behind the client certificate, noted as seen, or false after answering 403. */
 bool agents_device(struct http_request *req, struct store_device *ret);
-void agents_flush_seen(struct api *a);
+void agents_flush_seen(struct api *a); /* into the open transaction */
 /* ---- reports.c ---- */
 void agents_reports(struct http_request *req);
 /* ---- session.c ---- */
@@ -115,7 +162,7 @@ json_t *row_to_json(const struct store_row *row);
 void log_static(struct http_request *req); /* /log/… */
 void log_cosign(struct http_request *req);
 void page_export(struct http_request *req);
-/* Commits, answers what waited for it, then takes up what is new; `now`: with a checkpoint. */
+/* Takes up what is new; `now`: with a checkpoint. After a commit. */
 void log_tick(struct api *a, bool now);
 json_t *log_checkpoint_json(struct api *a); /* the note, or NULL */
 int log_echo_check(struct api *a, json_t *seen, struct merkle_head *ret, const char **ret_log);
@@ -136,7 +183,6 @@ void finding_add(struct api *a, enum finding which, const struct store_device *d
 void findings_silence(struct api *a);
 /* ---- metrics.c ---- */
 void page_metrics(struct http_request *req);
-/* Commits and measures it. */
-int counted_commit(struct api *a);
+void commit_count(struct counters *c, double seconds, int r);
 /* ---- assets.c ---- */
 void page_asset(struct http_request *req);

@@ -119,16 +119,12 @@ void reply_text_after_commit(struct http_request *req, unsigned status, char *te
         http_hold(req, UINT64_MAX, NULL, on_pending_gone);
 }
 
-void reply_pending(struct api *a)
+void reply_pending(struct pending *list, int r)
 {
-        int r = counted_commit(a);
+        while (list) {
+                struct pending *p = list;
 
-        if (r < 0 && !a->pending)
-                log_errno(LOG_ERR, r, "the store lost what was written last");
-        while (a->pending) {
-                struct pending *p = a->pending;
-
-                a->pending = p->next;
+                list = p->next;
                 if (p->req && r == 0)
                         reply_text(p->req, p->status, TAKE_PTR(p->text), NULL);
                 else if (p->req)
@@ -149,10 +145,8 @@ static void later_run(struct worker_job *job)
                 l->r = -ENOMEM;
 }
 
-static void later_done(struct worker_job *job)
+static void later_end(struct later *l)
 {
-        struct later *l = (struct later *)job;
-
         if (l->req && l->r < 0)
                 reply_errno(l->req, l->r, &l->diag);
         else if (l->req && l->reply)
@@ -163,6 +157,23 @@ static void later_done(struct worker_job *job)
                 l->ended(l);
         free(l->text);
         free(l);
+}
+
+static void later_go(struct turn_wait *w)
+{
+        later_end((struct later *)((char *)w - offsetof(struct later, wait)));
+}
+
+static void later_done(struct worker_job *job)
+{
+        struct later *l = (struct later *)job;
+
+        if (l->reply && !l->needs_no_store && l->api->turn.doing) {
+                l->wait.run = later_go;
+                turn_wait(l->api, &l->wait);
+        } else {
+                later_end(l);
+        }
 }
 
 static void on_later_gone(struct http_request *req)

@@ -115,6 +115,7 @@ struct http_config {
         const char *name; /* in log lines */
         const struct http_route *routes; /* first match holds; ends with a NULL path */
         const struct http_header *headers; /* on every answer; ends with a NULL name */
+        http_fn enter; /* called for a whole request; calls the route's handle, then or later. NULL: at once */
         void *userdata;
         unsigned connections_max, streams_max;
         uint64_t headers_ms; /* for a handshake, for the first request, for a header block */

@@ -265,9 +265,11 @@ static void request_route(struct http_request *req)
 
 static void request_complete(struct http_request *req)
 {
+        http_fn enter = req->conn->server->config->enter;
+
         req->received = true;
         if (!req->answered)
-                req->route->handle(req);
+                (enter ?: req->route->handle)(req);
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *userdata)

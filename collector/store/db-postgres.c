@@ -6,6 +6,7 @@
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include "base/clock.h"
 #include "base/buf.h"
 #include "base/text.h"
@@ -27,7 +28,7 @@
 /* Searches name the index they want by what they ask for (query.c): it is in the order of the page. */
 #define SEARCH_SETTINGS                                                                                              \
         "SET enable_sort = off; SET enable_seqscan = off; SET enable_bitmapscan = off;"                              \
-        "SET plan_cache_mode = force_generic_plan"
+        "SET plan_cache_mode = force_generic_plan; SET jit = off"
 
 struct bulk {
         const struct db_table *table;
@@ -167,7 +168,7 @@ static int ensure(struct db *db)
 
         if (PQstatus(p->pg) == CONNECTION_OK)
                 return 0;
-        if (db->in_transaction || clock_monotonic_ms() < p->retry_ms)
+        if (db->in_transaction || db->no_connect || clock_monotonic_ms() < p->retry_ms)
                 return -ENOTCONN;
         r = connect_now(p);
         return r == 0 && p->deadline_ms ? postgres_deadline(db, p->deadline_ms) : r;
@@ -370,6 +371,11 @@ static int postgres_flush(struct db *db)
         return r;
 }
 
+static void postgres_interrupt(struct db *db)
+{
+        (void)shutdown(PQsocket(postgres_of(db)->pg), SHUT_RDWR);
+}
+
 static bool postgres_in_transaction(const struct db *db)
 {
         return PQtransactionStatus(postgres_of(db)->pg) == PQTRANS_INTRANS;
@@ -397,6 +403,7 @@ static const struct db_driver postgres_driver = {
         .flush = postgres_flush,
         .forget = postgres_forget,
         .deadline = postgres_deadline,
+        .interrupt = postgres_interrupt,
         .in_transaction = postgres_in_transaction,
         .begin = "BEGIN",
 };

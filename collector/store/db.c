@@ -60,6 +60,16 @@ void db_free(struct db *db)
         db->driver->free(db);
 }
 
+void db_may_connect(struct db *db, bool may)
+{
+        db->no_connect = !may;
+}
+
+void db_interrupt(struct db *db)
+{
+        db->driver->interrupt(db);
+}
+
 int db_set_deadline(struct db *db, unsigned ms)
 {
         return db->driver->deadline(db, ms);
@@ -252,6 +262,8 @@ int db_query_values(struct db *db, const char *sql, struct db_rows *ret, const s
 {
         int r = 0;
 
+        if (db->watch)
+                db->watch(db, sql, v, n);
         if (!only_reads(sql))
                 r = db_begin(db);
         else if (db->broken)

@@ -42,6 +42,11 @@ void db_describe(const char *where, char *ret, size_t size);
 /* For programs of PostgreSQL that are run next: where and as whom, as variables of the environment. */
 int db_environment(const char *url);
 
+/* May a call open a connection that was lost, and wait for that? As it is opened: yes. */
+void db_may_connect(struct db *db, bool may);
+/* Called by another thread: what is under way fails, if the server is what it waits for. */
+void db_interrupt(struct db *db);
+
 /* How long one statement may take; 0: for ever. For readers only. */
 int db_set_deadline(struct db *db, unsigned ms);
 

@@ -4,8 +4,9 @@
  * Of the conditions given, the one with the fewest rows (counted up to PROBE_MAX) is looked up in its index, which
  * is in the order of the page. The others are then tested row by row; each of them is written so that no index
  * serves it ("|| ''", "+ 0"), hence neither planner can choose badly. What is tested is bounded: a pass goes back
- * over a window of rows of the chosen index, the next pass over a larger one, until the page is full or PAGE_MS are
- * over. So a page costs the same at any depth, whatever is asked and however many rows there are. */
+ * over a window of rows of the chosen index, the next pass over as many as the time left allows by what the last one
+ * took, until the page is full or PAGE_MS are over. So a page costs the same at any depth, whatever is asked, however
+ * many rows there are and whether they are in memory. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +19,8 @@
 #define CONDITIONS_MAX 10
 #define DEVICES_MAX    8 /* that have had one name, one after the other */
 #define PROBE_MAX      2000
-#define WINDOW_FIRST   4000
+#define WINDOW_FIRST   250
+#define WINDOW_MIN     100
 #define WINDOW_MAX     16000
 
 struct condition {
@@ -284,6 +286,40 @@ static int horizon_find(struct store *st, struct search *s, uint64_t window)
         return 0;
 }
 
+/* What is looked at in passes, each behind the one before, until a time. */
+struct passes {
+        uint64_t window, start_ms, until_ms;
+};
+
+static struct passes passes_begin(unsigned ms)
+{
+        uint64_t now_ms = clock_monotonic_ms();
+
+        return (struct passes){WINDOW_FIRST, now_ms, now_ms + ms};
+}
+
+static int pass_begin(struct store *st, struct search *s, const struct passes *p)
+{
+        s->has_horizon = false;
+        return has_residue(s) ? horizon_find(st, s, p->window) : 0;
+}
+
+/* False: there is nothing behind, or no time for it. */
+static bool pass_end(struct search *s, struct passes *p)
+{
+        uint64_t now_ms = clock_monotonic_ms(), n;
+
+        if (!s->has_horizon || now_ms >= p->until_ms)
+                return false;
+        n = p->window * (p->until_ms - now_ms) / 2 / (now_ms - p->start_ms ?: 1);
+        n = n < 4 * p->window ? n : 4 * p->window;
+        p->window = n < WINDOW_MIN ? WINDOW_MIN : n < WINDOW_MAX ? n : WINDOW_MAX;
+        p->start_ms = now_ms;
+        s->before = s->horizon; /* the horizon itself was looked at */
+        s->has_before = true;
+        return true;
+}
+
 #define ORDER " ORDER BY r.time_ms DESC, r.device DESC, r.seq DESC LIMIT "
 
 static void page_statement(struct statement *q, const struct search *s, unsigned limit)
@@ -323,17 +359,17 @@ int store_violations(struct store *st, const struct store_filter *f, store_row_f
                      struct store_cursor *ret_end, bool *ret_more)
 {
         struct page page = {.fn = fn, .userdata = userdata};
-        uint64_t until_ms = clock_monotonic_ms() + PAGE_MS;
+        struct passes passes = passes_begin(PAGE_MS);
         struct search s;
         int r = search_init(st, f, &s);
 
         if (r < 0)
                 return r;
-        for (uint64_t window = WINDOW_FIRST; n_branches(&s) > 0; window = window < WINDOW_MAX ? 4 * window : window) {
+        while (n_branches(&s) > 0) {
                 _cleanup_(statement_done) struct statement q = {0};
                 _cleanup_rows_ struct db_rows rows = {0};
 
-                r = has_residue(&s) ? horizon_find(st, &s, window) : 0;
+                r = pass_begin(st, &s, &passes);
                 if (r < 0)
                         return r;
                 page_statement(&q, &s, f->limit - page.n);
@@ -342,19 +378,40 @@ int store_violations(struct store *st, const struct store_filter *f, store_row_f
                         r = store_rows(&rows, false, page_row, &page);
                 if (r < 0)
                         return r;
-                if (page.n == f->limit || !s.has_horizon || clock_monotonic_ms() >= until_ms)
+                if (page.n == f->limit || !pass_end(&s, &passes))
                         break;
-                /* the horizon itself was looked at */
-                s.before = s.horizon;
-                s.has_before = true;
         }
         *ret_more = page.n == f->limit || s.has_horizon;
         *ret_end = page.n == f->limit ? page.last : s.horizon;
         return 0;
 }
 
+/* Of one pass, up to `max`. */
+static int pass_count(struct store *st, const struct search *s, uint64_t max, uint64_t *n)
+{
+        int r = 0;
+
+        for (size_t i = 0; r == 0 && i < n_branches(s) && *n <= max; i++) {
+                _cleanup_(statement_done) struct statement q = {0};
+                _cleanup_rows_ struct db_rows rows = {0};
+
+                add(&q, "SELECT count(*) FROM (SELECT 1 FROM record r");
+                add_chosen(&q, s, i);
+                add_residue(&q, s);
+                add_number(&q, " LIMIT ", max + 1 - *n);
+                add(&q, ") x");
+                r = run(st, &q, &rows);
+                if (r == 0 && (r = db_next(&rows)) > 0) {
+                        *n += (uint64_t)db_int(&rows, 0);
+                        r = 0;
+                }
+        }
+        return r;
+}
+
 int store_count(struct store *st, const struct store_filter *f, uint64_t max, uint64_t *ret, bool *ret_exact)
 {
+        struct passes passes = passes_begin(COUNT_MS);
         struct store_filter all = *f;
         struct search s;
         uint64_t n = 0;
@@ -362,26 +419,14 @@ int store_count(struct store *st, const struct store_filter *f, uint64_t max, ui
 
         all.has_before = false;
         r = search_init(st, &all, &s);
-
-        if (r == 0 && has_residue(&s))
-                r = horizon_find(st, &s, WINDOW_FIRST);
-        for (size_t i = 0; r == 0 && i < n_branches(&s) && n <= max; i++) {
-                _cleanup_(statement_done) struct statement q = {0};
-                _cleanup_rows_ struct db_rows rows = {0};
-
-                add(&q, "SELECT count(*) FROM (SELECT 1 FROM record r");
-                add_chosen(&q, &s, i);
-                add_residue(&q, &s);
-                add_number(&q, " LIMIT ", max + 1);
-                add(&q, ") x");
-                r = run(st, &q, &rows);
-                if (r == 0 && (r = db_next(&rows)) > 0) {
-                        n += (uint64_t)db_int(&rows, 0);
-                        r = 0;
-                }
-        }
-        if (r < 0)
-                return r;
+        do {
+                if (r == 0)
+                        r = pass_begin(st, &s, &passes);
+                if (r == 0)
+                        r = pass_count(st, &s, max, &n);
+                if (r < 0)
+                        return r;
+        } while (n <= max && pass_end(&s, &passes));
         *ret = n > max ? max : n;
         *ret_exact = n <= max && !s.has_horizon;
         return 0;

@@ -24,6 +24,11 @@ struct db *store_reader(struct store *s)
         return s->read;
 }
 
+void store_may_connect(struct store *s, bool may)
+{
+        db_may_connect(s->write, may);
+}
+
 int store_commit(struct store *s)
 {
         int r = db_commit(s->write);

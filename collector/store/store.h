@@ -16,7 +16,8 @@
 #define STORE_HASH_SIZE 32
 #define STORE_NAME_MAX  64 /* bytes of a device's or user's name, with the NUL */
 #define SEARCH_MS       5000 /* the longest that one statement of a search may take */
-#define PAGE_MS         40 /* after that a page is as long as it is */
+#define PAGE_MS         30 /* after that a page is as long as it is */
+#define COUNT_MS        15 /* after that the number is a lower bound */
 
 struct store_device {
         int64_t number; /* the store's own, small and stable */
@@ -138,6 +139,8 @@ DEFINE_CLEANUP(struct store, store_free)
 /* For tables of other modules: the loop's connection, and the worker's. */
 struct db *store_db(struct store *s);
 struct db *store_reader(struct store *s);
+/* Of the loop's connection: db_may_connect(). */
+void store_may_connect(struct store *s, bool may);
 /* 0 when there was nothing to commit; on failure all writes since the last one are undone */
 int store_commit(struct store *s);
 

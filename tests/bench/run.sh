@@ -164,7 +164,7 @@ bench_fleet() {
 bench_page() {
         local store
         for store in sqlite postgres; do
-                "$build/tests/bench/collector/bench-page" $store "${ROWS:-10000000}"
+                TMPDIR=/var/tmp "$build/tests/bench/collector/bench-page" $store "${ROWS:-10000000}"
         done
 }
 

@@ -225,11 +225,16 @@ def check_policy_reaches_both(site, device):
         held.append((port, etag, *curl_policy(port, etag, 60)))
 
     def curl_policy(port, etag, wait):
+        wait_for(lambda: device_answer(port).status == 200, 20 * SLOW, f"the database at {port}")
         r = curl(f"https://127.0.0.1:{port}/v1/policy?wait={wait}", "--cert", str(device.folder / "cert.pem"), "--key",
                  str(device.folder / "key.pem"), "--dump-header", str(site.base / f"headers-{port}"), ca=site.ca,
                  prefix=site.prefix, headers=[f"If-None-Match: {etag}"], timeout=70)
         headers = dict(line.split(": ", 1) for line in (site.base / f"headers-{port}").read_text().lower().splitlines() if ": " in line)
         return r, headers["etag"]
+
+    def device_answer(port):
+        return curl(f"https://127.0.0.1:{port}/v1/policy", "--cert", str(device.folder / "cert.pem"), "--key",
+                    str(device.folder / "key.pem"), ca=site.ca, prefix=site.prefix)
 
     threads = [threading.Thread(target=hold, args=(port,)) for port in (8443, 8453)]
     for t in threads:
@@ -243,6 +248,7 @@ def check_policy_reaches_both(site, device):
     for t in threads:
         t.join(60)
     assert time.monotonic() - start < 5 * SLOW, "the policy was slow"
+    assert len(held) == 2
     for _, before, answer, after in held:
         assert answer.status == 200 and before != after and answer.json["policy"]["file"] == "[policy]\n"
 
@@ -284,6 +290,80 @@ def test_init_and_what_a_person_reads():
     finally:
         site.stop()
         server.remove()
+
+
+def test_a_commit_that_waits():
+    """While the database keeps a commit waiting, here for a replica that is away, the collector takes connections,
+    answers what needs no database and tells the rest to come again; nothing is acknowledged that is not kept."""
+    server = Postgres()
+    site = Site(server.url)
+
+    def wait_for_replica(wanted):
+        server.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{'absent' if wanted else ''}'")
+        server.sql("SELECT pg_reload_conf()")
+
+    def send_and_wait(device):
+        """Sends; comes back when its commit waits."""
+        def send():
+            try:
+                answers.append(device.send())
+            except ConnectionError as e:
+                answers.append(e)
+
+        t = threading.Thread(target=send)
+        t.start()
+        wait_for(lambda: server.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == [["1"]],
+                 20 * SLOW, "a commit that waits")
+        return t
+
+    answers = []
+    try:
+        site.init("one", 8443)
+        site.start("one", 8443)
+        token = site.command("token", site.base / "one", "--uses", "3").stdout.split()[-1]
+        devices = [Device(site.base / f"device-{i}", "https://127.0.0.1:8443", site.ca, f"ws-{i}") for i in range(3)]
+        for d in devices:
+            d.prefix = site.prefix
+            assert d.enrol(token).status == 200
+        etag = curl_headers(site, devices[2])["etag"]
+        poll = threading.Thread(target=lambda: answers.append(
+            devices[2].call("/v1/policy?wait=4", headers=[f"If-None-Match: {etag}"])))
+        poll.start()
+        wait_for_replica(True)
+        first = send_and_wait(devices[0])
+        assert curl("https://127.0.0.1:8444/", ca=site.ca, prefix=site.prefix).status == 200
+        assert site.answers(8443)
+        poll.join(20 * SLOW)
+        assert [a.status for a in answers] == [304], answers
+        late = devices[1].send()
+        assert late.status == 503 and late.json["error"], late
+        assert first.is_alive() and server.sql("SELECT count(*) FROM record") == [["0"]]
+        wait_for_replica(False)
+        first.join(20 * SLOW)
+        assert [a.status for a in answers] == [304, 200], answers
+        assert devices[1].send().status == 200
+
+        wait_for_replica(True)
+        second = send_and_wait(devices[0])
+        collector = site.running.pop("one")
+        collector.terminate()
+        assert collector.wait(20 * SLOW) == 0
+        second.join(20 * SLOW)
+        assert isinstance(answers[2], ConnectionError) or answers[2].status == 503, answers
+    except BaseException:
+        print((site.base / "log").read_text()[-3000:])
+        raise
+    finally:
+        wait_for_replica(False)
+        site.stop()
+        server.remove()
+
+
+def curl_headers(site, device):
+    file = site.base / "headers"
+    curl(f"{device.url}/v1/policy", "--cert", str(device.folder / "cert.pem"), "--key", str(device.folder / "key.pem"),
+         "--dump-header", str(file), ca=site.ca, prefix=site.prefix)
+    return dict(line.split(": ", 1) for line in file.read_text().lower().splitlines() if ": " in line)
 
 
 @pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])

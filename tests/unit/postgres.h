@@ -32,6 +32,15 @@ static inline int postgres_run(const char *command)
         return pid > 0 && waitpid(pid, &status, 0) == pid && status == 0 ? 0 : -1;
 }
 
+/* A new folder below $TMPDIR. */
+static inline char *folder_new(char *ret, size_t size, const char *name)
+{
+        const char *below = getenv("TMPDIR");
+
+        snprintf(ret, size, "%s/%s-XXXXXX", below ? below : "/tmp", name);
+        return mkdtemp(ret);
+}
+
 /* False, with a line that says so, where Debian's package postgresql is not installed. */
 static inline bool postgres_start(struct postgres *p, const char *options)
 {
@@ -46,8 +55,8 @@ static inline bool postgres_start(struct postgres *p, const char *options)
         snprintf(p->bin, sizeof(p->bin), "%.*s", (int)(strlen(found.gl_pathv[0]) - strlen("/initdb")),
                  found.gl_pathv[0]);
         globfree(&found);
-        strcpy(p->dir, "/tmp/oc-postgres-XXXXXX");
-        if (!mkdtemp(p->dir) || (getuid() == 0 && nobody && chown(p->dir, nobody->pw_uid, nobody->pw_gid) != 0))
+        if (!folder_new(p->dir, sizeof(p->dir), "oc-postgres") ||
+            (getuid() == 0 && nobody && chown(p->dir, nobody->pw_uid, nobody->pw_gid) != 0))
                 return false;
         snprintf(command, sizeof(command),
                  "cd %s && %s/initdb -D db -U onchannel --locale=C -E UTF8 -A trust >log 2>&1 &&"

@@ -39,7 +39,7 @@ struct fleet {
         uint64_t timeout_ms; /* when libcurl wants to be called; UINT64_MAX: not */
         enum phase phase;
         char etag[192];
-        char headers[3][160];
+        char name[96]; /* of what is measured */
 };
 
 static uint64_t now_ms(void)
@@ -222,7 +222,8 @@ static void act_hold(struct fleet *f, const char *name)
                 }
         }
         printf("%s-connect %.0f agents/s\n", name, f->n / (now_s() - before.wall));
-        cpu_print(name, f->collector, before);
+        snprintf(f->name, sizeof(f->name), "%s-connect", name);
+        cpu_print(f->name, f->collector, before);
         for (double until = now_s() + 3; now_s() < until;) /* the last requests arrive */
                 fleet_turn(f, 100);
         fflush(stdout);
@@ -233,16 +234,18 @@ static void act_hold(struct fleet *f, const char *name)
 static void act_push(struct fleet *f, const char *name, const char *policy)
 {
         char output[4096];
-        double start = now_s();
+        struct cpu before = cpu_now(f->collector);
 
         collector_command(f->collector, (char *[]){"collector", "policy", f->collector->dir, (char *)policy, NULL},
                           output, sizeof(output));
         while (f->n_done < f->n) {
                 fleet_turn(f, 50);
-                DEMAND(now_s() < start + 60);
+                DEMAND(now_s() < before.wall + 60);
         }
+        printf("%s-push %.2f s\n", name, now_s() - before.wall);
+        snprintf(f->name, sizeof(f->name), "%s-push", name);
+        cpu_print(f->name, f->collector, before);
         fflush(stdout);
-        printf("%s-push %.2f s\n", name, now_s() - start);
         printf("%s-push-resident %.1f MiB\n", name, resident_mib(f->collector->pid));
 }
 
@@ -273,8 +276,8 @@ static void act_storm(struct fleet *f, const char *name)
         printf("%s-storm-rate %.0f agents/s\n", name, f->n / (now_s() - before.wall));
         printf("%s-storm-settled %.1f s\n", name, now_s() - before.wall);
         printf("%s-storm-tries %.2f each\n", name, (double)f->tries / f->n);
-        snprintf(f->headers[0], sizeof(f->headers[0]), "%s-storm", name);
-        cpu_print(f->headers[0], f->collector, before);
+        snprintf(f->name, sizeof(f->name), "%s-storm", name);
+        cpu_print(f->name, f->collector, before);
 }
 
 static void check_kept(struct fleet *f, const char *where, const char *name)

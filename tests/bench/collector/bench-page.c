@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* A page of violations in a store of many: bench-page sqlite|postgres [ROWS]. Makes the rows (not their bytes), then
- * asks for first, deep and last pages under the filters of the page, each 5 times, and prints the slowest:
+/* A page of violations in a store of many: bench-page sqlite|postgres|PATH|URL [ROWS]. Makes the rows (not their bytes),
+ * in a database that is removed afterwards, or in that of PATH or URL, where they stay for the next time; then
+ * asks for first, deep and last pages under the filters of the page, each 5 times, and prints median and slowest:
  * `name value unit`, and the plans of three searches: all walk an index in the order of the page, from the page's
  * place on, so that the cost is that of the rows looked at, whatever the table holds. */
 #include <errno.h>
@@ -210,9 +211,16 @@ static int row_count(const struct store_row *row, void *userdata)
 }
 
 struct asked {
-        double slowest_ms;
+        double ms[TIMES]; /* ascending */
         unsigned rows;
 };
+
+static int number_compare(const void *a, const void *b)
+{
+        double x = *(const double *)a, y = *(const double *)b;
+
+        return (x > y) - (x < y);
+}
 
 /* As the page asks: rows and their number. */
 static void ask(struct store *s, const struct store_filter *f, struct asked *ret)
@@ -226,9 +234,37 @@ static void ask(struct store *s, const struct store_filter *f, struct asked *ret
                 ret->rows = 0;
                 DEMAND(store_violations(s, f, row_count, &ret->rows, &end, &more) == 0);
                 DEMAND(store_count(s, f, 10000, &n, &exact) == 0);
-                start = (now_s() - start) * 1000;
-                if (start > ret->slowest_ms)
-                        ret->slowest_ms = start;
+                ret->ms[i] = (now_s() - start) * 1000;
+        }
+        qsort(ret->ms, TIMES, sizeof(*ret->ms), number_compare);
+}
+
+static int value_count(const char *value, void *userdata)
+{
+        ++*(unsigned *)userdata;
+        return 0;
+}
+
+static int device_count(const struct store_device *d, void *userdata)
+{
+        ++*(unsigned *)userdata;
+        return 0;
+}
+
+/* What the page asks besides. */
+static void lists_measure(struct store *s, const char *kind)
+{
+        static const char *const names[] = {
+                [FACET_CHANNEL] = "channels", [FACET_DEVICE] = "devices", [FACET_USER] = "users"};
+
+        for (int i = 0; i <= _FACET_MAX; i++) {
+                unsigned n = 0;
+                double start = now_s();
+
+                DEMAND((i < _FACET_MAX ? store_facet(s, i, value_count, &n) : store_devices(s, device_count, &n)) ==
+                       0);
+                printf("page-%s-list-%s %.1f ms (%u values)\n", kind, i < _FACET_MAX ? names[i] : "status",
+                       (now_s() - start) * 1000, n);
         }
 }
 
@@ -263,8 +299,9 @@ static void measure(struct store *s, const char *kind, uint64_t n)
                 const char *name;
                 unsigned percent;
         } depths[] = {{"first", 100}, {"deep", 50}, {"last", 1}};
-        double slowest = 0;
+        double slowest = 0, median = 0;
 
+        lists_measure(s, kind);
         snprintf(device, sizeof(device), "ws-%llu",
                  (unsigned long long)skewed(mix(0), DEVICES)); /* of the first batch */
         for (size_t i = 0; i < ELEMENTSOF(filters); i++)
@@ -276,45 +313,63 @@ static void measure(struct store *s, const char *kind, uint64_t n)
                         f.has_before = k > 0;
                         f.before = (struct store_cursor){START + n * STEP_MS / 100 * depths[k].percent, 1, 1};
                         ask(s, &f, &a);
-                        printf("page-%s-%s-%s %.1f ms (%u rows)\n", kind, filters[i].name, depths[k].name,
-                               a.slowest_ms, a.rows);
-                        slowest = a.slowest_ms > slowest ? a.slowest_ms : slowest;
+                        printf("page-%s-%s-%s %.1f ms, at most %.1f (%u rows)\n", kind, filters[i].name,
+                               depths[k].name, a.ms[TIMES / 2], a.ms[TIMES - 1], a.rows);
+                        median = a.ms[TIMES / 2] > median ? a.ms[TIMES / 2] : median;
+                        slowest = a.ms[TIMES - 1] > slowest ? a.ms[TIMES - 1] : slowest;
                 }
-        printf("page-%s-slowest %.1f ms of %llu rows\n", kind, slowest, (unsigned long long)n);
+        printf("page-%s-slowest %.1f ms, at most %.1f, of %llu rows\n", kind, median, slowest, (unsigned long long)n);
+}
+
+static void store_fill(struct store *s, uint64_t n)
+{
+        bool is_postgres = db_kind(store_db(s)) == DB_POSTGRES;
+        struct indexes indexes = {0};
+
+        /* the rows are only there to be read: they need not survive the machine */
+        DEMAND(db_script(store_db(s), is_postgres ? "SET synchronous_commit = off" : "PRAGMA synchronous = OFF") ==
+               0);
+        indexes_drop(store_db(s), &indexes);
+        rows_make(s, n);
+        indexes_make(store_db(s), &indexes);
+        if (is_postgres)
+                DEMAND(db_script(store_db(s), "VACUUM ANALYZE") == 0);
 }
 
 int main(int argc, char **argv)
 {
         struct collector c = {0};
         uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : 10000000;
+        bool keep = argc > 1 && strchr(argv[1], '/');
         struct store *s;
-        char where[160];
-        struct indexes indexes = {0};
+        char where[256];
+        const char *kind;
+        int64_t have = 0;
         double start;
 
         if (argc < 2 || n < BATCH) {
-                fprintf(stderr, "usage: bench-page sqlite|postgres [ROWS]\n");
+                fprintf(stderr, "usage: bench-page sqlite|postgres|PATH|URL [ROWS]\n");
                 return 2;
         }
-        strcpy(c.dir, "/tmp/onchannel-bench-XXXXXX");
-        DEMAND(sodium_init() >= 0 && mkdtemp(c.dir));
-        collector_store(&c, argv[1]);
-        snprintf(where, sizeof(where), "%s%s", *c.postgres.url ? c.postgres.url : c.dir,
-                 *c.postgres.url ? "" : "/collector.db");
+        DEMAND(folder_new(c.dir, sizeof(c.dir), "onchannel-bench") && sodium_init() >= 0);
+        if (!keep)
+                collector_store(&c, argv[1]);
+        snprintf(where, sizeof(where), "%s%s",
+                 keep              ? argv[1]
+                 : *c.postgres.url ? c.postgres.url
+                                   : c.dir,
+                 keep || *c.postgres.url ? "" : "/collector.db");
         DEMAND(store_open(where, STORE_CREATE, &s, NULL) == 0);
-        /* the rows are only there to be read: they need not survive the machine */
-        DEMAND(db_script(store_db(s),
-                         *c.postgres.url ? "SET synchronous_commit = off" : "PRAGMA synchronous = OFF") == 0);
+        kind = db_kind(store_db(s)) == DB_POSTGRES ? "postgres" : "sqlite";
+        DEMAND(db_number(store_db(s), "SELECT count(*) FROM (SELECT 1 FROM record LIMIT 1) x", &have, "") == 1);
         start = now_s();
-        indexes_drop(store_db(s), &indexes);
-        rows_make(s, n);
-        indexes_make(store_db(s), &indexes);
-        if (*c.postgres.url)
-                DEMAND(db_script(store_db(s), "VACUUM ANALYZE") == 0);
-        printf("page-%s-made %.0f rows/s\n", argv[1], (double)n / (now_s() - start));
+        if (!have) {
+                store_fill(s, n);
+                printf("page-%s-made %.0f rows/s\n", kind, (double)n / (now_s() - start));
+        }
         fflush(stdout);
-        measure(s, argv[1], n);
-        plans_print(s, argv[1]);
+        measure(s, kind, n);
+        plans_print(s, kind);
         store_free(s);
         if (*c.postgres.url)
                 postgres_stop(&c.postgres);

@@ -94,8 +94,7 @@ static inline void collector_start(struct collector *c, char *token, size_t toke
 {
         char output[4096], uses_text[16];
 
-        strcpy(c->dir, "/tmp/onchannel-bench-XXXXXX");
-        DEMAND(mkdtemp(c->dir));
+        DEMAND(folder_new(c->dir, sizeof(c->dir), "onchannel-bench"));
         snprintf(c->ca, sizeof(c->ca), "%s/server-ca.pem", c->dir);
         snprintf(uses_text, sizeof(uses_text), "%u", uses);
         collector_command(c,
@@ -178,16 +177,21 @@ static inline struct cpu cpu_now(const struct collector *c)
                             *c->postgres.url ? cpu_of_postgres(&c->postgres) : 0};
 }
 
-/* Of one processor each. */
+static inline void cpu_line(const char *name, const char *who, double cpu, double wall)
+{
+        printf("%s-cpu-%s %.2f s, %.0f %% of a processor\n", name, who, cpu, 100 * cpu / wall);
+}
+
+/* Seconds are what it costs, whatever else the machine does; the rest says who had the processors. */
 static inline void cpu_print(const char *name, const struct collector *c, struct cpu before)
 {
         struct cpu now = cpu_now(c);
-        double wall = (now.wall - before.wall) / 100;
+        double wall = now.wall - before.wall;
 
-        printf("%s-cpu-load-generator %.0f %%\n", name, (now.client - before.client) / wall);
-        printf("%s-cpu-collector %.0f %%\n", name, (now.collector - before.collector) / wall);
+        cpu_line(name, "load-generator", now.client - before.client, wall);
+        cpu_line(name, "collector", now.collector - before.collector, wall);
         if (*c->postgres.url)
-                printf("%s-cpu-postgres %.0f %%\n", name, (now.postgres - before.postgres) / wall);
+                cpu_line(name, "postgres", now.postgres - before.postgres, wall);
 }
 
 /* "postgres" or "sqlite" */
