@@ -54,9 +54,9 @@ static const struct http_header page_headers[] = {
 static void api_enter(struct http_request *req)
 {
         if (req->route->handle == page_asset || req->route->handle == page_metrics)
-                req->route->handle(req);
+                http_handle(req);
         else
-                turn_enter(req, req->route->handle);
+                turn_enter(req, http_handle);
 }
 
 void api_agents_config(struct api *a, struct http_config *ret)
@@ -67,6 +67,7 @@ void api_agents_config(struct api *a, struct http_config *ret)
                 .enter = api_enter,
                 .userdata = a,
                 .connections_max = 12000,
+                .strangers_max = 3000,
                 .streams_max = 8,
                 .headers_ms = HEADERS_MS,
                 .idle_ms = (BUNDLE_WAIT_MAX + 30) * 1000,
@@ -83,6 +84,7 @@ void api_page_config(struct api *a, struct http_config *ret)
                 .enter = api_enter,
                 .userdata = a,
                 .connections_max = 1000,
+                .strangers_max = 1000,
                 .streams_max = 100,
                 .headers_ms = HEADERS_MS,
                 .idle_ms = 120000,

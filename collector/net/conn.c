@@ -20,6 +20,7 @@
 #define TICK_MS          1000
 #define BACKLOG          1024
 #define UNACKED_MS       60000u
+#define LINGER_MS        1000
 
 void conn_mark_dirty(struct conn *c)
 {
@@ -30,10 +31,34 @@ void conn_mark_dirty(struct conn *c)
         c->server->dirty = c;
 }
 
+static bool is_stranger(const struct conn *c)
+{
+        return c->account == &c->server->strangers;
+}
+
+static void stranger_add(struct conn *c)
+{
+        TAILQ_INSERT_TAIL(&c->server->stranger_list, c, stranger);
+        c->account = &c->server->strangers;
+        c->account->n_connections++;
+}
+
+static void stranger_remove(struct conn *c)
+{
+        TAILQ_REMOVE(&c->server->stranger_list, c, stranger);
+        c->account->n_connections--;
+        c->account = NULL;
+}
+
 void conn_idle_from_now(struct conn *c)
 {
         const struct http_config *config = c->server->config;
         bool anonymous = !c->has_peer && SSL_get_verify_mode(c->ssl) != SSL_VERIFY_NONE;
+
+        if (!c->closed && is_stranger(c)) {
+                stranger_remove(c);
+                stranger_add(c);
+        }
 
         c->idle_deadline_ms =
                 loop_now_ms(c->server->loop) + (anonymous ? config->anonymous_idle_ms : config->idle_ms);
@@ -48,7 +73,7 @@ static void conn_close(struct conn *c, const char *why)
         c->closed = true;
         if (c->session)
                 session_close(c);
-        else
+        else if (!c->lingering)
                 c->server->counters.not_secured++;
         loop_source_close(c->source);
         if (c->prev)
@@ -58,14 +83,11 @@ static void conn_close(struct conn *c, const char *why)
         if (c->next)
                 c->next->prev = c->prev;
         c->server->n_connections--;
+        if (is_stranger(c))
+                stranger_remove(c);
+        else
+                account_leave(&c->server->accounts, c->account);
         conn_mark_dirty(c);
-}
-
-static void conn_free(struct conn *c)
-{
-        SSL_free(c->ssl);
-        buf_done(&c->out);
-        free(c);
 }
 
 static void conn_set_events(struct conn *c, uint32_t events)
@@ -75,6 +97,76 @@ static void conn_set_events(struct conn *c, uint32_t events)
         c->events = events;
         if (loop_source_modify(c->source, events) < 0)
                 conn_close(c, "cannot be watched");
+}
+
+/* RFC 9112 9.6: what the peer still sends is read for a moment, else its system forgets what was said last. */
+static void conn_linger(struct conn *c, const char *why)
+{
+        (void)SSL_shutdown(c->ssl); /* RFC 8446 6.1: close_notify, without waiting for the peer's */
+        if (shutdown(SSL_get_fd(c->ssl), SHUT_WR) < 0 || c->server->stopping) {
+                conn_close(c, why);
+                return;
+        }
+        log_line(LOG_DEBUG, "%s: %s: %s", c->server->config->name, c->address, why);
+        session_close(c);
+        buf_done(&c->out);
+        c->lingering = true;
+        c->stalled_ms = 0;
+        c->idle_deadline_ms = loop_now_ms(c->server->loop) + LINGER_MS;
+        conn_set_events(c, EPOLLIN);
+}
+
+static void conn_drain(struct conn *c)
+{
+        uint8_t data[READ_SIZE];
+        ssize_t n = 1;
+
+        for (unsigned i = 0; i < READS_PER_TURN && n > 0; i++)
+                n = recv(SSL_get_fd(c->ssl), data, sizeof(data), 0);
+        if (n == 0 || (n < 0 && errno != EAGAIN))
+                conn_close(c, "closed by the peer");
+}
+
+/* RFC 9113 5.4.1: says why, if the peer takes it at once. */
+static void conn_end(struct conn *c, uint32_t error, const char *why)
+{
+        enum tls_want want;
+
+        if (c->session && nghttp2_session_terminate_session(c->session, error) == 0 &&
+            session_send(c, OUT_SIZE) == 0 && c->out.size > 0 &&
+            tls_write(c->ssl, c->out.data, c->out.size, &want) > 0)
+                conn_linger(c, why);
+        else
+                conn_close(c, why);
+}
+
+/* The device behind the connection is known now. */
+static int conn_introduce(struct conn *c)
+{
+        struct http_server *s = c->server;
+        struct account *a;
+        struct conn *oldest = NULL;
+        int r = account_join(&s->accounts, c->peer, loop_now_ms(s->loop), &a);
+
+        if (r < 0)
+                return r;
+        stranger_remove(c);
+        c->account = a;
+        if (!account_is_crowded(a))
+                return 0;
+        for (struct conn *other = c->next; other; other = other->next) /* the newest is first */
+                if (other->account == a)
+                        oldest = other;
+        if (oldest)
+                conn_end(oldest, NGHTTP2_ENHANCE_YOUR_CALM, "too many connections of one device");
+        return 0;
+}
+
+static void conn_free(struct conn *c)
+{
+        SSL_free(c->ssl);
+        buf_done(&c->out);
+        free(c);
 }
 
 static void conn_flush(struct conn *c)
@@ -110,10 +202,8 @@ static void conn_flush(struct conn *c)
         conn_set_events(c, EPOLLIN | (more && want == TLS_WRITE ? EPOLLOUT : 0));
         if (!c->closed && !more &&
             ((!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session)) ||
-             (c->server->stopping && !c->requests))) {
-                (void)SSL_shutdown(c->ssl); /* RFC 8446 6.1: close_notify, without waiting for the peer's */
-                conn_close(c, "done");
-        }
+             (c->server->stopping && !c->requests)))
+                conn_linger(c, "done");
 }
 
 static int conn_handshake(struct conn *c)
@@ -132,7 +222,9 @@ static int conn_handshake(struct conn *c)
         }
         c->has_peer = tls_peer_name(c->ssl, c->peer);
         c->idle_deadline_ms = loop_now_ms(c->server->loop) + c->server->config->headers_ms;
-        r = session_open(c);
+        r = c->has_peer ? conn_introduce(c) : 0;
+        if (r == 0)
+                r = session_open(c);
         if (r < 0)
                 conn_close(c, "no memory");
         return r;
@@ -144,7 +236,7 @@ static void conn_read(struct conn *c)
 
         for (unsigned i = 0; i < READS_PER_TURN; i++) {
                 enum tls_want want;
-                int n = tls_read(c->ssl, data, sizeof(data), &want);
+                int n = tls_read(c->ssl, data, sizeof(data), &want), r;
 
                 if (n == -EAGAIN)
                         return;
@@ -152,8 +244,10 @@ static void conn_read(struct conn *c)
                         conn_close(c, n == 0 ? "closed by the peer" : "connection lost");
                         return;
                 }
-                if (session_receive(c, data, (size_t)n) < 0) {
-                        conn_close(c, "protocol error");
+                r = session_receive(c, data, (size_t)n);
+                if (r < 0) {
+                        conn_end(c, r == -ENOBUFS ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR,
+                                 r == -ENOBUFS ? "flood" : "protocol error");
                         return;
                 }
         }
@@ -163,6 +257,10 @@ static void conn_io(void *userdata, uint32_t events)
 {
         struct conn *c = userdata;
 
+        if (c->lingering) {
+                conn_drain(c);
+                return;
+        }
         if (!c->session && conn_handshake(c) < 0)
                 return;
         conn_read(c);
@@ -221,8 +319,16 @@ static int conn_new(struct http_server *s, int fd, const struct sockaddr_storage
         s->connections = c;
         s->n_connections++;
         s->counters.accepted++;
+        stranger_add(c);
         TAKE_PTR(c);
         return 0;
+}
+
+/* Strangers who hold connections keep nobody out: before one more comes. */
+static void server_make_room(struct http_server *s)
+{
+        if (s->strangers.n_connections >= s->config->strangers_max || s->n_connections >= s->config->connections_max)
+                conn_close(TAILQ_FIRST(&s->stranger_list), "another one needs its place");
 }
 
 static void server_accept(void *userdata, uint32_t events)
@@ -234,7 +340,7 @@ static void server_accept(void *userdata, uint32_t events)
                 socklen_t size = sizeof(from);
                 _cleanup_fd_ int fd = -1;
 
-                if (s->n_connections >= s->config->connections_max) {
+                if (s->n_connections >= s->config->connections_max && TAILQ_EMPTY(&s->stranger_list)) {
                         server_pause(s, true);
                         return;
                 }
@@ -245,6 +351,7 @@ static void server_accept(void *userdata, uint32_t events)
                                 server_pause(s, true);
                         return;
                 }
+                server_make_room(s);
                 if (conn_new(s, fd, &from) == 0)
                         TAKE_FD(fd);
         }
@@ -260,9 +367,9 @@ static void server_tick(void *userdata)
                 if (c->stalled_ms && now_ms > c->stalled_ms + HTTP_STALL_MS)
                         conn_close(c, "takes no answer");
                 else if (!c->requests && now_ms > c->idle_deadline_ms)
-                        conn_close(c, "idle");
+                        conn_end(c, NGHTTP2_NO_ERROR, "idle");
                 else if (c->session && !session_check_deadlines(c, now_ms))
-                        conn_close(c, "request not finished in time");
+                        conn_end(c, NGHTTP2_ENHANCE_YOUR_CALM, "request not finished in time");
         }
         if (s->n_connections < s->config->connections_max)
                 server_pause(s, false);
@@ -348,6 +455,8 @@ int http_server_new(struct loop *l, const struct http_config *c, const char *lis
         s->config = c;
         s->listen_fd = fd;
         server_name(s, fd);
+        TAILQ_INIT(&s->stranger_list);
+        account_init_strangers(&s->strangers, loop_now_ms(l));
         r = loop_add_after(l, server_after_turn, s);
         if (r == 0)
                 r = loop_add_timer(l, TICK_MS, server_tick, s);

@@ -4,6 +4,8 @@
  * bytes. session.c never closes a connection; it returns an error or marks it dirty. */
 #include <netinet/in.h>
 #include <nghttp2/nghttp2.h>
+#include <sys/queue.h>
+#include "collector/net/account.h"
 #include "collector/net/http.h"
 #include "collector/net/tls.h"
 
@@ -11,6 +13,8 @@ struct conn {
         struct http_server *server;
         struct conn *prev, *next;
         struct conn *next_dirty;
+        struct account *account; /* the device's, or the strangers' */
+        TAILQ_ENTRY(conn) stranger; /* while it is the strangers' */
         struct loop_source *source;
         SSL *ssl;
         nghttp2_session *session; /* NULL: handshake */
@@ -19,7 +23,7 @@ struct conn {
         uint64_t idle_deadline_ms; /* counts while there is no request */
         uint64_t stalled_ms; /* since when `out` waits; 0: it does not */
         uint32_t events;
-        bool dirty, closed, has_peer;
+        bool dirty, closed, lingering, has_peer;
         char peer[TLS_NAME_MAX];
         char address[INET6_ADDRSTRLEN];
 };
@@ -33,6 +37,9 @@ struct http_server {
         bool paused, stopping;
         struct conn *connections;
         size_t n_connections;
+        void *accounts; /* tree of struct account */
+        struct account strangers;
+        TAILQ_HEAD(, conn) stranger_list; /* the longest without a request first */
         struct conn *dirty;
         size_t n_bodies; /* bytes of HTTP_BODIES_MAX in use */
         struct http_counters counters;
@@ -44,7 +51,7 @@ void conn_mark_dirty(struct conn *c);
 void conn_idle_from_now(struct conn *c);
 
 int session_open(struct conn *c);
-/* -EPROTO: the connection is to be closed once `out` is flushed. */
+/* -EPROTO: not HTTP/2; -ENOBUFS: a flood. The connection is to be closed. */
 int session_receive(struct conn *c, const uint8_t *data, size_t size);
 /* Moves at most about `max` bytes of frames to c->out. */
 int session_send(struct conn *c, size_t max);

@@ -12,10 +12,11 @@
 #include "base/diag.h"
 #include "collector/net/loop.h"
 
-#define HTTP_HEADERS_MAX (16u << 10) /* bytes, counted as in RFC 9113 6.5.2 */
-#define HTTP_BODIES_MAX  (128u << 20) /* bytes of unfinished request bodies, all connections together */
-#define HTTP_BODY_MS     120000
-#define HTTP_STALL_MS    30000 /* the peer takes nothing of what it asked for */
+#define HTTP_HEADERS_MAX   (16u << 10) /* bytes, counted as in RFC 9113 6.5.2 */
+#define HTTP_BODIES_MAX    (128u << 20) /* bytes of unfinished request bodies, all connections together */
+#define HTTP_BODY_MS       120000
+#define HTTP_BODY_GRACE_MS 10000 /* a body may begin slowly; from then on a byte each ms is the least */
+#define HTTP_STALL_MS      30000 /* the peer takes nothing of what it asked for */
 
 enum http_field {
         HTTP_ACCEPT,
@@ -24,6 +25,7 @@ enum http_field {
         HTTP_CONTENT_ENCODING,
         HTTP_CONTENT_TYPE,
         HTTP_COOKIE,
+        HTTP_HOST,
         HTTP_IF_NONE_MATCH,
         HTTP_ORIGIN,
         _HTTP_FIELD_MAX,
@@ -104,6 +106,8 @@ struct http_request {
         bool last_chunk;
 };
 
+/* The route's handler; its time is charged to the visitor. */
+void http_handle(struct http_request *req);
 /* Ends the request: exactly once. */
 void http_respond(struct http_request *req, const struct http_response *response);
 /* {"error":"…"} with Cache-Control: no-store; the text must need no escaping in JSON. */
@@ -115,9 +119,11 @@ struct http_config {
         const char *name; /* in log lines */
         const struct http_route *routes; /* first match holds; ends with a NULL path */
         const struct http_header *headers; /* on every answer; ends with a NULL name */
-        http_fn enter; /* called for a whole request; calls the route's handle, then or later. NULL: at once */
+        http_fn enter; /* called for a whole request; calls http_handle(), then or later. NULL: at once */
         void *userdata;
         unsigned connections_max, streams_max;
+        unsigned
+                strangers_max; /* of the connections, without a client certificate: beyond it the longest idle one goes */
         uint64_t headers_ms; /* for a handshake, for the first request, for a header block */
         uint64_t idle_ms; /* without a request: a connection with a client certificate or none asked for */
         uint64_t anonymous_idle_ms; /* one without a certificate where certificates are asked for */

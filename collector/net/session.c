@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/text.h"
 #include "collector/net/conn.h"
 
@@ -11,6 +12,7 @@
 #define RESETS_BURST      100 /* CVE-2023-44487: streams opened and reset at once */
 #define RESETS_PER_SECOND 10
 #define ACKS_MAX          64 /* PING and SETTINGS answers waiting for a peer that does not read */
+#define OUTBOUND_MAX      1000 /* frames of all kinds: a refused stream is answered by one */
 
 static const char *const field_names[] = {
         [HTTP_ACCEPT] = "accept",
@@ -19,6 +21,7 @@ static const char *const field_names[] = {
         [HTTP_CONTENT_ENCODING] = "content-encoding",
         [HTTP_CONTENT_TYPE] = "content-type",
         [HTTP_COOKIE] = "cookie",
+        [HTTP_HOST] = "host",
         [HTTP_IF_NONE_MATCH] = "if-none-match",
         [HTTP_ORIGIN] = "origin",
 };
@@ -46,6 +49,7 @@ static struct http_request *request_new(struct conn *c, int32_t stream)
 static void request_drop_body(struct http_request *req)
 {
         req->conn->server->n_bodies -= req->body.size;
+        req->conn->account->n_bodies -= req->body.size;
         buf_done(&req->body);
         req->body = (struct buf){0};
 }
@@ -209,6 +213,28 @@ static void respond_busy(struct http_request *req)
                       &(struct http_header){"retry-after", "5"});
 }
 
+/* Bytes that bodies of this connection may still take. */
+static size_t bodies_room(const struct conn *c)
+{
+        size_t room = account_room(c->account), left = HTTP_BODIES_MAX - c->server->n_bodies;
+
+        return room < left ? room : left;
+}
+
+/* Who had more than their share of the loop waits, so that others do not: true, answered 429. */
+static bool refuse_debtor(struct http_request *req)
+{
+        unsigned wait_s = account_wait_s(req->conn->account, http_now_ms(req));
+        char retry[12];
+
+        if (wait_s == 0)
+                return false;
+        snprintf(retry, sizeof(retry), "%u", wait_s);
+        respond_error(req, 429, "{\"error\":\"too many requests: try again later\"}",
+                      &(struct http_header){"retry-after", retry});
+        return true;
+}
+
 void http_hold(struct http_request *req, uint64_t deadline_ms, http_fn on_deadline, http_fn on_gone)
 {
         req->deadline_ms = deadline_ms;
@@ -230,15 +256,29 @@ static bool route_matches(const struct http_route *route, const char *path)
         return route->path[n - 1] == '/' ? strncmp(route->path, path, n) == 0 : strcmp(route->path, path) == 0;
 }
 
+/* False after answering. */
+static bool headers_are_right(struct http_request *req)
+{
+        const char *host = req->field[HTTP_HOST], *authority = req->field[HTTP_AUTHORITY];
+
+        if (req->headers_size > HTTP_HEADERS_MAX)
+                http_respond_error(req, 431, "the headers are larger than 16384 bytes");
+        else if (!req->path || !req->method)
+                http_respond_error(req, 400, "the headers are not complete");
+        else if (host && authority && strcasecmp(host, authority) != 0) /* RFC 9113 8.3.1 */
+                http_respond_error(req, 400, "Host is another than :authority");
+        else
+                return true;
+        return false;
+}
+
 static void request_route(struct http_request *req)
 {
         struct http_header allow = {"allow", NULL};
 
         req->headers_done = true;
-        if (req->headers_size > HTTP_HEADERS_MAX || !req->path || !req->method) {
-                http_respond_error(req, 400, "the headers are larger than 16384 bytes or not complete");
+        if (!headers_are_right(req))
                 return;
-        }
         req->query = strchr(req->path, '?');
         if (req->query)
                 *req->query++ = 0;
@@ -259,8 +299,19 @@ static void request_route(struct http_request *req)
                 http_respond_error(req, 401, "a client certificate is needed: enrol first");
         else if (req->content_length > req->route->body_max)
                 respond_too_large(req);
-        else if (req->content_length > HTTP_BODIES_MAX - req->conn->server->n_bodies)
+        else if (req->content_length > bodies_room(req->conn))
                 respond_busy(req);
+        else
+                (void)refuse_debtor(req);
+}
+
+void http_handle(struct http_request *req)
+{
+        struct account *a = req->conn->account;
+        uint64_t before_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+
+        req->route->handle(req);
+        account_charge(a, (clock_ns(CLOCK_THREAD_CPUTIME_ID) - before_ns) / 1000);
 }
 
 static void request_complete(struct http_request *req)
@@ -268,8 +319,8 @@ static void request_complete(struct http_request *req)
         http_fn enter = req->conn->server->config->enter;
 
         req->received = true;
-        if (!req->answered)
-                (enter ?: req->route->handle)(req);
+        if (!req->answered && !refuse_debtor(req))
+                (enter ?: http_handle)(req);
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *userdata)
@@ -343,7 +394,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
                 respond_too_large(req);
                 return 0;
         }
-        if (size > HTTP_BODIES_MAX - c->server->n_bodies) {
+        if (size > bodies_room(c)) {
                 respond_busy(req);
                 return 0;
         }
@@ -351,6 +402,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
         if (buf_error(&req->body) < 0)
                 return NGHTTP2_ERR_CALLBACK_FAILURE;
         c->server->n_bodies += size;
+        c->account->n_bodies += size;
         return 0;
 }
 
@@ -419,7 +471,11 @@ int session_open(struct conn *c)
 
 int session_receive(struct conn *c, const uint8_t *data, size_t size)
 {
-        return nghttp2_session_mem_recv(c->session, data, size) < 0 ? -EPROTO : 0;
+        ssize_t n = nghttp2_session_mem_recv(c->session, data, size);
+
+        if (n == NGHTTP2_ERR_FLOODED || nghttp2_session_get_outbound_queue_size(c->session) > OUTBOUND_MAX)
+                return -ENOBUFS;
+        return n < 0 ? -EPROTO : 0;
 }
 
 int session_send(struct conn *c, size_t max)
@@ -452,15 +508,21 @@ static uint64_t request_patience_ms(const struct http_request *req)
                 return HTTP_STALL_MS;
         if (req->received)
                 return UINT64_MAX;
-        return req->headers_done ? HTTP_BODY_MS : req->conn->server->config->headers_ms;
+        if (!req->headers_done)
+                return req->conn->server->config->headers_ms;
+        return req->body.size < HTTP_BODY_MS - HTTP_BODY_GRACE_MS ? HTTP_BODY_GRACE_MS + req->body.size
+                                                                  : HTTP_BODY_MS;
 }
 
 bool session_check_deadlines(struct conn *c, uint64_t now_ms)
 {
         for (struct http_request *req = c->requests, *next; req; req = next) {
                 next = req->next;
-                if (now_ms - req->progress_ms > request_patience_ms(req))
-                        return false;
+                if (now_ms - req->progress_ms > request_patience_ms(req)) {
+                        if (req->answered || !req->headers_done)
+                                return false;
+                        http_respond_error(req, 408, "the body came too slowly");
+                }
                 if (!req->answered && req->on_deadline && now_ms >= req->deadline_ms)
                         req->on_deadline(req);
         }

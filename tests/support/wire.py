@@ -91,8 +91,9 @@ class Wire:
             context.load_cert_chain(certificate, key)
         self.decoder, self.received, self.settings_acked = hpack.Decoder(), b'', 0
         self.outcome, self.answered = Outcome(), set()
-        self.open_block = None
+        self.window, self.owed = True, 0  # give back what was read
         plain = inside(pid, lambda: socket.create_connection(('127.0.0.1', port), timeout=timeout))
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self.socket = context.wrap_socket(plain, server_hostname='localhost')
         except BaseException:
@@ -155,6 +156,10 @@ class Wire:
             o.status[stream] = int(fields[':status'])
         elif kind == DATA:
             o.body[stream] = o.body.get(stream, b'') + payload
+            self.owed += len(payload)
+            if self.owed > 16384 and self.window:
+                self.send(frame(WINDOW_UPDATE, 0, 0, u32(self.owed)))
+                self.owed = 0
         elif kind == SETTINGS and not flags & ACK:
             self.send(frame(SETTINGS, ACK))
         elif kind == SETTINGS:

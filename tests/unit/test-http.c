@@ -155,6 +155,7 @@ static const struct http_config config = {.name = "test",
                                           .routes = routes,
                                           .headers = headers,
                                           .connections_max = 4,
+                                          .strangers_max = 4,
                                           .streams_max = 4,
                                           .headers_ms = 300,
                                           .idle_ms = 300,
@@ -262,11 +263,11 @@ static void test_headers_limit(void **state)
         memset(header, 'x', sizeof(header) - 1);
         memcpy(header, "x: ", 3);
         assert_int_equal(
-                client_do(curl, (struct request){.url = url, .ca = server.server_ca, .headers = {header}}, &r), 400);
+                client_do(curl, (struct request){.url = url, .ca = server.server_ca, .headers = {header}}, &r), 431);
         assert_int_equal(call("POST", "/echo", 3, &r), 200);
 }
 
-/* A connection that says nothing ends by itself, and one more than allowed waits its turn. */
+/* A connection that says nothing ends by itself, and sooner when another one needs its place. */
 static void test_silent(void **state)
 {
         struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
