@@ -325,12 +325,15 @@ static uint64_t recall_last_run(struct runtime *rt)
 
         r = lastrun_read(rt->config->state, &last);
         lastrun_stamp(&rt->lastrun);
+        rt->cause = lastrun_cause(r >= 0 ? &last : NULL, &rt->lastrun);
         if (r == -ENOENT)
                 return 0;
         if (r < 0) {
                 log_errno(LOG_WARNING, r, "cannot read '%s/last-run', ignoring", rt->config->state);
                 return 0;
         }
+        if (strcmp(last.version, rt->lastrun.version) != 0)
+                strcpy(rt->version_before, *last.version ? last.version : "an older version");
         rt->last_generation = last.generation;
         rt->same_numbers_since = last.same_numbers_since;
         strcpy(rt->lastrun.catalogue_hash, last.catalogue_hash);
@@ -354,7 +357,7 @@ static void tell_damage(struct runtime *rt)
 
 static void tell_start(struct runtime *rt, uint64_t gap_ms)
 {
-        char text[128];
+        char text[2 * LASTRUN_VERSION + 16];
 
         tell_damage(rt);
         if (gap_ms > 0) {
@@ -363,7 +366,9 @@ static void tell_start(struct runtime *rt, uint64_t gap_ms)
                 log_line(LOG_WARNING, "%s", text);
                 health_coverage(rt, COVERAGE_GAP, gap_ms, text);
         }
-        health_coverage(rt, COVERAGE_START, 0, NULL);
+        if (*rt->version_before)
+                snprintf(text, sizeof(text), "%s, before: %s", rt->lastrun.version, rt->version_before);
+        health_coverage(rt, COVERAGE_START, 0, *rt->version_before ? text : NULL);
 }
 
 /* Not incoming/ and uplink/: the uplink and the command line write there. */
@@ -476,6 +481,7 @@ int daemon_run(const struct config *c, const struct daemon_options *o)
         int r;
 
         rt.started_ms = clock_boottime_ms();
+        rt.slept_told_ms = clock_slept_ms();
         r = check_machine(c);
         if (r < 0)
                 return r;

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/timerfd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -20,7 +19,6 @@
 #define USEC_PER_SEC  1000000ull
 #define LATE_US       (5 * USEC_PER_SEC) /* later than this, the agent was stopped or starved */
 #define CLOCK_STEP_MS 1000
-#define FAR_FUTURE_S  (1ll << 33)
 
 #define REMOVED (IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF)
 #define CHANGED (REMOVED | IN_MOVED_TO | IN_CLOSE_WRITE)
@@ -151,6 +149,7 @@ static int on_check(sd_event_source *s, uint64_t usec, void *userdata)
         struct runtime *rt = userdata;
 
         check_stall(rt);
+        health_check_sleep(rt);
         health_check_sensors(rt);
         sd_event_source_set_time_relative(s, rt->config->check * USEC_PER_SEC);
         return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
@@ -161,23 +160,14 @@ static int64_t clock_offset_ms(void)
         return (int64_t)clock_utc_ms() - (int64_t)clock_boottime_ms();
 }
 
-/* timerfd_create(2): a timer of this kind reports ECANCELED when somebody sets the clock. */
-static int arm_clock(int fd)
-{
-        const struct itimerspec never = {.it_value.tv_sec = FAR_FUTURE_S};
-
-        return timerfd_settime(fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) < 0 ? -errno : 0;
-}
-
 static int on_clock(sd_event_source *s, int fd, uint32_t revents, void *userdata)
 {
         struct runtime *rt = userdata;
         int64_t offset = clock_offset_ms(), step = offset - rt->clock_offset_ms;
-        uint64_t ticks;
         char text[96];
 
-        (void)!read(fd, &ticks, sizeof(ticks));
         rt->clock_offset_ms = offset;
+        health_check_sleep(rt);
         if (step >= CLOCK_STEP_MS || step <= -CLOCK_STEP_MS) {
                 snprintf(text, sizeof(text), "the clock was set %s by %" PRIu64 ".%03" PRIu64 " s",
                          step < 0 ? "back" : "forward", (uint64_t)llabs(step) / 1000, (uint64_t)llabs(step) % 1000);
@@ -185,16 +175,15 @@ static int on_clock(sd_event_source *s, int fd, uint32_t revents, void *userdata
                 health_coverage(rt, COVERAGE_CLOCK, 0, text);
                 exempt_tick(rt);
         }
-        return arm_clock(fd);
+        return clock_watch_again(fd);
 }
 
 static int watch_clock(struct runtime *rt)
 {
-        _cleanup_fd_ int fd = timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK);
-        int r;
+        _cleanup_fd_ int fd = clock_watch_new();
+        int r = fd < 0 ? fd : 0;
 
         rt->clock_offset_ms = clock_offset_ms();
-        r = fd < 0 ? -errno : arm_clock(fd);
         if (r >= 0)
                 r = sd_event_add_io(rt->event, &rt->on_clock, fd, EPOLLIN, on_clock, rt);
         if (r >= 0) {

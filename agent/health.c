@@ -2,6 +2,7 @@
 #include "agent/runtime.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #define RESTORES_PER_SECOND 20
 #define TAMPER_EVERY_US     (60 * USEC_PER_SEC) /* of one kind */
 #define SETTLE_AGAIN_US     USEC_PER_SEC
+#define SLEEP_MIN_MS        1000
 
 void health_tamper(struct runtime *rt, enum tamper kind, const char *what, enum outcome outcome)
 {
@@ -142,6 +144,20 @@ void health_check_sensors(struct runtime *rt)
         status_dirty(rt);
 }
 
+void health_check_sleep(struct runtime *rt)
+{
+        uint64_t all_ms = clock_slept_ms(), slept_ms = all_ms - rt->slept_told_ms;
+        char text[96];
+
+        if (all_ms < rt->slept_told_ms + SLEEP_MIN_MS)
+                return;
+        rt->slept_told_ms = all_ms;
+        rt->slept_ms += slept_ms;
+        snprintf(text, sizeof(text), "the machine slept for %" PRIu64 " s", slept_ms / 1000);
+        log_line(LOG_INFO, "%s", text);
+        health_coverage(rt, COVERAGE_SLEEP, slept_ms, text);
+}
+
 void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap_ms, const char *detail)
 {
         struct coverage c = {.event = event, .mode = "none", .gap_ms = gap_ms, .detail = detail};
@@ -152,6 +168,7 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
         struct checkpoint seen;
         int r;
 
+        health_check_sleep(rt); /* comes first, else what is told now follows a hole */
         if (p) {
                 c.mode = policy_mode_to_string(rt->current ? rt->current->mode : p->policy->mode);
                 c.policy_expired = p->policy->expires <= store_time(rt->store, time(NULL));
@@ -168,6 +185,7 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
         for (size_t i = 0; rt->exemptions && i < rt->exemptions->n; i++)
                 c.exemptions += held_is_in_force(&rt->exemptions->list[i]);
         c.break_glass = glass ? glass->exemption->id : NULL;
+        c.cause = event == COVERAGE_START ? rt->cause : NULL;
         r = report_coverage(rt->report, &c);
         if (r < 0)
                 log_errno(LOG_ERR, r, "cannot record coverage");

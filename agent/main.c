@@ -10,6 +10,7 @@
 #include "agent/daemon.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/version.h"
 
 #define DEFAULT_CONFIG "/etc/onchannel/agent.ini"
 
@@ -73,7 +74,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
                         log_set_max_level(LOG_DEBUG);
                         break;
                 case 'V':
-                        puts("onchanneld " ONCHANNEL_VERSION);
+                        printf("onchanneld %s\n", onchannel_version);
                         return -ECANCELED;
                 case 'h':
                         fputs(usage, stdout);

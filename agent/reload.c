@@ -8,11 +8,12 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/version.h"
 
 static void tell_report(struct runtime *rt)
 {
         const struct stored *p = rt->store->policy, *c = rt->store->catalogue;
-        struct record_context context = {.agent_version = ONCHANNEL_VERSION};
+        struct record_context context = {.agent_version = onchannel_version};
         int r;
 
         context.device_name = rt->config->device;

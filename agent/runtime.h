@@ -122,6 +122,10 @@ struct runtime {
         bool went_back; /* a policy or catalogue failed its self-test and is tried again with the next heartbeat */
         struct canary canary;
         uint64_t started_ms; /* CLOCK_BOOTTIME */
+        uint64_t slept_told_ms; /* clock_slept_ms(), as coverage has it */
+        uint64_t slept_ms; /* since the agent started */
+        const char *cause; /* of this start: lastrun_cause() */
+        char version_before[LASTRUN_VERSION]; /* when that was another one, else "" */
         uint64_t tamper_reported_us[_TAMPER_MAX];
         bool told_refused; /* that the spool takes no records */
         const char *coverage_detail; /* of the next COVERAGE_POLICY */
@@ -190,6 +194,7 @@ void packets_handle(const struct watch_packet *p, void *userdata); /* a watch_pa
 int health_start(struct runtime *rt);
 void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap_ms, const char *detail);
 void health_tamper(struct runtime *rt, enum tamper kind, const char *what, enum outcome outcome);
+void health_check_sleep(struct runtime *rt); /* after the machine slept: record it */
 void health_check_sensors(struct runtime *rt); /* and repair them */
 void health_applied(struct runtime *rt, const char *detail); /* coverage and status, as soon as there is time */
 

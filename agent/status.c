@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,6 +12,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "bpf/event.h"
 
 #define STATUS_DELAY_US    500000
@@ -152,6 +154,22 @@ static json_t *uplink_problem_json(const struct runtime *rt)
         return json_string(safe);
 }
 
+/* When the uplink reached the collector last, and why it does not now; both null before it ran. */
+static json_t *collector_json(const struct runtime *rt)
+{
+        _cleanup_free_ char *path = format_new("%s/uplink/contact", rt->config->state), *text = NULL;
+        char safe[UPLINK_PROBLEM_MAX], *reason;
+        unsigned long long seconds;
+
+        if (!path || store_read_plain(path, UPLINK_PROBLEM_MAX / 4, &text, NULL) < 0)
+                return json_pack("{s:n,s:n}", "reached", "failing");
+        text[strcspn(text, "\n")] = 0;
+        seconds = strtoull(text, &reason, 10);
+        text_escape(reason + (*reason == ' '), safe, sizeof(safe));
+        return json_pack("{s:o,s:o}", "reached", seconds ? time_json((time_t)seconds) : json_null(), "failing",
+                         *safe ? json_string(safe) : json_null());
+}
+
 int status_seen(const struct runtime *rt, struct checkpoint *ret)
 {
         _cleanup_free_ char *path = format_new("%s/uplink/checkpoint", rt->config->state), *note = NULL;
@@ -172,12 +190,16 @@ json_t *status_new(struct runtime *rt)
 
         report_get_state(rt->report, &s);
         o = json_pack("{s:s,s:s,s:s,s:s,s:I,s:o,s:o,s:s,s:b,s:o,s:o}", "device", s.device_id ? s.device_id : "",
-                      "name", rt->config->device, "version", ONCHANNEL_VERSION, "boot", rt->lastrun.boot_id, "uptime",
+                      "name", rt->config->device, "version", onchannel_version, "boot", rt->lastrun.boot_id, "uptime",
                       (json_int_t)((clock_boottime_ms() - rt->started_ms) / 1000), "policy", policy_json(rt),
                       "catalogue", catalogue_json(rt), "sensors", watch_sensors(rt->watch), "self_test_passed",
                       rt->self_test_passed, "counters", counters_json(rt), "spool", spool_json(&s));
         if (!o)
                 return NULL;
+        json_object_set_new(o, "started",
+                            json_pack("{s:s,s:s*}", "cause", rt->cause, "version_before",
+                                      *rt->version_before ? rt->version_before : NULL));
+        json_object_set_new(o, "slept", json_integer((json_int_t)(rt->slept_ms / 1000)));
         json_object_set_new(o, "browsers", browsers_json(rt));
         json_object_set_new(o, "canary",
                             json_pack("{s:s,s:o,s:b}", "result", canary_to_string(rt->canary.result), "time",
@@ -190,6 +212,7 @@ json_t *status_new(struct runtime *rt)
         if (status_seen(rt, &seen) == 0)
                 json_object_set_new(o, "checkpoint", checkpoint_json(&seen));
         json_object_set(o, "incoming", incoming);
+        json_object_set_new(o, "collector", collector_json(rt));
         json_object_set_new(o, "uplink_problem", uplink_problem_json(rt));
         return o;
 }
@@ -205,16 +228,13 @@ int status_write(struct runtime *rt)
 {
         _cleanup_free_ char *path = format_new("%s/status.json", rt->config->runtime), *text = NULL;
         json_auto_t *o = status_new(rt);
-        int gid = group_of(rt->config->uplink_group), r;
+        int gid = group_of(rt->config->uplink_group);
 
         if (o)
                 text = json_dumps(o, JSON_INDENT(1));
         if (!path || !text)
                 return -ENOMEM;
-        r = file_write_atomic(path, text, strlen(text), 0640);
-        if (r >= 0 && gid >= 0 && chown(path, (uid_t)-1, (gid_t)gid) < 0)
-                r = -errno;
-        return r;
+        return file_write_atomic_for(path, text, strlen(text), &(struct file_access){0640, (gid_t)gid});
 }
 
 /* Once for each time that it begins; the count is in status and in the next coverage record. */

@@ -44,6 +44,9 @@ static void print_coverage(const struct cli *c, const struct verify_device *d)
                 if (d->n_holes > HOLES_SHOWN)
                         print_field(c, "", COLOUR_DIM, "  and %zu more (--json has them)", d->n_holes - HOLES_SHOWN);
         }
+        if (d->asleep_ms > 0)
+                print_field(c, "", COLOUR_DIM, "the machine slept for %s of that",
+                            duration_format(d->asleep_ms / 1000, span));
         if (d->monitor_ms > 0)
                 print_field(c, "", COLOUR_WARN, "%s of that watched only, not enforced",
                             duration_format(d->monitor_ms / 1000, span));
@@ -144,13 +147,13 @@ static json_t *device_to_json(const struct verify_device *d)
         for (size_t i = 0; i < d->n_holes; i++)
                 json_array_append_new(holes, json_pack("{s:I,s:I,s:s}", "from", (json_int_t)d->holes[i].from_ms, "to",
                                                        (json_int_t)d->holes[i].to_ms, "why", d->holes[i].why));
-        return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "device", d->d.id, "name",
+        return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "device", d->d.id, "name",
                          d->d.name, "first", (json_int_t)d->first, "last", (json_int_t)(d->next ? d->next - 1 : 0),
                          "present", (json_int_t)d->present, "withheld", (json_int_t)d->withheld, "gone",
                          (json_int_t)d->gone, "erased", (json_int_t)d->erased, "violations",
                          (json_int_t)d->violations, "coverage", (json_int_t)d->coverage, "unlogged",
-                         (json_int_t)d->unlogged, "uncovered_ms", (json_int_t)d->uncovered_ms, "lost",
-                         (json_int_t)d->lost, "holes", holes);
+                         (json_int_t)d->unlogged, "uncovered_ms", (json_int_t)d->uncovered_ms, "asleep_ms",
+                         (json_int_t)d->asleep_ms, "lost", (json_int_t)d->lost, "holes", holes);
 }
 
 static json_t *log_to_json(const struct verify *v, const struct verify_log *l)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/version.h"
 #include "cli/cli.h"
 
 #define ARGUMENTS_WIDTH   30
@@ -57,7 +58,7 @@ int main(int argc, char **argv)
                 return STATUS_OK;
         }
         if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
-                puts("onchannel " ONCHANNEL_VERSION);
+                printf("onchannel %s\n", onchannel_version);
                 return STATUS_OK;
         }
         for (size_t i = 0; i < ELEMENTSOF(commands); i++)

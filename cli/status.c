@@ -71,14 +71,35 @@ static void print_browsers(const struct cli *c, const json_t *o)
                 print_field(c, "  problem", COLOUR_BAD, "%s", json_text(o, "problem"));
 }
 
+static void print_collector(const struct cli *c, const json_t *o)
+{
+        const char *reached = json_text(o, "reached"), *failing = json_text(o, "failing");
+
+        if (*failing)
+                print_field(c, "collector", COLOUR_WARN, "not reached%s%s: %s", *reached ? " since " : "", reached,
+                            failing);
+        else if (*reached)
+                print_field(c, "collector", COLOUR_NONE, "reached %s", reached);
+}
+
+static void print_agent(const struct cli *c, const json_t *s)
+{
+        const char *before = json_text(json_object_get(s, "started"), "version_before");
+        char up[32], slept[32];
+
+        print_field(c, "agent", COLOUR_NONE, "%s, up %s%s%s%s%s", json_text(s, "version"),
+                    duration_format((uint64_t)json_number(s, "uptime"), up),
+                    json_number(s, "slept") ? ", asleep for " : "",
+                    json_number(s, "slept") ? duration_format((uint64_t)json_number(s, "slept"), slept) : "",
+                    *before ? ", before: " : "", before);
+}
+
 static void print_status(const struct cli *c, const json_t *s)
 {
         const json_t *catalogue = json_object_get(s, "catalogue"), *spool = json_object_get(s, "spool");
         bool passed = json_is_true(json_object_get(s, "self_test_passed"));
-        char up[32];
 
-        print_field(c, "agent", COLOUR_NONE, "%s, up %s", json_text(s, "version"),
-                    duration_format((uint64_t)json_number(s, "uptime"), up));
+        print_agent(c, s);
         print_field(c, "device", COLOUR_NONE, "%s (%s)", json_text(s, "name"), json_text(s, "device"));
         print_policy(c, json_object_get(s, "policy"));
         print_field(c, "catalogue", COLOUR_NONE, "%s (serial %" PRId64 "), %" PRId64 " channels, %" PRId64 " entries",
@@ -95,6 +116,7 @@ static void print_status(const struct cli *c, const json_t *s)
         if (json_number(spool, "refused"))
                 print_field(c, "  refused", COLOUR_BAD, "%" PRId64 " records could not be written: is the disk full?",
                             (int64_t)json_number(spool, "refused"));
+        print_collector(c, json_object_get(s, "collector"));
         if (*json_text(s, "uplink_problem"))
                 print_field(c, "uplink", COLOUR_BAD, "%s", json_text(s, "uplink_problem"));
 }

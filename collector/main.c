@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "collector/command.h"
 
 static const struct {
@@ -128,7 +129,7 @@ int main(int argc, char **argv)
                 return EXIT_SUCCESS;
         }
         if (strcmp(argv[1], "--version") == 0) {
-                puts("onchannel-collector " ONCHANNEL_VERSION);
+                printf("onchannel-collector %s\n", onchannel_version);
                 return EXIT_SUCCESS;
         }
         if (sodium_init() < 0)

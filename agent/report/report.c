@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "spool/spool.h"
 
 #define ACK_MAX_BYTES     32
@@ -216,7 +217,7 @@ int report_new(const struct report_options *o, sd_event *event, struct report **
                 .device_uid = r->device_id,
                 .device_name = r->device_name,
                 .boot_id = r->boot_id,
-                .agent_version = ONCHANNEL_VERSION,
+                .agent_version = onchannel_version,
                 .os_name = r->os_name,
                 .os_version = r->os_version[0] ? r->os_version : NULL,
         };

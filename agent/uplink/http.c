@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "base/version.h"
 
 #define CONNECT_TIMEOUT_S 10L
 #define KEEPALIVE_S       60L
@@ -103,9 +104,10 @@ static int set_tls(CURL *easy, const struct uplink_config *c)
 static int set_request(CURL *easy, const struct uplink_config *c, const struct request *q, struct response *response)
 {
         _cleanup_free_ char *url = format_new("%s%s", c->url, q->path);
+        _cleanup_free_ char *agent = format_new("onchannel-uplink/%s", onchannel_version);
         bool failed = false;
 
-        if (!url)
+        if (!url || !agent)
                 return -ENOMEM;
         response->body_max = q->answer_max;
         SET(easy, CURLOPT_URL, url);
@@ -117,7 +119,7 @@ static int set_request(CURL *easy, const struct uplink_config *c, const struct r
         SET(easy, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_S);
         SET(easy, CURLOPT_CONNECTTIMEOUT, CONNECT_TIMEOUT_S);
         SET(easy, CURLOPT_TIMEOUT, q->timeout_s);
-        SET(easy, CURLOPT_USERAGENT, "onchannel-uplink/" ONCHANNEL_VERSION);
+        SET(easy, CURLOPT_USERAGENT, agent);
         SET(easy, CURLOPT_WRITEFUNCTION, on_body);
         SET(easy, CURLOPT_WRITEDATA, response);
         SET(easy, CURLOPT_HEADERFUNCTION, on_header);

@@ -12,12 +12,15 @@
 #include "base/log.h"
 
 #define WATCH_AGAIN_MS  10000 /* folders that the daemon has not made yet */
+#define SLEEP_MIN_MS    1000
 #define STATUS_DELAY_MS 1500 /* several changes are one report; people watch a rollout */
 
 struct loop {
         struct uplink *uplink;
         int inotify_fd;
         int signal_fd;
+        int clock_fd;
+        uint64_t slept_ms;
         bool watching; /* all folders */
         bool told; /* that the device is not enrolled */
         bool stop;
@@ -123,6 +126,7 @@ static void finish_jobs(struct uplink *u)
                 curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &j);
                 curl_easy_getinfo(j->easy, CURLINFO_RESPONSE_CODE, &j->response.status);
                 curl_multi_remove_handle(u->multi, j->easy);
+                contact_note(u, &j->response, code);
                 j->done(u, j, code);
                 job_finish(j);
         }
@@ -141,10 +145,28 @@ static int wait_ms(const struct loop *l, bool enrolled)
         return end > now ? (int)(end - now) : 0;
 }
 
+/* Connections of before are dead, and nobody would hear of it for minutes; what waits, waited by the clock. */
+static int wake_up(struct loop *l)
+{
+        const uint64_t slept_ms = clock_slept_ms();
+        struct uplink *u = l->uplink;
+        int r = clock_watch_again(l->clock_fd);
+
+        if (r < 0 || slept_ms < l->slept_ms + SLEEP_MIN_MS)
+                return r;
+        l->slept_ms = slept_ms;
+        uplink_disconnect(u);
+        u->multi = curl_multi_init();
+        for (size_t i = 0; i < _JOB_MAX; i++)
+                u->jobs[i].due_ms = u->jobs[i].failures = 0;
+        return u->multi ? 0 : -ENOMEM;
+}
+
 static int turn(struct loop *l)
 {
         struct curl_waitfd fds[] = {{.fd = l->inotify_fd, .events = CURL_WAIT_POLLIN},
-                                    {.fd = l->signal_fd, .events = CURL_WAIT_POLLIN}};
+                                    {.fd = l->signal_fd, .events = CURL_WAIT_POLLIN},
+                                    {.fd = l->clock_fd, .events = CURL_WAIT_POLLIN}};
         struct signalfd_siginfo si;
         bool enrolled = is_enrolled(l);
         int running;
@@ -160,13 +182,13 @@ static int turn(struct loop *l)
                 return -EIO;
         read_inotify(l);
         l->stop = read(l->signal_fd, &si, sizeof(si)) == sizeof(si);
-        return 0;
+        return fds[2].revents ? wake_up(l) : 0;
 }
 
 int uplink_run(struct uplink *u)
 {
-        _cleanup_fd_ int inotify_fd = -1, signal_fd = -1;
-        struct loop l = {.uplink = u};
+        _cleanup_fd_ int inotify_fd = -1, signal_fd = -1, clock_fd = -1;
+        struct loop l = {.uplink = u, .slept_ms = clock_slept_ms()};
         sigset_t signals;
         int r = 0;
 
@@ -180,6 +202,9 @@ int uplink_run(struct uplink *u)
         l.inotify_fd = inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
         if (signal_fd < 0 || inotify_fd < 0)
                 return -errno;
+        l.clock_fd = clock_fd = clock_watch_new();
+        if (clock_fd < 0)
+                return clock_fd;
         sd_notify(0, "READY=1");
         while (!l.stop && r == 0)
                 r = turn(&l);

@@ -6,6 +6,7 @@
 #include "agent/uplink/uplink.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/version.h"
 
 #define DEFAULT_CONFIG "/etc/onchannel/agent.ini"
 
@@ -57,7 +58,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
                         fputs(usage, stdout);
                         return 1;
                 case 'v':
-                        puts("onchannel-uplink " ONCHANNEL_VERSION);
+                        printf("onchannel-uplink %s\n", onchannel_version);
                         return 1;
                 default: /* switch: not an enum */
                         fputs(usage, stderr);

@@ -49,6 +49,7 @@ int uplink_init(struct uplink *u)
         u->multi = curl_multi_init();
         if (!u->multi)
                 return -ENOMEM;
+        contact_recall(u);
         r = read_ack(u);
         if (r < 0) {
                 log_errno(LOG_WARNING, r, "cannot read '%s/uplink/ack', starting with the oldest record",
@@ -58,7 +59,7 @@ int uplink_init(struct uplink *u)
         return 0;
 }
 
-void uplink_done(struct uplink *u)
+void uplink_disconnect(struct uplink *u)
 {
         for (size_t i = 0; i < _JOB_MAX; i++) {
                 if (u->jobs[i].easy)
@@ -67,6 +68,11 @@ void uplink_done(struct uplink *u)
         }
         curl_multi_cleanup(u->multi);
         u->multi = NULL;
+}
+
+void uplink_done(struct uplink *u)
+{
+        uplink_disconnect(u);
         uplink_config_done(&u->config);
 }
 

@@ -121,12 +121,21 @@ struct uplink {
         uint64_t acknowledged; /* everything up to it is kept by the collector */
         bool conflict; /* 409 and nothing accepted since */
         bool has_problem; /* STATE/uplink/problem exists */
+        struct {
+                uint64_t reached_ms; /* UTC; 0 never */
+                char failing[UPLINK_ERROR_MAX]; /* why it is not reached now, or "" */
+        } contact; /* with the collector, as STATE/uplink/contact has it */
         char etag[UPLINK_ETAG_MAX];
 };
 
 /* Sets config-dependent state, reads STATE/uplink/ack. */
 int uplink_init(struct uplink *u);
 void uplink_done(struct uplink *u);
+void uplink_disconnect(struct uplink *u); /* all requests and connections; u->multi is NULL then */
+
+/* ---- contact.c ---- */
+void contact_recall(struct uplink *u); /* of an earlier run */
+void contact_note(struct uplink *u, const struct response *response, CURLcode code); /* a request has ended */
 
 int reports_start(struct uplink *u, struct job *j);
 void reports_done(struct uplink *u, struct job *j, CURLcode code);

@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "collector/api/private.h"
 
 #define SILENT_MS        (15 * 60 * 1000ull) /* agents wait at most five minutes for a policy, then ask again */
@@ -46,7 +47,7 @@ static char *body_new(enum finding which, const struct store_device *d, uint64_t
                 kinds[which].severity, "status_id", STATUS_NEW, "message", text, "finding_info", "uid", uid, "title",
                 kinds[which].title, "created_time", (json_int_t)now_ms, "metadata", "version", OCSF_VERSION, "uid",
                 uid, "profiles", "host", "product", "name", "onchannel", "vendor_name", "onchannel", "version",
-                ONCHANNEL_VERSION, "device", "uid", d->id, "hostname", d->name, "type_id", DEVICE_LAPTOP);
+                onchannel_version, "device", "uid", d->id, "hostname", d->name, "type_id", DEVICE_LAPTOP);
         return o ? json_dumps(o, JSON_COMPACT) : NULL;
 }
 

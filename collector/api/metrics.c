@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "collector/api/private.h"
 #include "collector/store/forwarding.h"
 
@@ -218,7 +219,7 @@ static json_t *metrics_run(struct later *l)
         struct metrics *m = (struct metrics *)l;
 
         family(m, "onchannel_collector_build_info", GAUGE, "The version that runs.");
-        buf_add_string(&m->text, "onchannel_collector_build_info{version=\"" ONCHANNEL_VERSION "\"} 1\n");
+        buf_addf(&m->text, "onchannel_collector_build_info{version=\"%s\"} 1\n", onchannel_version);
         add_process(m);
         add_listeners(m);
         add_ingest(m);

@@ -8,6 +8,7 @@
 #include <time.h>
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "collector/forward/private.h"
 
 #define SYSLOG_FACILITY 13 /* log audit */
@@ -85,7 +86,7 @@ static void cef_message(const struct store_row *row, struct buf *b)
         static const char *const labels[] = {"channel", "class", "evidence tier", "layer", "catalogue entry"};
         const char *const custom[] = {row->channel, row->class, row->tier, row->layer, row->entry};
 
-        buf_add_string(b, "CEF:0|onchannel|onchannel|" ONCHANNEL_VERSION "|");
+        buf_addf(b, "CEF:0|onchannel|onchannel|%s|", onchannel_version);
         add_cef_header(b, row->class ? row->class : row->kind);
         buf_add_string(b, "|");
         add_cef_header(b, row->channel_name ? row->channel_name : row->kind);

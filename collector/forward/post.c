@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "collector/forward/private.h"
 
 #define CONNECT_TIMEOUT_MS 10000L
@@ -105,6 +106,7 @@ static int add_token(const struct sender *s, struct curl_slist **list)
 static int request_set(struct sender *s, const struct buf *body, struct curl_slist **headers, struct buf *answer)
 {
         _cleanup_free_ char *type = format_new("Content-Type: %s", form_content_type(s->config->form));
+        char agent[128];
         bool failed = false;
         int r = sender_prepare(s, s->config->url);
 
@@ -117,7 +119,8 @@ static int request_set(struct sender *s, const struct buf *body, struct curl_sli
         if (r < 0)
                 return r;
         failed |= curl_easy_setopt(s->easy, CURLOPT_TIMEOUT_MS, (long)FORWARD_TIMEOUT_MS) != CURLE_OK;
-        failed |= curl_easy_setopt(s->easy, CURLOPT_USERAGENT, "onchannel-collector/" ONCHANNEL_VERSION) != CURLE_OK;
+        snprintf(agent, sizeof(agent), "onchannel-collector/%s", onchannel_version);
+        failed |= curl_easy_setopt(s->easy, CURLOPT_USERAGENT, agent) != CURLE_OK;
         failed |= curl_easy_setopt(s->easy, CURLOPT_HTTPHEADER, *headers) != CURLE_OK;
         failed |= curl_easy_setopt(s->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body->size) != CURLE_OK;
         failed |= curl_easy_setopt(s->easy, CURLOPT_POSTFIELDS, body->data) != CURLE_OK;

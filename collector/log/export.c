@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "base/version.h"
 #include "collector/log/export-private.h"
 
 static char *copy(const char *s, bool *failed)
@@ -170,7 +171,7 @@ static int write_head(struct export *e, struct buf *out)
 
         bundle_write_head(&e->writer, out,
                           &(struct bundle_head){.origin = e->options.key->name,
-                                                .version = ONCHANNEL_VERSION,
+                                                .version = onchannel_version,
                                                 .created_ms = e->options.now_ms,
                                                 .from_ms = e->filter.from_ms,
                                                 .to_ms = e->filter.to_ms == UINT64_MAX ? 0 : e->filter.to_ms,

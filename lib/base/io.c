@@ -106,18 +106,23 @@ static int dir_sync_of(const char *path)
         return 0;
 }
 
-static int file_fill(int fd, const void *data, size_t size, mode_t mode)
+static int file_fill(int fd, const void *data, size_t size, const struct file_access *a)
 {
         int r = fd_write_all(fd, data, size);
 
         if (r < 0)
                 return r;
-        if (fchmod(fd, mode) < 0 || fsync(fd) < 0)
+        if ((a->gid != (gid_t)-1 && fchown(fd, (uid_t)-1, a->gid) < 0) || fchmod(fd, a->mode) < 0 || fsync(fd) < 0)
                 return -errno;
         return 0;
 }
 
 int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode)
+{
+        return file_write_atomic_for(path, data, size, &(struct file_access){mode, (gid_t)-1});
+}
+
+int file_write_atomic_for(const char *path, const void *data, size_t size, const struct file_access *a)
 {
         const char *slash = strrchr(path, '/');
         const char *name = slash ? slash + 1 : path;
@@ -131,7 +136,7 @@ int file_write_atomic(const char *path, const void *data, size_t size, mode_t mo
         fd = mkostemp(temporary, O_CLOEXEC);
         if (fd < 0)
                 return -errno;
-        r = file_fill(fd, data, size, mode);
+        r = file_fill(fd, data, size, a);
         if (r >= 0 && rename(temporary, path) < 0)
                 r = -errno;
         if (r < 0) {

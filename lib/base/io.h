@@ -11,6 +11,12 @@ int file_read(const char *path, size_t max, char **ret, size_t *ret_size);
 int file_read_at(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_size);
 /* Replace a file durably: temporary name in the same folder, fsync, rename, fsync folder. */
 int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode);
+struct file_access {
+        mode_t mode;
+        gid_t gid; /* -1: the caller's */
+};
+/* The same, for a group to whom it must be readable as soon as it is there. */
+int file_write_atomic_for(const char *path, const void *data, size_t size, const struct file_access *a);
 /* Write all of it, restarting on EINTR and short writes. */
 int fd_write_all(int fd, const void *data, size_t size);
 /* mkdir -p. */

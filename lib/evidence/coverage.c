@@ -64,13 +64,25 @@ static void echo(struct verify *v, struct verify_device *d, uint64_t seq, json_t
         list[v->n_echoes++] = e;
 }
 
+/* What the agent that starts again says of the time since another one stopped. */
+static const char *why_stopped(const char *event, const char *cause)
+{
+        if (!event || strcmp(event, "start") != 0 || !cause)
+                return "the agent was stopped";
+        if (strcmp(cause, "boot") == 0)
+                return "the agent was stopped, the machine was started anew";
+        return strcmp(cause, "upgrade") == 0 ? "the agent was upgraded" : "the agent was restarted";
+}
+
 static void coverage(struct verify *v, struct verify_device *d, uint64_t time_ms, json_t *c)
 {
         const char *event = json_string_value(json_object_get(c, "event"));
         const char *mode = json_string_value(json_object_get(c, "mode"));
         uint64_t gap_ms = number(c, "gap_ms"), last = d->last_coverage_ms;
+        uint64_t asleep_ms = event && strcmp(event, "sleep") == 0 ? gap_ms : 0;
 
         d->coverage++;
+        d->asleep_ms += asleep_ms;
         d->lost += number(c, "lost");
         d->refused += number(c, "refused");
         if (d->first_coverage_ms == 0) {
@@ -80,15 +92,17 @@ static void coverage(struct verify *v, struct verify_device *d, uint64_t time_ms
                 if (from > 0 && d->first > 1 && time_ms > from + limit_ms(v))
                         hole(v, d, (struct verify_hole){from, time_ms, "no coverage record in the bundle"});
         } else if (d->stopped) {
-                hole(v, d, (struct verify_hole){last, time_ms, "the agent was stopped"});
+                hole(v, d,
+                     (struct verify_hole){last, time_ms,
+                                          why_stopped(event, json_string_value(json_object_get(c, "cause")))});
         } else if (event && strcmp(event, "gap") == 0 && gap_ms > 0) {
                 hole(v, d,
                      (struct verify_hole){time_ms > last + gap_ms ? time_ms - gap_ms : last, time_ms,
                                           "the agent did not run"});
-        } else if (time_ms > last + limit_ms(v)) {
-                hole(v, d, (struct verify_hole){last, time_ms, "no coverage record"});
+        } else if (time_ms > last && time_ms - last > asleep_ms && time_ms - last - asleep_ms > limit_ms(v)) {
+                hole(v, d, (struct verify_hole){last, time_ms - asleep_ms, "no coverage record"});
         } else if (time_ms > last && !d->enforced) {
-                d->monitor_ms += time_ms - last;
+                d->monitor_ms += time_ms - last > asleep_ms ? time_ms - last - asleep_ms : 0;
         }
         d->stopped = event && strcmp(event, "stop") == 0;
         d->enforced = mode && strcmp(mode, "enforce") == 0;

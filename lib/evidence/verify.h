@@ -41,6 +41,7 @@ struct verify_device {
         struct verify_hole *holes;
         size_t n_holes;
         uint64_t uncovered_ms;
+        uint64_t asleep_ms; /* the machine slept: not a hole, nothing could happen */
         uint64_t monitor_ms; /* watched, not enforced */
         bool enforced;
 };

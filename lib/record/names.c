@@ -33,6 +33,7 @@ static const char *const coverage_events[] = {
         [COVERAGE_EXEMPTION] = "exemption",
         [COVERAGE_BREAK_GLASS] = "break-glass",
         [COVERAGE_WENT_BACK] = "went-back",
+        [COVERAGE_SLEEP] = "sleep",
 };
 _Static_assert(ELEMENTSOF(coverage_events) == _COVERAGE_EVENT_MAX, "enum coverage_event");
 

@@ -100,6 +100,7 @@ enum coverage_event {
         COVERAGE_EXEMPTION, /* one began, ended or was revoked: detail says which */
         COVERAGE_BREAK_GLASS, /* the same of a break-glass token */
         COVERAGE_WENT_BACK, /* a policy that was applied failed the self-test: the one before is in force again */
+        COVERAGE_SLEEP, /* the machine slept for gap_ms and is awake again: nothing could happen meanwhile */
         _COVERAGE_EVENT_MAX,
 };
 const char *coverage_event_to_string(enum coverage_event e);
@@ -122,6 +123,7 @@ struct coverage {
         uint64_t exemptions; /* in force */
         const char *break_glass; /* id of the token in force, or NULL */
         uint64_t gap_ms;
+        const char *cause; /* of COVERAGE_START: "first", "boot", "upgrade", "restart"; else NULL */
         const char *detail; /* or NULL */
 };
 

@@ -85,6 +85,35 @@ def test_every_byte(collector, device, out):  # noqa: F811
             assert int(said[0]) == line == other[0][0], (offset, said, other[0])
 
 
+HOLES = [  # coverage records, each an hour after the one before or as many as its first number says; hours without cover and why
+    ([(8, {"event": "sleep", "gap_ms": 8 * 3600000})], []),
+    ([(8, {"event": "sleep", "gap_ms": 6 * 3600000})], [(2, "no coverage record")]),
+    ([(8, {})], [(8, "no coverage record")]),
+    ([(0, {"event": "stop"}), (14, {"event": "start", "cause": "boot"})], [(14, "the agent was stopped, the machine was started anew")]),
+    ([(0, {"event": "stop"}), (1, {"event": "start", "cause": "upgrade"})], [(1, "the agent was upgraded")]),
+    ([(0, {"event": "stop"}), (1, {"event": "start", "cause": "restart"})], [(1, "the agent was restarted")]),
+    ([(0, {"event": "stop"}), (1, {})], [(1, "the agent was stopped")]),
+    ([(3, {"event": "gap", "gap_ms": 2 * 3600000}), (0, {"event": "start", "cause": "restart"})], [(2, "the agent did not run")]),
+]
+
+
+def test_holes_are_explained(collector, device, out):  # noqa: F811
+    """A sleeping machine is no hole, but only for as long as it says that it slept; every other stretch has its reason."""
+    hour, now, records, expected = 3600000, 1763740000000, [], []
+    for said, holes in HOLES:
+        for hours, change in said:
+            now += hours * hour
+            records.append(coverage(now, **change))
+        now += hour // 2
+        records.append(coverage(now))
+        expected += holes
+    device.send([coverage(1763740000000), *records])
+    export(collector, out / "holes.ndjson", device=device.id)
+    mine, = own_verify(out / "holes.ndjson", "--heartbeat", "1800")[1]["devices"]
+    found = [((h["to"] - h["from"]) / hour, h["why"]) for h in mine["holes"]]
+    assert found[:-1] == expected and found[-1][1] == "silent since then" and mine["asleep_ms"] == 14 * hour, found
+
+
 # ---- the log as a witness sees it ----
 
 class Tiles:

@@ -8,8 +8,13 @@
 #include "agent/state/lastrun.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/version.h"
 
 #define BOOT_A "11111111-1111-4111-8111-111111111111"
+/* as agents wrote it that did not name their version */
+#define OLDER                                                                                                        \
+        "boot " BOOT_A " stopped 1 utc_ms 5 boottime_ms 6 generation 7 since 3 catalogue "                           \
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"
 #define BOOT_B "22222222-2222-4222-8222-222222222222"
 
 static void test_gap(void **state)
@@ -32,6 +37,23 @@ static void test_gap(void **state)
                 assert_int_equal(lastrun_gap_ms(&table[i].last, &table[i].now), table[i].gap_ms);
 }
 
+static void test_cause(void **state)
+{
+        static const struct {
+                struct lastrun last, now;
+                const char *cause;
+        } table[] = {
+                {{.boot_id = BOOT_A, .version = "1"}, {.boot_id = BOOT_A, .version = "1"}, "restart"},
+                {{.boot_id = BOOT_A, .version = "1"}, {.boot_id = BOOT_A, .version = "2"}, "upgrade"},
+                {{.boot_id = BOOT_A, .version = ""}, {.boot_id = BOOT_A, .version = "2"}, "upgrade"},
+                {{.boot_id = BOOT_A, .version = "1"}, {.boot_id = BOOT_B, .version = "2"}, "boot"},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(table); i++)
+                assert_string_equal(lastrun_cause(&table[i].last, &table[i].now), table[i].cause);
+        assert_string_equal(lastrun_cause(NULL, &table[0].now), "first");
+}
+
 static void test_file(void **state)
 {
         struct lastrun l = {.generation = 7, .same_numbers_since = 3, .stopped = true}, back;
@@ -47,6 +69,10 @@ static void test_file(void **state)
         assert_int_equal(lastrun_write(dir, &l), 0);
         assert_int_equal(lastrun_read(dir, &back), 0);
         assert_memory_equal(&l, &back, sizeof(l));
+        assert_string_equal(back.version, onchannel_version);
+        assert_int_equal(file_write_atomic(path, OLDER, strlen(OLDER), 0600), 0);
+        assert_int_equal(lastrun_read(dir, &back), 0);
+        assert_string_equal(back.version, "");
         assert_int_equal(file_write_atomic(path, "boot x\n", 7, 0600), 0);
         assert_int_equal(lastrun_read(dir, &back), -EBADMSG);
         unlink(path);
@@ -57,6 +83,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_gap),
+                cmocka_unit_test(test_cause),
                 cmocka_unit_test(test_file),
         };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What is sent in which form, how answers are judged, and the places of destinations on both databases. */
+#include "base/version.h"
 #include "collector/forward/private.h"
 #include "tests/unit/store-fixture.h"
 
@@ -29,7 +30,7 @@ static const struct store_row row = {
 };
 
 #define CEF                                                                                                          \
-        "CEF:0|onchannel|onchannel|" ONCHANNEL_VERSION "|use|Whats\\|App\\\\|6|rt=1790000000042 cnt=3 "              \
+        "CEF:0|onchannel|onchannel|%s|use|Whats\\|App\\\\|6|rt=1790000000042 cnt=3 "                                 \
         "externalId=d-a:7 shost=ws-1 suser=a\\=\\\\b c suid=1000 sproc=/usr/bin/curl c6a3=2001:db8::1 "              \
         "c6a3Label=Destination IPv6 Address dpt=443 act=dropped cs1Label=channel cs1=whatsapp cs2Label=class "       \
         "cs2=use cs3Label=evidence tier cs3=name cs4Label=layer cs4=dns cs5Label=catalogue entry cs5=suffix x "      \
@@ -38,6 +39,7 @@ static const struct store_row row = {
 
 static void test_forms(void **state)
 {
+        _cleanup_free_ char *cef = format_new(SYSLOG CEF, onchannel_version);
         const struct {
                 enum forward_form form;
                 const char *want;
@@ -51,7 +53,7 @@ static void test_forms(void **state)
                 {FORWARD_ELASTIC, "{\"create\":{\"_id\":\"d-a:7\"}}\n{\"a\":1}\n", false},
                 {FORWARD_NDJSON, "{\"a\":1}\n", false},
                 {FORWARD_SYSLOG, SYSLOG "{\"a\":1}", true},
-                {FORWARD_CEF, SYSLOG CEF, true},
+                {FORWARD_CEF, cef, true},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {

@@ -257,20 +257,22 @@ static void test_coverage(void **state)
                                      .lost = 3,
                                      .refused = 2,
                                      .self_test_passed = true,
-                                     .clock_synchronised = true};
+                                     .clock_synchronised = true,
+                                     .cause = "boot"};
                 _cleanup_free_ char *line = NULL;
-                const char *event = NULL, *kind = NULL;
+                const char *event = NULL, *kind = NULL, *cause = NULL;
                 json_int_t lost = 0, refused = 0;
                 size_t size;
 
                 assert_int_equal(record_coverage_encode(&context, &c, 1, prev, 99, 5, &line, &size), 0);
                 json_auto_t *root = json_loads(line, 0, NULL);
-                assert_int_equal(json_unpack(root, "{s:{s:{s:s, s:{s:s, s:I, s:I}}}}", "unmapped", "onchannel",
+                assert_int_equal(json_unpack(root, "{s:{s:{s:s, s:{s:s, s:I, s:I, s:s}}}}", "unmapped", "onchannel",
                                              "kind", &kind, "coverage", "event", &event, "lost", &lost, "refused",
-                                             &refused),
+                                             &refused, "cause", &cause),
                                  0);
                 assert_string_equal(kind, "coverage");
                 assert_string_equal(event, coverage_event_to_string(e));
+                assert_string_equal(cause, "boot");
                 assert_int_equal(lost, 3);
                 assert_int_equal(refused, 2);
                 assert_int_equal(integer(root, "class_uid"), 5019);
