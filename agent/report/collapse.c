@@ -68,7 +68,7 @@ static bool same_violation(const struct violation *a, const struct violation *b)
 struct collected *collapse_find(const struct collapse *c, const struct violation *v)
 {
         for (struct collected *e = c->buckets[bucket_of(v)]; e; e = e->next_in_bucket)
-                if (same_violation(&e->violation, v))
+                if (!e->is_closed && same_violation(&e->violation, v))
                         return e;
         return NULL;
 }
@@ -142,7 +142,7 @@ int collapse_add(struct collapse *c, const struct violation *v, uint64_t now_ms,
         return 0;
 }
 
-static void forget(struct collapse *c, struct collected *e)
+static void take_out(struct collapse *c, struct collected *e)
 {
         struct collected **p = &c->buckets[bucket_of(&e->violation)];
 
@@ -150,15 +150,22 @@ static void forget(struct collapse *c, struct collected *e)
                 p = &(*p)->next_in_bucket;
         *p = e->next_in_bucket;
         c->n--;
-        journal_forget(c->journal, e->slot);
         freep(&e);
 }
 
-static void hand_over(struct collected *e, collapse_handler handler, void *userdata)
+static void forget(struct collapse *c, struct collected *e)
 {
-        if (e->violation.count > 0)
-                handler(e, userdata);
-        e->violation.count = 0;
+        journal_forget(c->journal, e->slot);
+        take_out(c, e);
+}
+
+static int hand_over(struct collected *e, collapse_handler handler, void *userdata)
+{
+        int r = e->violation.count > 0 ? handler(e, userdata) : 0;
+
+        if (r >= 0)
+                e->violation.count = 0;
+        return r;
 }
 
 uint64_t collapse_deadline(const struct collapse *c)
@@ -169,31 +176,65 @@ uint64_t collapse_deadline(const struct collapse *c)
         return settled < closed ? settled : closed;
 }
 
-void collapse_expire(struct collapse *c, uint64_t now_ms, collapse_handler handler, void *userdata)
+int collapse_expire(struct collapse *c, uint64_t now_ms, collapse_handler handler, void *userdata)
 {
         while (c->settling.head && c->settling.head->deadline_ms <= now_ms) {
-                struct collected *e = queue_pop(&c->settling);
+                int r = hand_over(c->settling.head, handler, userdata);
 
-                hand_over(e, handler, userdata);
-                queue_push(&c->window, e, now_ms);
+                if (r < 0)
+                        return r;
+                queue_push(&c->window, queue_pop(&c->settling), now_ms);
         }
         while (c->window.head && c->window.head->deadline_ms <= now_ms) {
-                struct collected *e = queue_pop(&c->window);
+                int r = hand_over(c->window.head, handler, userdata);
 
-                hand_over(e, handler, userdata);
-                forget(c, e);
+                if (r < 0)
+                        return r;
+                forget(c, queue_pop(&c->window));
+        }
+        return 0;
+}
+
+/* Those that are not taken come before what is collected from now on, with their time over. */
+static void flush_queue(struct collapse *c, struct collected_queue *q, collapse_handler handler, void *userdata)
+{
+        struct collected *e = q->head, *next;
+
+        q->head = NULL;
+        q->tail = &q->head;
+        for (; e; e = next) {
+                next = e->next_in_queue;
+                if (hand_over(e, handler, userdata) >= 0) {
+                        forget(c, e);
+                        continue;
+                }
+                e->is_closed = true;
+                queue_push(q, e, 0);
+                e->deadline_ms = 0;
         }
 }
 
 void collapse_flush(struct collapse *c, collapse_handler handler, void *userdata)
 {
-        struct collected_queue *queues[] = {&c->window, &c->settling};
+        flush_queue(c, &c->window, handler, userdata);
+        flush_queue(c, &c->settling, handler, userdata);
+}
+
+uint64_t collapse_overdue(const struct collapse *c, uint64_t now_ms)
+{
+        const struct collected_queue *queues[] = {&c->settling, &c->window};
+        uint64_t n = 0;
 
         for (size_t i = 0; i < ELEMENTSOF(queues); i++)
-                while (queues[i]->head) {
-                        struct collected *e = queue_pop(queues[i]);
+                for (const struct collected *e = queues[i]->head; e && e->deadline_ms <= now_ms; e = e->next_in_queue)
+                        n += e->violation.count > 0;
+        return n;
+}
 
-                        hand_over(e, handler, userdata);
-                        forget(c, e);
-                }
+void collapse_done(struct collapse *c)
+{
+        while (c->window.head)
+                take_out(c, queue_pop(&c->window));
+        while (c->settling.head)
+                take_out(c, queue_pop(&c->settling));
 }

@@ -45,6 +45,9 @@ struct collected { /* one violation id; owns its strings */
         uint64_t deadline_ms; /* CLOCK_MONOTONIC */
         uint64_t policy_serial;
         int slot; /* of the journal, -1 none */
+        bool is_closed; /* further attempts are another violation's */
+        uint64_t last_event_ns; /* CLOCK_BOOTTIME of the attempt that was counted last */
+        uint64_t doubtful_event_ns; /* the same by an agent that was killed: counted, perhaps to be read again */
         struct violation violation; /* count: attempts that no record stands for yet */
 };
 
@@ -72,9 +75,14 @@ struct collected *collapse_find(const struct collapse *c, const struct violation
 int collapse_add(struct collapse *c, const struct violation *v, uint64_t now_ms, struct collected **ret);
 /* The earliest deadline, or UINT64_MAX. */
 uint64_t collapse_deadline(const struct collapse *c);
-typedef void (*collapse_handler)(const struct collected *, void *userdata);
+/* Negative: not now, it keeps its attempts and is handed over again. */
+typedef int (*collapse_handler)(const struct collected *, void *userdata);
 /* Hands over each whose time has come and that has attempts to report; a settled one then
- * waits for its window to close, one whose window closed is forgotten. */
-void collapse_expire(struct collapse *c, uint64_t now_ms, collapse_handler handler, void *userdata);
-/* The same for all, and all are forgotten. */
+ * waits for its window to close, one whose window closed is forgotten. Stops at the handler's first error, and returns it. */
+int collapse_expire(struct collapse *c, uint64_t now_ms, collapse_handler handler, void *userdata);
+/* The same for all, and all are forgotten but those that the handler does not take: these are closed. */
 void collapse_flush(struct collapse *c, collapse_handler handler, void *userdata);
+/* How many wait for the handler to take them. */
+uint64_t collapse_overdue(const struct collapse *c, uint64_t now_ms);
+/* Frees what is left; the journal keeps it. */
+void collapse_done(struct collapse *c);

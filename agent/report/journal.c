@@ -7,11 +7,14 @@
 #include <string.h>
 #include "base/cleanup.h"
 
-#define SLOT_MAGIC 0x31304c4e524a434full /* "OCJRNL01" */
+#define SLOT_MAGIC 0x32304c4e524a434full /* "OCJRNL02" */
+#define PAGE_MAGIC 0x313053534f4c434full /* "OCLOSS01" */
+#define PAGE_BYTES 4096
 
 struct slot_counts { /* written again with each attempt */
         uint64_t count, first_ms, last_ms;
         uint64_t seq; /* of the record that these attempts become, 0 none yet */
+        uint64_t last_event_ns;
 };
 
 struct slot_facts { /* never change */
@@ -30,6 +33,12 @@ struct slot {
 
 #define TEXTS_MAX (JOURNAL_SLOT_BYTES - sizeof(struct slot))
 
+struct page {
+        uint64_t magic;
+        struct journal_losses losses, told;
+        uint64_t seq; /* of the record that tells them, 0 none */
+};
+
 struct journal {
         int fd;
         int next; /* where to look for a free slot */
@@ -44,7 +53,7 @@ static void slot_hash(const struct slot *s, uint8_t ret[static crypto_generichas
 
 static off_t offset_of(int slot)
 {
-        return (off_t)slot * JOURNAL_SLOT_BYTES;
+        return PAGE_BYTES + (off_t)slot * JOURNAL_SLOT_BYTES;
 }
 
 static int put_texts(struct slot *s, const struct violation *v)
@@ -64,9 +73,15 @@ static int put_texts(struct slot *s, const struct violation *v)
         return 0;
 }
 
-static struct slot_counts counts_of(const struct violation *v, uint64_t seq)
+static struct slot_counts counts_of(const struct collected *e, uint64_t seq)
 {
-        return (struct slot_counts){.count = v->count, .first_ms = v->first_ms, .last_ms = v->last_ms, .seq = seq};
+        const struct violation *v = &e->violation;
+
+        return (struct slot_counts){.count = v->count,
+                                    .first_ms = v->first_ms,
+                                    .last_ms = v->last_ms,
+                                    .seq = seq,
+                                    .last_event_ns = e->last_event_ns};
 }
 
 /* One write: a kill leaves it whole or not there. */
@@ -79,7 +94,7 @@ static int write_slot(struct journal *j, int at, const struct collected *e)
         if (!s || put_texts(s, v) < 0)
                 return -1;
         s->magic = SLOT_MAGIC;
-        s->counts = counts_of(v, 0);
+        s->counts = counts_of(e, 0);
         s->facts = (struct slot_facts){.policy_serial = e->policy_serial,
                                        .layer = v->layer,
                                        .tier = v->tier,
@@ -117,14 +132,14 @@ static void write_counts(struct journal *j, int slot, const struct slot_counts *
 
 void journal_update(struct journal *j, const struct collected *e)
 {
-        struct slot_counts c = counts_of(&e->violation, 0);
+        struct slot_counts c = counts_of(e, 0);
 
         write_counts(j, e->slot, &c);
 }
 
 void journal_commit(struct journal *j, const struct collected *e, uint64_t seq)
 {
-        struct slot_counts c = counts_of(&e->violation, seq);
+        struct slot_counts c = counts_of(e, seq);
 
         write_counts(j, e->slot, &c);
 }
@@ -160,8 +175,7 @@ static int take_texts(const struct slot *s, struct violation *v)
         return p == end && v->id && v->channel && v->class && v->verdict ? 0 : -EBADMSG;
 }
 
-int journal_slot_parse(const uint8_t *bytes, size_t size, struct violation *ret, uint64_t *ret_policy_serial,
-                       uint64_t *ret_seq)
+int journal_slot_parse(const uint8_t *bytes, size_t size, struct journal_slot *ret)
 {
         const struct slot *s = (const struct slot *)bytes;
         uint8_t hash[sizeof(s->hash)];
@@ -186,31 +200,58 @@ int journal_slot_parse(const uint8_t *bytes, size_t size, struct violation *ret,
                                .last_ms = s->counts.last_ms};
         if (take_texts(s, &v) < 0)
                 return -EBADMSG;
-        *ret = v;
-        *ret_policy_serial = s->facts.policy_serial;
-        *ret_seq = s->counts.seq;
+        *ret = (struct journal_slot){.violation = v,
+                                     .policy_serial = s->facts.policy_serial,
+                                     .last_event_ns = s->counts.last_event_ns,
+                                     .seq = s->counts.seq};
         return 0;
 }
 
 void journal_restore(struct journal *j, uint64_t next_seq, journal_handler handler, void *userdata)
 {
         _cleanup_free_ uint8_t *bytes = aligned_alloc(_Alignof(struct slot), JOURNAL_SLOT_BYTES);
-        uint64_t policy_serial, seq;
-        struct violation v;
+        struct journal_slot s;
 
         for (int i = 0; j && bytes && i < REPORT_OPEN_MAX; i++) {
                 ssize_t n = pread(j->fd, bytes, JOURNAL_SLOT_BYTES, offset_of(i));
 
                 if (n <= 0)
                         break;
-                if (journal_slot_parse(bytes, (size_t)n, &v, &policy_serial, &seq) < 0)
+                if (journal_slot_parse(bytes, (size_t)n, &s) < 0)
                         continue; /* a free one has no magic */
-                if (seq && next_seq > seq)
-                        v.count = 0;
-                j->used[i] = handler(&v, policy_serial, i, userdata) >= 0;
+                if (s.seq && next_seq > s.seq)
+                        s.violation.count = 0;
+                j->used[i] = handler(&s, i, userdata) >= 0;
                 if (!j->used[i])
                         journal_forget(j, i);
         }
+}
+
+void journal_put_losses(struct journal *j, const struct journal_losses *l, const struct journal_losses *told,
+                        uint64_t seq)
+{
+        struct page p = {.magic = PAGE_MAGIC, .losses = *l, .seq = seq};
+
+        if (told)
+                p.told = *told;
+        if (j)
+                (void)!pwrite(j->fd, &p, sizeof(p), 0);
+}
+
+void journal_get_losses(struct journal *j, uint64_t next_seq, struct journal_losses *ret)
+{
+        struct page p = {0};
+
+        if (pread(j->fd, &p, sizeof(p), 0) != sizeof(p) || p.magic != PAGE_MAGIC)
+                p = (struct page){0};
+        if (p.seq && next_seq > p.seq) {
+                p.losses.refused -= p.told.refused;
+                p.losses.unresolved -= p.told.unresolved;
+        }
+        p.losses.refused += p.losses.unkept;
+        p.losses.unkept = 0;
+        *ret = p.losses;
+        journal_put_losses(j, ret, NULL, 0);
 }
 
 int journal_open(const char *path, struct journal **ret)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 /* Attempts that no record stands for yet, on disk: an agent that is killed loses and doubles none of them.
- * A file of slots, one for each violation that is collected. It is not synced: a power cut may
- * take the latest. In the byte order of this machine; one thread. */
+ * A file of slots, one for each violation that is collected, behind a page that counts what has none or was lost. Not
+ * synced: a power cut may take the latest. In the byte order of this machine; one thread. */
 #include <stdint.h>
 #include "agent/report/internal.h"
 
@@ -22,12 +22,29 @@ void journal_update(struct journal *j, const struct collected *e);
 void journal_commit(struct journal *j, const struct collected *e, uint64_t seq);
 void journal_forget(struct journal *j, int slot);
 
-/* Of each slot that an agent left behind; v->count is 0 when a record stands for all. v and its texts
- * are valid during the call. The slot is free after a negative answer. */
-typedef int (*journal_handler)(const struct violation *v, uint64_t policy_serial, int slot, void *userdata);
+/* Attempts that no slot stands for. The page is there from the beginning, so that it is written on a full disk, too. */
+struct journal_losses {
+        uint64_t refused, unresolved; /* as in the next coverage record */
+        uint64_t unkept; /* only memory knows them: lost with the agent */
+};
+/* told: of these the record `seq` tells from now on; when that exists after a kill, they are taken off. May be NULL. */
+void journal_put_losses(struct journal *j, const struct journal_losses *l, const struct journal_losses *told,
+                        uint64_t seq);
+/* What an agent left behind; what was unkept is refused now. */
+void journal_get_losses(struct journal *j, uint64_t next_seq, struct journal_losses *ret);
+
+struct journal_slot {
+        struct violation violation; /* count is 0 when a record stands for all */
+        uint64_t policy_serial;
+        uint64_t last_event_ns; /* CLOCK_BOOTTIME of the attempt counted last */
+        uint64_t seq; /* of the record that these attempts become, 0 none yet */
+};
+
+/* Of each slot that an agent left behind; the texts are valid during the call. The slot is free after a negative
+ * answer. */
+typedef int (*journal_handler)(const struct journal_slot *s, int slot, void *userdata);
 /* next_seq: of the spool. */
 void journal_restore(struct journal *j, uint64_t next_seq, journal_handler handler, void *userdata);
 
-/* -EBADMSG. v's texts point into `bytes`. */
-int journal_slot_parse(const uint8_t *bytes, size_t size, struct violation *ret, uint64_t *ret_policy_serial,
-                       uint64_t *ret_seq);
+/* -EBADMSG. The texts point into `bytes`. */
+int journal_slot_parse(const uint8_t *bytes, size_t size, struct journal_slot *ret);

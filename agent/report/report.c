@@ -15,6 +15,7 @@
 #include "spool/spool.h"
 
 #define ACK_MAX_BYTES     32
+#define RETRY_MS          1000
 #define TIMER_ACCURACY_US 10000
 /* Behind enforcement and control: nothing waits for a record. */
 #define PRIORITY_RECORD (SD_EVENT_PRIORITY_NORMAL + 20)
@@ -37,7 +38,8 @@ struct report {
         sd_event_source *timer, *seal;
         void (*notice_handler)(const struct report_notice *, void *);
         void *notice_userdata;
-        uint64_t refused, unresolved; /* since the last coverage record */
+        struct journal_losses losses; /* since the last coverage record */
+        uint64_t retry_ms; /* the spool took nothing: not before, CLOCK_MONOTONIC */
 };
 DEFINE_CLEANUP(struct report, report_free)
 
@@ -47,45 +49,73 @@ static int append(struct report *r, const char *line, size_t size)
 {
         int k = spool_append(r->spool, line, size);
 
-        if (k < 0) {
-                r->refused++;
+        if (k < 0 || !r->seal)
                 return k;
-        }
-        if (!r->seal)
-                return 0;
         return sd_event_source_set_enabled(r->seal, SD_EVENT_ONESHOT);
 }
 
-static int write_violation(struct report *r, const struct violation *v, uint64_t policy_serial)
+static void lose(struct report *r, uint64_t attempts)
+{
+        r->losses.refused += attempts;
+        journal_put_losses(r->journal, &r->losses, NULL, 0);
+}
+
+static int encode(const struct report *r, const struct violation *v, uint64_t policy_serial, char **ret,
+                  size_t *ret_size)
 {
         const struct spool_state *state = spool_state(r->spool);
         struct record_context context = r->context;
-        _cleanup_free_ char *line = NULL;
-        size_t size;
-        int k;
 
         if (policy_serial != context.policy_serial) { /* decided by an earlier policy */
                 context.policy_serial = policy_serial;
                 context.policy_hash = context.policy_signer = NULL;
         }
-        k = record_violation_encode(&context, v, state->next_seq, state->head, clock_utc_ms(), clock_boottime_ms(),
-                                    &line, &size);
-        if (k < 0) {
-                r->refused++;
-                return k;
-        }
-        return append(r, line, size);
+        return record_violation_encode(&context, v, state->next_seq, state->head, clock_utc_ms(), clock_boottime_ms(),
+                                       ret, ret_size);
 }
 
-static void write_collected(const struct collected *e, void *userdata)
+/* Now or never. */
+static int write_violation(struct report *r, const struct violation *v, uint64_t policy_serial)
+{
+        _cleanup_free_ char *line = NULL;
+        size_t size;
+        int k;
+
+        k = encode(r, v, policy_serial, &line, &size);
+        if (k >= 0)
+                k = append(r, line, size);
+        if (k < 0)
+                lose(r, v->count);
+        return k;
+}
+
+/* What the spool does not take stays collected: a full disk costs no attempt as long as the table has room. */
+static int write_collected(const struct collected *e, void *userdata)
 {
         struct report *r = userdata;
         struct collected reported = *e;
+        _cleanup_free_ char *line = NULL;
+        size_t size;
+        int k;
 
-        journal_commit(r->journal, e, spool_state(r->spool)->next_seq);
-        write_violation(r, &e->violation, e->policy_serial);
+        k = encode(r, &e->violation, e->policy_serial, &line, &size);
+        if (k < 0) {
+                lose(r, e->violation.count);
+        } else {
+                journal_commit(r->journal, e, spool_state(r->spool)->next_seq);
+                k = append(r, line, size);
+                if (k < 0) {
+                        journal_update(r->journal, e);
+                        return k;
+                }
+        }
         reported.violation.count = 0;
         journal_update(r->journal, &reported);
+        if (e->slot < 0) {
+                r->losses.unkept -= e->violation.count;
+                journal_put_losses(r->journal, &r->losses, NULL, 0);
+        }
+        return 0;
 }
 
 static int on_seal(sd_event_source *source, void *userdata)
@@ -103,6 +133,8 @@ static int arm_timer(struct report *r)
 
         if (deadline == UINT64_MAX)
                 return sd_event_source_set_enabled(r->timer, SD_EVENT_OFF);
+        if (deadline < r->retry_ms)
+                deadline = r->retry_ms;
         k = sd_event_source_set_time(r->timer, deadline * 1000);
         if (k < 0)
                 return k;
@@ -113,7 +145,9 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct report *r = userdata;
 
-        collapse_expire(&r->collapse, clock_monotonic_ms(), write_collected, r);
+        uint64_t now_ms = clock_monotonic_ms();
+
+        r->retry_ms = collapse_expire(&r->collapse, now_ms, write_collected, r) < 0 ? now_ms + RETRY_MS : 0;
         return arm_timer(r);
 }
 
@@ -143,17 +177,22 @@ static int open_spool(struct report *r)
 }
 
 /* Left behind by an agent that was killed: its window goes on. */
-static int take_collected(const struct violation *v, uint64_t policy_serial, int slot, void *userdata)
+static int take_collected(const struct journal_slot *s, int slot, void *userdata)
 {
         struct report *r = userdata;
         struct collected *e;
         int k;
 
-        k = collapse_add(&r->collapse, v, clock_monotonic_ms(), &e);
-        if (k < 0)
+        k = collapse_add(&r->collapse, &s->violation, clock_monotonic_ms(), &e);
+        if (k < 0) {
+                lose(r, s->violation.count);
                 return k;
-        e->policy_serial = policy_serial;
+        }
+        e->policy_serial = s->policy_serial;
         e->slot = slot;
+        e->last_event_ns = e->doubtful_event_ns = s->last_event_ns;
+        if (s->seq) /* else another record of that number would seem to stand for these attempts */
+                journal_update(r->journal, e);
         return 0;
 }
 
@@ -167,6 +206,7 @@ static int open_journal(struct report *r)
         if (journal_open(path, &r->journal) < 0)
                 return 0;
         r->collapse.journal = r->journal;
+        journal_get_losses(r->journal, spool_state(r->spool)->next_seq, &r->losses);
         journal_restore(r->journal, spool_state(r->spool)->next_seq, take_collected, r);
         return arm_timer(r);
 }
@@ -244,6 +284,7 @@ struct report *report_free(struct report *r)
                 collapse_flush(&r->collapse, write_collected, r);
                 spool_seal(r->spool);
         }
+        collapse_done(&r->collapse);
         journal_free(r->journal);
         spool_free(r->spool);
         sodium_memzero(r->secret, sizeof(r->secret));
@@ -314,6 +355,21 @@ static void notify(struct report *r, const struct ruleset *rs, const struct viol
                           r->notice_userdata);
 }
 
+/* Also in the journal, or at least how many there are. */
+static void keep_attempt(struct report *r, struct collected *e)
+{
+        if (e->slot >= 0) {
+                journal_update(r->journal, e);
+                return;
+        }
+        uint64_t before = r->losses.unkept++;
+        e->slot = journal_add(r->journal, e);
+        if (e->slot >= 0)
+                r->losses.unkept -= e->violation.count;
+        if (r->losses.unkept != before)
+                journal_put_losses(r->journal, &r->losses, NULL, 0);
+}
+
 static void count_attempt(struct violation *v, const struct violation *attempt)
 {
         if (v->count++ == 0) {
@@ -334,14 +390,19 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
         int k;
 
         k = describe(f, rs, &d, &v);
-        if (k == -ESTALE)
-                r->unresolved++;
+        if (k == -ESTALE) {
+                r->losses.unresolved++;
+                journal_put_losses(r->journal, &r->losses, NULL, 0);
+        }
         if (k <= 0)
                 return k;
         e = collapse_find(&r->collapse, &v);
+        if (e && e->doubtful_event_ns == f->boottime_ns)
+                return 0; /* the agent before this one was killed between counting it and taking it from the ring */
         if (e) {
                 count_attempt(&e->violation, &v);
-                journal_update(r->journal, e);
+                e->last_event_ns = f->boottime_ns;
+                keep_attempt(r, e);
                 return 0;
         }
 
@@ -355,7 +416,8 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
         if (k < 0)
                 return write_violation(r, &v, rs->policy_serial);
         e->policy_serial = rs->policy_serial;
-        e->slot = journal_add(r->journal, e);
+        e->last_event_ns = f->boottime_ns;
+        keep_attempt(r, e);
         return arm_timer(r);
 }
 
@@ -429,24 +491,27 @@ int report_coverage(struct report *r, struct coverage *c)
 {
         const struct spool_state *state = spool_state(r->spool);
         _cleanup_free_ char *line = NULL;
+        struct journal_losses told = {0};
         struct timex clock = {0};
         size_t size;
         int k;
 
         c->queue = queue_length(r);
-        c->refused = r->refused;
-        c->unresolved = r->unresolved;
+        c->refused = told.refused = r->losses.refused;
+        c->unresolved = told.unresolved = r->losses.unresolved;
         c->clock_synchronised = adjtimex(&clock) >= 0 && !(clock.status & STA_UNSYNC);
         k = record_coverage_encode(&r->context, c, state->next_seq, state->head, clock_utc_ms(), clock_boottime_ms(),
                                    &line, &size);
         if (k < 0)
                 return k;
+        journal_put_losses(r->journal, &r->losses, &told, state->next_seq);
         k = append(r, line, size);
-        if (k < 0)
-                return k;
-        r->refused -= c->refused;
-        r->unresolved -= c->unresolved;
-        return spool_seal(r->spool);
+        if (k >= 0) {
+                r->losses.refused -= told.refused;
+                r->losses.unresolved -= told.unresolved;
+        }
+        journal_put_losses(r->journal, &r->losses, NULL, 0);
+        return k < 0 ? k : spool_seal(r->spool);
 }
 
 /* Records that cannot be saved are given up: the chain goes on from those before them. */
@@ -501,5 +566,6 @@ void report_get_state(const struct report *r, struct report_state *ret)
                                      .queue = queue_length(r),
                                      .spool_bytes = state->bytes,
                                      .damaged_bytes = state->damaged_bytes,
-                                     .refused = r->refused};
+                                     .refused = r->losses.refused +
+                                                collapse_overdue(&r->collapse, clock_monotonic_ms())};
 }

@@ -79,6 +79,7 @@ struct report_state {
         uint64_t queue; /* records not acknowledged */
         uint64_t spool_bytes;
         uint64_t damaged_bytes; /* of the spool, set aside at the start */
-        uint64_t refused; /* records that the spool could not take, reported in the next coverage */
+        uint64_t
+                refused; /* attempts that are lost, told by the next coverage record, and records that wait for room */
 };
 void report_get_state(const struct report *r, struct report_state *ret);

@@ -114,7 +114,7 @@ struct coverage {
         const struct checkpoint *seen; /* of the collector's log, as it was shown last, or NULL */
         const char *table_hash; /* SHA-256 of the live nftables table's dump, hex, or NULL */
         uint64_t lost; /* ring-buffer records lost since start */
-        uint64_t refused; /* records that the full spool refused since the last coverage record */
+        uint64_t refused; /* attempts since the last coverage record that neither the spool nor memory could keep */
         uint64_t unresolved; /* facts of a rule set that is gone, since the last coverage record */
         uint64_t queue; /* records in the spool, not acknowledged */
         bool clock_synchronised;
