@@ -52,7 +52,8 @@ static void print_coverage(const struct cli *c, const struct verify_device *d)
                             duration_format(d->monitor_ms / 1000, span));
         if (d->lost || d->refused)
                 print_field(c, "", COLOUR_WARN,
-                            "the device says that it lost %" PRIu64 " facts and could not write %" PRIu64 " records",
+                            "the device says that it lost %" PRIu64 " facts and could not write down %" PRIu64
+                            " attempts",
                             d->lost, d->refused);
 }
 
@@ -147,13 +148,14 @@ static json_t *device_to_json(const struct verify_device *d)
         for (size_t i = 0; i < d->n_holes; i++)
                 json_array_append_new(holes, json_pack("{s:I,s:I,s:s}", "from", (json_int_t)d->holes[i].from_ms, "to",
                                                        (json_int_t)d->holes[i].to_ms, "why", d->holes[i].why));
-        return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "device", d->d.id, "name",
-                         d->d.name, "first", (json_int_t)d->first, "last", (json_int_t)(d->next ? d->next - 1 : 0),
-                         "present", (json_int_t)d->present, "withheld", (json_int_t)d->withheld, "gone",
-                         (json_int_t)d->gone, "erased", (json_int_t)d->erased, "violations",
-                         (json_int_t)d->violations, "coverage", (json_int_t)d->coverage, "unlogged",
+        return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "device", d->d.id,
+                         "name", d->d.name, "first", (json_int_t)d->first, "last",
+                         (json_int_t)(d->next ? d->next - 1 : 0), "present", (json_int_t)d->present, "withheld",
+                         (json_int_t)d->withheld, "gone", (json_int_t)d->gone, "erased", (json_int_t)d->erased,
+                         "violations", (json_int_t)d->violations, "coverage", (json_int_t)d->coverage, "unlogged",
                          (json_int_t)d->unlogged, "uncovered_ms", (json_int_t)d->uncovered_ms, "asleep_ms",
-                         (json_int_t)d->asleep_ms, "lost", (json_int_t)d->lost, "holes", holes);
+                         (json_int_t)d->asleep_ms, "lost", (json_int_t)d->lost, "refused", (json_int_t)d->refused,
+                         "holes", holes);
 }
 
 static json_t *log_to_json(const struct verify *v, const struct verify_log *l)

@@ -78,12 +78,15 @@ static void coverage(struct verify *v, struct verify_device *d, uint64_t time_ms
 {
         const char *event = json_string_value(json_object_get(c, "event"));
         const char *mode = json_string_value(json_object_get(c, "mode"));
-        uint64_t gap_ms = number(c, "gap_ms"), last = d->last_coverage_ms;
+        uint64_t gap_ms = number(c, "gap_ms"), last = d->last_coverage_ms, lost = number(c, "lost");
         uint64_t asleep_ms = event && strcmp(event, "sleep") == 0 ? gap_ms : 0;
 
         d->coverage++;
         d->asleep_ms += asleep_ms;
-        d->lost += number(c, "lost");
+        /* the device counts since it started; what it lost before the first record of the bundle is not of this bundle */
+        if (d->coverage > 1 || d->first == 1)
+                d->lost += lost >= d->lost_before ? lost - d->lost_before : lost;
+        d->lost_before = lost;
         d->refused += number(c, "refused");
         if (d->first_coverage_ms == 0) {
                 uint64_t from = v->from_ms > d->d.enrolled_ms ? v->from_ms : d->d.enrolled_ms;

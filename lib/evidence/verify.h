@@ -36,7 +36,7 @@ struct verify_device {
         uint64_t present, withheld, gone, erased, violations, coverage, batches, unlogged;
         uint64_t lost, refused; /* that the device says it could not record */
         /* coverage.c */
-        uint64_t first_coverage_ms, last_coverage_ms;
+        uint64_t first_coverage_ms, last_coverage_ms, lost_before;
         bool stopped;
         struct verify_hole *holes;
         size_t n_holes;

@@ -114,6 +114,15 @@ def test_holes_are_explained(collector, device, out):  # noqa: F811
     assert found[:-1] == expected and found[-1][1] == "silent since then" and mine["asleep_ms"] == 14 * hour, found
 
 
+def test_losses_are_counted_once(collector, device, out):  # noqa: F811
+    """A device says in each coverage record how much it has lost since it started: the machine starts twice."""
+    now = 1763740000000
+    device.send([coverage(now + i, lost=lost, refused=refused) for i, (lost, refused) in enumerate([(0, 0), (3, 2), (3, 0), (4, 1), (2, 0)])])
+    export(collector, out / "losses.ndjson", device=device.id)
+    code, said = own_verify(out / "losses.ndjson")
+    assert code == 0 and [(d["lost"], d["refused"]) for d in said["devices"]] == [(6, 3)], said
+
+
 # ---- the log as a witness sees it ----
 
 class Tiles:
