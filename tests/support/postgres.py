@@ -14,10 +14,10 @@ def programs():
 
 
 class Postgres:
-    def __init__(self, follow=None, options=''):
+    def __init__(self, follow=None, options='', folder=None):
         """follow: the server whose streaming replica this one is."""
         self.bin, self.options = programs(), options
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix='oc-pg-'))
+        self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix='oc-pg-'))
         self.user = pwd.getpwnam('nobody')
         shutil.chown(self.folder, 'nobody', self.user.pw_gid)
         self.folder.chmod(0o755)

@@ -82,14 +82,14 @@ class Desk:
 
 
 class Collector:
-    def __init__(self, internet, programs):
+    def __init__(self, internet, programs, store=None):
         self.internet, self.programs = internet, programs
         self.folder = pathlib.Path(internet.base) / "collector"
-        self.folder.mkdir(mode=0o700)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         os.chown(self.folder, net.SERVICES["onchannel-collector"], net.SERVICES["onchannel-collector"])
         self.dir = self.folder / "data"
         text = self.run("init", self.dir, "--name", net.COLLECTOR, "--agents", "0.0.0.0:8443", "--page", "0.0.0.0:8444",
-                        "--admin", "admin").stdout
+                        "--admin", "admin", *(("--store", store) if store else ())).stdout
         self.password = next(line.split()[-1] for line in text.splitlines() if ADMIN_PASSWORD_LABEL in line.lower())
         self.ca = pathlib.Path(internet.base) / "collector-ca.pem"
         shutil.copy(self.dir / "server-ca.pem", self.ca)
