@@ -235,6 +235,7 @@ static int open_report(struct runtime *rt)
         if (r < 0)
                 return log_errno(LOG_ERR, r, "cannot open the spool in '%s'", rt->config->state);
         report_set_notice_handler(rt->report, answer_notice, rt);
+        release_forget(rt->config);
         return 0;
 }
 
@@ -531,5 +532,7 @@ int daemon_release(const struct config *c)
         nft_free(n);
         r = r < 0 ? r : q;
         q = browsers_remove(c);
+        if (r >= 0)
+                r = release_record(c);
         return r < 0 ? r : q;
 }

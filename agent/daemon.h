@@ -14,3 +14,7 @@ int daemon_run(const struct config *c, const struct daemon_options *o);
 int daemon_check(const struct config *c);
 /* Removes links, pins and the table of an agent that has ended. -EBUSY it is running. */
 int daemon_release(const struct config *c);
+
+/* ---- release.c ---- */
+int release_record(const struct config *c); /* in the chain; logs why not */
+void release_forget(const struct config *c); /* an agent goes on with the chain */

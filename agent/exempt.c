@@ -22,6 +22,20 @@ static struct term_clock clock_now(const struct runtime *rt)
                                    .boottime_s = clock_boottime_ms() / 1000 + 1};
 }
 
+/* A break-glass token is for when the collector is out of reach; whether it was is for auditors to see. */
+static void describe_contact(const struct runtime *rt, char buf[static 128])
+{
+        char reached[TIME_TEXT_MAX];
+        struct contact c;
+
+        status_contact(rt, &c);
+        if (!c.reached)
+                snprintf(buf, 128, "; the collector was never reached");
+        else
+                snprintf(buf, 128, "; the collector was reached last at %s%s", time_format(c.reached, reached),
+                         *c.failing ? " and is not now" : "");
+}
+
 /* "exemption EX-7 began, until 2026-12-24T18:00:00Z: CHG-4711, approved by Dora Chief" */
 static void on_event(enum exemptions_event event, const struct held *h, void *userdata)
 {
@@ -30,11 +44,13 @@ static void on_event(enum exemptions_event event, const struct held *h, void *us
         const struct exemption *e = h->exemption;
         const bool glass = e->kind == EXEMPTION_BREAK_GLASS;
         struct runtime *rt = userdata;
-        char until[TIME_TEXT_MAX], line[512];
+        char until[TIME_TEXT_MAX], contact[128] = "", line[640];
 
-        snprintf(line, sizeof(line), "%s %s %s, until %s: %s, approved by %s, signed by %s",
+        if (glass && event == EXEMPTIONS_BEGAN)
+                describe_contact(rt, contact);
+        snprintf(line, sizeof(line), "%s %s %s, until %s: %s, approved by %s, signed by %s%s",
                  exemption_kind_to_string(e->kind), e->id, words[event], time_format(e->until, until), e->reason,
-                 e->approver, h->signer);
+                 e->approver, h->signer, contact);
         log_line(glass ? LOG_WARNING : LOG_NOTICE, "%s", line);
         if (glass && event == EXEMPTIONS_BEGAN && report_glass(rt->report, e->id, line) < 0)
                 log_line(LOG_ERR, "cannot record the use of a break-glass token");

@@ -49,7 +49,7 @@ struct canary {
 
 struct exempt_news { /* of exemptions, until the rule set has followed */
         enum coverage_event event;
-        char text[512];
+        char text[640];
 };
 
 struct request_seen {
@@ -221,6 +221,11 @@ json_t *browsers_json(const struct runtime *rt);
 json_t *status_new(struct runtime *rt);
 void status_dirty(struct runtime *rt); /* status.json is rewritten within a second */
 int status_write(struct runtime *rt);
+struct contact { /* with the collector, by the uplink's word */
+        time_t reached; /* the last time, 0 never */
+        char failing[512]; /* why not now, or "" */
+};
+void status_contact(const struct runtime *rt, struct contact *ret);
 /* The collector's log as the uplink was shown it last; -ENOENT. */
 int status_seen(const struct runtime *rt, struct checkpoint *ret);
 

@@ -154,20 +154,26 @@ static json_t *uplink_problem_json(const struct runtime *rt)
         return json_string(safe);
 }
 
-/* When the uplink reached the collector last, and why it does not now; both null before it ran. */
-static json_t *collector_json(const struct runtime *rt)
+void status_contact(const struct runtime *rt, struct contact *ret)
 {
         _cleanup_free_ char *path = format_new("%s/uplink/contact", rt->config->state), *text = NULL;
-        char safe[UPLINK_PROBLEM_MAX], *reason;
-        unsigned long long seconds;
+        char *reason;
 
+        *ret = (struct contact){0};
         if (!path || store_read_plain(path, UPLINK_PROBLEM_MAX / 4, &text, NULL) < 0)
-                return json_pack("{s:n,s:n}", "reached", "failing");
+                return;
         text[strcspn(text, "\n")] = 0;
-        seconds = strtoull(text, &reason, 10);
-        text_escape(reason + (*reason == ' '), safe, sizeof(safe));
-        return json_pack("{s:o,s:o}", "reached", seconds ? time_json((time_t)seconds) : json_null(), "failing",
-                         *safe ? json_string(safe) : json_null());
+        ret->reached = (time_t)strtoull(text, &reason, 10);
+        text_escape(reason + (*reason == ' '), ret->failing, sizeof(ret->failing));
+}
+
+static json_t *collector_json(const struct runtime *rt)
+{
+        struct contact c;
+
+        status_contact(rt, &c);
+        return json_pack("{s:o,s:o}", "reached", c.reached ? time_json(c.reached) : json_null(), "failing",
+                         *c.failing ? json_string(c.failing) : json_null());
 }
 
 int status_seen(const struct runtime *rt, struct checkpoint *ret)

@@ -96,21 +96,43 @@ int time_read(const struct cli *c, const char *text, time_t *ret)
         return STATUS_OK;
 }
 
+/* Cuts "NAME:WORD:WORD" into its words; the name, NULL for "-". */
+static const char *split(char *text, char *words[static AUDIENCE_WORDS_MAX + 1])
+{
+        char *rest = text ? strchr(text, ':') : NULL;
+
+        for (size_t n = 0; rest && n < AUDIENCE_WORDS_MAX; n++) {
+                *rest++ = '\0';
+                words[n] = rest;
+                rest = strchr(rest, ':');
+        }
+        return text && *text && strcmp(text, "-") != 0 ? text : NULL;
+}
+
 int draft_compile(const struct cli *c, const struct draft *d, const struct catalogue *catalogue,
                   const struct audience *a, struct ruleset **ret)
 {
-        const struct rules_user user = {a->user, AUDIENCE_UID};
-        const struct rules_input in = {.catalogue = catalogue,
-                                       .own = d->own,
-                                       .policy = d->policy,
-                                       .policy_file = d->file,
-                                       .device = a->device,
-                                       .now = a->now,
-                                       .users = &user,
-                                       .n_users = a->user ? 1 : 0};
+        _cleanup_free_ char *device = a->device ? strdup(a->device) : NULL, *login = a->user ? strdup(a->user) : NULL;
+        char *tags[AUDIENCE_WORDS_MAX + 1] = {0}, *groups[AUDIENCE_WORDS_MAX + 1] = {0};
+        struct rules_member members[AUDIENCE_WORDS_MAX];
+        const struct rules_user user = {split(login, groups), AUDIENCE_UID};
+        struct rules_input in = {.catalogue = catalogue,
+                                 .own = d->own,
+                                 .policy = d->policy,
+                                 .policy_file = d->file,
+                                 .device = split(device, tags),
+                                 .tags = tags,
+                                 .now = a->now,
+                                 .users = &user,
+                                 .n_users = user.name ? 1 : 0,
+                                 .members = members};
         struct diag diag = {0};
         int r;
 
+        if ((a->device && !device) || (a->user && !login))
+                return cli_fail(c, STATUS_FAILED, "out of memory");
+        for (; groups[in.n_members]; in.n_members++)
+                members[in.n_members] = (struct rules_member){groups[in.n_members], AUDIENCE_UID};
         r = rules_compile(&in, ret, &diag);
         return r < 0 ? cli_fail_diag(c, &diag, r) : STATUS_OK;
 }

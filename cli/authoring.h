@@ -41,10 +41,11 @@ int devices_read(const struct cli *c, const char *path, struct devices *ret);
 
 /* Who is asked about. The draft is compiled as the agent on `device` would do it, for one login
  * name that has uid AUDIENCE_UID there; NULL is a device or user of no group. */
-#define AUDIENCE_UID 1
+#define AUDIENCE_UID       1
+#define AUDIENCE_WORDS_MAX 64 /* those behind are not looked at */
 struct audience {
-        const char *device;
-        const char *user;
+        const char *device; /* its tags behind it: "ws-0301:trading-floor" */
+        const char *user; /* with the groups of the machine or directory: "anna:traders"; "-:traders" has no name */
         time_t now;
 };
 int draft_compile(const struct cli *c, const struct draft *d, const struct catalogue *catalogue,

@@ -13,7 +13,8 @@
 static const char usage[] =
         "Usage: onchannel policy diff OLD NEW --catalogue FILE [--device NAME] [--user NAME] [--at TIME] [--json]\n"
         "What changes for everyone, for the members of each group, and for who joins or leaves one; then the keys.\n"
-        "  --device NAME, --user NAME   for these only, with the groups that they are in\n"
+        "  --device NAME, --user NAME   for these only, with the groups that they are in; tags of the device\n"
+        "                               and groups of the machine behind it: ws-0301:trading-floor, anna:traders\n"
         "  --at TIME                    as it will be then: 2027-02-21T00:00:00Z\n"
         "Exit status as diff(1): 0 nothing changes, 1 something does, 2 trouble.\n";
 
@@ -83,7 +84,7 @@ static int compile_member(const struct comparison *k, const struct draft *d, con
 
                 groups[i] = p.groups[i];
                 groups[i].devices = in ? NULL : strangers;
-                groups[i].users = NULL;
+                groups[i].tags = groups[i].users = groups[i].unixgroups = NULL;
         }
         p.groups = groups;
         return draft_compile(k->cli, &only, k->catalogue, &a, ret);
@@ -246,8 +247,48 @@ static int tell_everyone(const struct comparison *k)
         return r;
 }
 
+static json_t *json_keys(json_t *object)
+{
+        json_t *list = json_array(), *value;
+        const char *key;
+
+        json_object_foreach(object, key, value) json_array_append_new(list, json_string(key));
+        return list;
+}
+
+/* Channels that somebody could use and cannot any more, without having been watched in between. */
+static json_t *untried(const struct comparison *k)
+{
+        json_t *list = json_object();
+        const json_t *c;
+        size_t i;
+
+        json_array_foreach(k->changes, i, c) if (strcmp(json_text(c, "old"), verdict_to_string(VERDICT_ALLOW)) == 0 &&
+                                                 strcmp(json_text(c, "new"), verdict_to_string(VERDICT_BLOCK)) == 0)
+                json_object_set_new(list, json_text(c, "channel"), json_true());
+        return list;
+}
+
+static void print_untried(json_t *list)
+{
+        const char *channel;
+        json_t *value;
+        size_t n = 0;
+
+        json_object_foreach(list, channel, value)
+        {
+                if (n++ < NAMES_SHOWN)
+                        print_line("warning: '%s' was allowed and is blocked at once, never tried in monitor or with "
+                                   "verdict = watch",
+                                   channel);
+        }
+        if (n > NAMES_SHOWN)
+                print_line("warning: and %zu channels more", n - NAMES_SHOWN);
+}
+
 static int compare(struct comparison *k)
 {
+        json_auto_t *list = NULL;
         bool same;
         int r;
 
@@ -257,10 +298,13 @@ static int compare(struct comparison *k)
         policy_settings_diff(k->old.policy, k->new.policy, k->settings);
         if (!k->cli->json)
                 policy_settings_print(k->settings);
+        list = untried(k);
+        if (!k->cli->json)
+                print_untried(list);
         same = json_array_size(k->settings) == 0 && json_array_size(k->changes) == 0;
         if (k->cli->json)
-                print_json(json_pack("{s:b,s:b,s:O,s:O}", "ok", 1, "same", same, "changes", k->changes, "settings",
-                                     k->settings));
+                print_json(json_pack("{s:b,s:b,s:O,s:O,s:o}", "ok", 1, "same", same, "changes", k->changes,
+                                     "settings", k->settings, "untried", json_keys(list)));
         return same ? DIFF_SAME : DIFF_DIFFERENT;
 }
 

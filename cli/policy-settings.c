@@ -18,15 +18,12 @@ static bool has(char *const *list, const char *value)
         return false;
 }
 
-/* Somebody of `now` matches no item of `before`; no list at all matches everybody. */
-static bool gains(char *const *before, char *const *now)
+static bool adds(char *const *before, char *const *now)
 {
-        if (!before)
-                return false;
-        for (char *const *s = now; s && *s; s++)
-                if (!has(before, *s))
+        for (; now && *now; now++)
+                if (!has(before, *now))
                         return true;
-        return !now;
+        return false;
 }
 
 const struct policy_group *policy_group_find(const struct policy *p, const char *name)
@@ -39,7 +36,15 @@ const struct policy_group *policy_group_find(const struct policy *p, const char 
 
 bool policy_group_gains(const struct policy_group *before, const struct policy_group *now)
 {
-        return !before || gains(before->devices, now->devices) || gains(before->users, now->users);
+        if (!before)
+                return true;
+        /* devices and tags, users and unixgroups: who is of either is in; without both everybody is */
+        if ((before->devices || before->tags) &&
+            ((!now->devices && !now->tags) || adds(before->devices, now->devices) || adds(before->tags, now->tags)))
+                return true;
+        return (before->users || before->unixgroups) &&
+               ((!now->users && !now->unixgroups) || adds(before->users, now->users) ||
+                adds(before->unixgroups, now->unixgroups));
 }
 
 static void add(json_t *list, const struct sections *s, const char *key, const char *values[static 2])

@@ -8,7 +8,8 @@
 static const char usage[] =
         "Usage: onchannel policy test FILE EXPECTATIONS --catalogue FILE [--at TIME] [--json]\n"
         "Compares a policy with a table of expectations, a line each: DEVICE USER SUBJECT VERDICT;\n"
-        "'-' is a device or user of no group. See onchannel-policy(5).\n"
+        "'-' is a device or user of no group; ws-0301:trading-floor has a tag, anna:traders is in a group of the\n"
+        "machine. See onchannel-policy(5).\n"
         "  --at TIME   as it will be then: 2027-02-21T00:00:00Z\n";
 
 struct trial {

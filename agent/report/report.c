@@ -562,6 +562,7 @@ void report_get_state(const struct report *r, struct report_state *ret)
 
         *ret = (struct report_state){.device_id = r->device_id,
                                      .next_seq = state->next_seq,
+                                     .head = state->head,
                                      .acknowledged = state->acknowledged,
                                      .queue = queue_length(r),
                                      .spool_bytes = state->bytes,

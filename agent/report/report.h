@@ -75,6 +75,7 @@ int report_read_ack(struct report *r);
 struct report_state {
         const char *device_id;
         uint64_t next_seq;
+        const uint8_t *head; /* of the last record */
         uint64_t acknowledged;
         uint64_t queue; /* records not acknowledged */
         uint64_t spool_bytes;

@@ -191,7 +191,8 @@ def test_break_glass(blocking, employee):
     records = [d for d in coverage(blocking, "BG-1") if d["event"] != "refused"]
     assert [(d["event"], d["mode"], d.get("break_glass")) for d in records] == [("break-glass", "monitor", "BG-1"), ("break-glass", "enforce", None)]
     opened, = [r for r in blocking.collector.violations(layer="agent", **{"class": "exemption-use"})]
-    assert "stranded abroad" in record_of(blocking, opened)["unmapped"]["onchannel"]["detail"]
+    detail = record_of(blocking, opened)["unmapped"]["onchannel"]["detail"]
+    assert "stranded abroad" in detail and "; the collector was reached last at 20" in detail and "and is not now" not in detail, detail
 
 
 def test_request(blocking, employee):

@@ -140,7 +140,7 @@ WHATSAPP = "[channel whatsapp]\nverdict = allow\ngroup = desk\n"
 
 def test_diff_of_the_same(desk):
     a, b = desk.policy("a.ini", {"teams": "allow"}), desk.policy("b.ini", {"teams": "allow"}, "; a comment\n")
-    assert desk.diff(a, b, status=0) == {"ok": True, "same": True, "changes": [], "settings": []}
+    assert desk.diff(a, b, status=0) == {"ok": True, "same": True, "changes": [], "settings": [], "untried": []}
     assert desk("policy", "diff", a, b, "--catalogue", desk.catalogue).stdout == ""
 
 
@@ -203,6 +203,31 @@ def test_diff_says_who_keeps(desk):
     assert "still allow: whatsapp" in desk("policy", "diff", a, b, "--catalogue", desk.catalogue, status=1).stdout
 
 
+TAGGED = "[group floor]\ntag = trading-*\nunixgroup = traders\n[channel whatsapp]\nverdict = allow\ngroup = floor\n"
+
+
+def test_diff_of_tags_and_unixgroups(desk):
+    a, b = desk.policy("a.ini"), desk.policy("b.ini", extra=TAGGED)
+    assert desk.changes(a, b) == {("who joins group floor", "whatsapp"): ("block", "allow")}
+    for device, user, change in (("ws-1:trading-floor", "anna:staff:traders", True), ("-:trading-floor", "-:traders", True), ("ws-1", "anna:traders", False),
+                                 ("ws-1:trading-floor", "anna:staff", False), ("trading-floor", "traders", False)):
+        assert bool(desk.changes(a, b, "--device", device, "--user", user)) == change, (device, user)
+    wider = desk.policy("c.ini", extra=TAGGED.replace("unixgroup", "user = anna\nunixgroup"))
+    assert set(desk.changes(b, wider)) == {("who joins group floor", "whatsapp")}
+    assert set(desk.changes(wider, b)) == {("who leaves group floor", "whatsapp")}
+    other = desk.policy("c.ini", extra=TAGGED.replace("trading-*", "sales-*"))
+    assert set(desk.changes(b, other)) == {("who joins group floor", "whatsapp"), ("who leaves group floor", "whatsapp")}
+
+
+def test_diff_warns_of_what_was_never_watched(desk):
+    """Allowed so far and blocked at once; not where it was watched in between, nor in monitor."""
+    a, b = desk.policy("a.ini", {"whatsapp": "allow", "signal": "watch"}), desk.policy("b.ini")
+    assert desk.diff(a, b)["untried"] == ["whatsapp"]
+    assert "warning: 'whatsapp' was allowed and is blocked at once" in desk("policy", "diff", a, b, "--catalogue", desk.catalogue, status=1).stdout
+    assert desk.diff(a, desk.policy("b.ini", mode="monitor"))["untried"] == []
+    assert desk.diff(b, a)["untried"] == []
+
+
 def test_diff_at_another_time(desk):
     a = desk.policy("a.ini")
     b = desk.policy("b.ini", extra=f"[channel whatsapp]\nverdict = allow\nuntil = {stamp(days=10)}\n")
@@ -226,6 +251,14 @@ def test_the_sample_does_what_it_says(desk):
     result = desk.json("policy", "test", folder / "sample.ini", folder / "sample-expectations.txt", "--catalogue", desk.catalogue)
     lines = [x for x in (folder / "sample-expectations.txt").read_text().splitlines() if x and x[0] != ";"]
     assert result == {"ok": True, "passed": len(lines), "failed": 0, "failures": []} and len(lines) > 10
+
+
+def test_expectations_of_tags_and_unixgroups(desk):
+    file = desk.policy("t.ini", extra=TAGGED)
+    (desk.folder / "t.txt").write_text("ws-1:trading-floor anna:traders web.whatsapp.com allow\n-:trading-floor -:traders web.whatsapp.com allow\n"
+                                       "ws-1 anna:traders web.whatsapp.com block\nws-1:trading-floor anna web.whatsapp.com block\n"
+                                       "ws-1:other anna:traders web.whatsapp.com block\n")
+    assert "5 of 5 expectations hold" in desk("policy", "test", file, "t.txt", "--catalogue", desk.catalogue).stdout
 
 
 def test_expectations(desk):

@@ -210,8 +210,13 @@ def test_detached_for_good(blocking):
     assert "onchannel" not in blocking.internet.laptop.run(["nft", "list", "tables"]).stdout
     left = blocking.internet.laptop.run(["find", f"{blocking.internet.base}/bpf/onchannel"])
     assert left.returncode != 0 or left.stdout.split() == [f"{blocking.internet.base}/bpf/onchannel"]
+    device, seq, head, _ = (blocking.agent.state / "chain-end").read_text().split()
+    (own,), = wait_for(lambda: blocking.collector.sql("SELECT CAST(body AS TEXT) FROM record WHERE seq = ?", int(seq)), 20 * SLOW, "the chain's end")
+    assert json.loads(own)["unmapped"]["onchannel"]["coverage"]["detail"] == "enforcement taken off"
+    assert [(d["device"], d["head"]) for d in blocking.collector.devices()] == [(device, head)]
     somebody = blocking.employee()
     assert somebody.curl("https://web.whatsapp.com/")[0] == 0
     assert somebody.python('result = attempt(connect, "149.154.167.50", 443)')["error"] is None
     blocking.agent.start()
+    assert not (blocking.agent.state / "chain-end").exists(), "the chain goes on"
     assert somebody.curl("https://web.whatsapp.com/")[0] == 6

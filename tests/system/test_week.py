@@ -105,7 +105,7 @@ class Week:
     def off(self, hours):
         """Shut down in order, as systemd does, and started again: nothing is left in the kernel, and it is another boot."""
         self.agent.stop()
-        self.laptop.run([self.programs.agent, "release", "--config", self.agent.ini], check=True)
+        self.laptop.run(["sh", "-ec", f"rm -r {self.internet.base}/bpf/onchannel; nft delete table inet onchannel"], check=True)
         self.clock.add(hours * HOUR, 0, 0, 0)
         self.clock.boot()
         self.boots += 1
