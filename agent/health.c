@@ -175,6 +175,7 @@ void health_coverage(struct runtime *rt, enum coverage_event event, uint64_t gap
         }
         if (watch_counters(rt->watch, &counters) >= 0)
                 c.lost = counters.lost;
+        c.heartbeat_s = rt->config->heartbeat;
         c.sensors = watch_sensors(rt->watch);
         c.browsers = browsers_describe(rt, browsers);
         c.table_hash = *rt->table_hash ? rt->table_hash : NULL;

@@ -187,6 +187,15 @@ int status_seen(const struct runtime *rt, struct checkpoint *ret)
         return r < 0 ? r : checkpoint_parse(note, text_size, ret);
 }
 
+static json_t *tags_json(const struct config *c)
+{
+        json_t *list = json_array();
+
+        for (char **t = c->tags; t && *t; t++)
+                json_array_append_new(list, json_string(*t));
+        return list;
+}
+
 json_t *status_new(struct runtime *rt)
 {
         json_auto_t *incoming = json_sprintf("%s/incoming", rt->config->state);
@@ -206,6 +215,7 @@ json_t *status_new(struct runtime *rt)
                             json_pack("{s:s,s:s*}", "cause", rt->cause, "version_before",
                                       *rt->version_before ? rt->version_before : NULL));
         json_object_set_new(o, "slept", json_integer((json_int_t)(rt->slept_ms / 1000)));
+        json_object_set_new(o, "tags", tags_json(rt->config));
         json_object_set_new(o, "browsers", browsers_json(rt));
         json_object_set_new(o, "canary",
                             json_pack("{s:s,s:o,s:b}", "result", canary_to_string(rt->canary.result), "time",

@@ -8,11 +8,13 @@ static const char usage[] =
         "Usage: onchannel exemption grant FILE --key SECRET --channel ID --for TIME --reason TEXT --approver NAME\n"
         "           [--user LOGIN] [--unixgroup GROUP] [--device PATTERN] [--from TIME] [--until TIME] [--id ID]\n"
         "       onchannel exemption revoke FILE --key SECRET --revokes ID --reason TEXT --approver NAME [--id ID]\n"
+        "       onchannel exemption sign FILE --key SECRET [--add]\n"
         "       onchannel exemption install FILE\n"
         "       onchannel exemption list\n"
         "grant    writes FILE and FILE.minisig: these people may use these channels on these devices for a while;\n"
         "         words with commas between them name several; --for 90m, 8h or 3d, or --until in its place\n"
         "revoke   writes a file that ends exemptions and break-glass tokens for ever\n"
+        "sign     writes FILE.minisig for a FILE that the collector's page made; --add: a second signature\n"
         "install  hands FILE, or a token from '-', to the agent on this machine\n"
         "list     what the agent on this machine holds\n";
 
@@ -57,6 +59,16 @@ static int command_revoke(struct cli *c, int argc, char **argv)
         if (r < 0 || argc != 1 || !o.key || !o.revokes || !o.reason || !o.approver)
                 return cli_usage(c, r);
         return grant_write(c, EXEMPTION_REVOCATION, &o, argv[0], false);
+}
+
+static int command_sign(struct cli *c, int argc, char **argv)
+{
+        const char *key = NULL;
+        bool add = false;
+        const struct cli_option options[] = {{"key", 0, &key, NULL}, {"add", 0, NULL, &add}, {0}};
+        int r = cli_options(c, options, &argc, &argv);
+
+        return r < 0 || argc != 1 || !key ? cli_usage(c, r) : grant_sign(c, argv[0], key, add);
 }
 
 static int command_install(struct cli *c, int argc, char **argv)
@@ -117,11 +129,9 @@ static int command_list(struct cli *c, int argc, char **argv)
 
 int command_exemption(struct cli *c, int argc, char **argv)
 {
-        static const struct cli_verb verbs[] = {{"grant", command_grant},
-                                                {"revoke", command_revoke},
-                                                {"install", command_install},
-                                                {"list", command_list},
-                                                {0}};
+        static const struct cli_verb verbs[] = {{"grant", command_grant}, {"revoke", command_revoke},
+                                                {"sign", command_sign},   {"install", command_install},
+                                                {"list", command_list},   {0}};
 
         c->usage = usage;
         return cli_dispatch(c, verbs, argc, argv);

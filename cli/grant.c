@@ -77,17 +77,6 @@ static int set_times(const struct cli *c, const struct grant_options *o, struct 
         return STATUS_OK;
 }
 
-/* "EX-20261121-9f2c41aa" */
-static void make_id(enum exemption_kind kind, char *buf, size_t size)
-{
-        static const char *const prefixes[] = {
-                [EXEMPTION_GRANT] = "EX", [EXEMPTION_BREAK_GLASS] = "BG", [EXEMPTION_REVOCATION] = "RV"};
-        char day[TIME_TEXT_MAX];
-
-        time_format(time(NULL), day);
-        snprintf(buf, size, "%s-%.4s%.2s%.2s-%08x", prefixes[kind], day, day + 5, day + 8, randombytes_random());
-}
-
 static int print_token(const struct cli *c, const char *text, const char *file)
 {
         _cleanup_free_ char *path = format_new("%s.minisig", file), *minisig = NULL, *whole = NULL, *token = NULL;
@@ -107,11 +96,30 @@ static int print_token(const struct cli *c, const char *text, const char *file)
         return STATUS_OK;
 }
 
+static int sign_exemption(const struct cli *c, const struct exemption *e, struct signing *s)
+{
+        _cleanup_free_ char *what = NULL, *comment = NULL;
+        int r;
+
+        if (exemption_comment_new(e, &what) < 0)
+                return cli_fail(c, STATUS_FAILED, "out of memory");
+        s->what = what;
+        s->until = e->until;
+        r = sign_file(c, s, &comment);
+        if (r != STATUS_OK)
+                return r;
+        if (c->json)
+                return print_json(json_pack("{s:b,s:s,s:s,s:s,s:s}", "ok", 1, "file", s->file, "kind",
+                                            exemption_kind_to_string(e->kind), "id", e->id, "comment", comment));
+        printf("%s: %s\n", s->file, comment);
+        return STATUS_OK;
+}
+
 static int write_signed(const struct cli *c, const struct exemption *e, const struct grant_options *o,
                         const char *file, bool token)
 {
-        _cleanup_free_ char *text = NULL, *what = NULL, *comment = NULL;
-        struct signing s = {.file = file, .key = o->key, .until = e->until, .write_data = true};
+        _cleanup_free_ char *text = NULL;
+        struct signing s = {.file = file, .key = o->key, .write_data = true};
         int r;
 
         r = exemption_format(e, &text);
@@ -121,21 +129,30 @@ static int write_signed(const struct cli *c, const struct exemption *e, const st
                         "an agent would refuse that: at most %d days (break-glass: %d h), ids and names without "
                         "blanks, texts without ' ;'",
                         EXEMPTION_DAYS_MAX, BREAK_GLASS_HOURS_MAX);
-        if (r >= 0)
-                r = exemption_comment_new(e, &what);
         if (r < 0)
                 return cli_fail(c, STATUS_FAILED, "cannot write '%s': %s", file, strerror(-r));
         s.data = text;
         s.size = strlen(text);
-        s.what = what;
-        r = sign_file(c, &s, &comment);
+        r = sign_exemption(c, e, &s);
+        return r == STATUS_OK && token ? print_token(c, text, file) : r;
+}
+
+int grant_sign(const struct cli *c, const char *file, const char *key, bool add)
+{
+        _cleanup_exemption_ struct exemption *e = NULL;
+        _cleanup_free_ char *text = NULL;
+        struct signing s = {.file = file, .key = key, .add = add};
+        struct diag d = {0};
+        int r;
+
+        r = read_input(c, file, EXEMPTION_MAX_BYTES, &text, &s.size);
         if (r != STATUS_OK)
                 return r;
-        if (c->json)
-                return print_json(json_pack("{s:b,s:s,s:s,s:s,s:s}", "ok", 1, "file", file, "kind",
-                                            exemption_kind_to_string(e->kind), "id", e->id, "comment", comment));
-        printf("%s: %s\n", file, comment);
-        return token ? print_token(c, text, file) : STATUS_OK;
+        r = exemption_parse(text, s.size, file, &e, &d);
+        if (r < 0)
+                return cli_fail_diag(c, &d, r);
+        s.data = text;
+        return sign_exemption(c, e, &s);
 }
 
 int grant_write(const struct cli *c, enum exemption_kind kind, const struct grant_options *o, const char *file,
@@ -154,7 +171,7 @@ int grant_write(const struct cli *c, enum exemption_kind kind, const struct gran
         e.unixgroups = lists[2];
         e.devices = lists[3];
         e.revokes = lists[4];
-        make_id(kind, id, sizeof(id));
+        exemption_id_make(kind, time(NULL), randombytes_random(), id);
         if (o->id)
                 snprintf(id, sizeof(id), "%s", o->id);
         r = r < 0 ? cli_fail(c, STATUS_FAILED, "out of memory") : STATUS_OK;

@@ -10,7 +10,7 @@
 #include "collector/net/pki.h"
 
 struct init {
-        const char *dir, *agents, *page, *admin, *password_file, *store;
+        const char *dir, *agents, *page, *admin, *password_file, *store, *exemption_key;
         const char *names[PKI_NAMES_MAX + 1];
         size_t n_names;
         char host[HOST_NAME_MAX + 1];
@@ -30,13 +30,10 @@ static bool name_add(struct init *o, const char *name)
 static int options_parse(int argc, char **argv, struct init *o)
 {
         static const struct option options[] = {
-                {"name", required_argument, NULL, 'n'},
-                {"agents", required_argument, NULL, 'a'},
-                {"page", required_argument, NULL, 'p'},
-                {"admin", required_argument, NULL, 'u'},
-                {"password-file", required_argument, NULL, 'f'},
-                {"store", required_argument, NULL, 's'},
-                {0},
+                {"name", required_argument, NULL, 'n'},          {"agents", required_argument, NULL, 'a'},
+                {"page", required_argument, NULL, 'p'},          {"admin", required_argument, NULL, 'u'},
+                {"password-file", required_argument, NULL, 'f'}, {"store", required_argument, NULL, 's'},
+                {"exemption-key", required_argument, NULL, 'e'}, {0},
         };
         char host[HTTP_HOST_MAX], port[6];
         int c;
@@ -54,6 +51,8 @@ static int options_parse(int argc, char **argv, struct init *o)
                         o->password_file = optarg;
                 else if (c == 's')
                         o->store = optarg;
+                else if (c == 'e')
+                        o->exemption_key = optarg;
                 else if (c == '?')
                         return fail_usage("init does not take that");
         }
@@ -138,6 +137,8 @@ static int folder_make(const struct init *o, const struct config *c)
 
         if (r < 0)
                 return fail_with("cannot make '%s': %s", c->dir, strerror(-r));
+        if (o->exemption_key && exemption_key_put(c, o->exemption_key) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
         r = certificates_make(c, o, &d);
         if (r < 0)
                 return *d.text ? fail(&d) : fail_with("cannot make the certificates: %s", strerror(-r));

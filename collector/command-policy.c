@@ -2,12 +2,15 @@
 /* policy, catalogue, exemption, rollout: what agents are sent, changed beside the running server. */
 #include <errno.h>
 #include <getopt.h>
+#include <sodium.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
 #include "collector/api/offer.h"
 #include "collector/command.h"
+#include "trust/trust.h"
 
 static int not_taken(int r)
 {
@@ -107,6 +110,45 @@ static int on_exemption(const char *part, const char *json, void *userdata)
         return 0;
 }
 
+int exemption_key_put(const struct config *c, const char *file)
+{
+        struct trust_secret secret;
+        _cleanup_free_ char *text = NULL;
+        struct diag d = {0};
+        size_t size;
+        int r = file_read(file, TRUST_KEY_MAX_BYTES, &text, &size);
+
+        if (r < 0)
+                return fail_with("%s: cannot be read: %s", file, strerror(-r));
+        r = trust_secret_parse(text, size, file, NULL, &secret, &d);
+        if (r == 0) {
+                trust_secret_done(&secret);
+                sodium_memzero(text, size);
+                return fail_with(
+                        "%s: has no password: who takes this file could sign. Make a key with 'onchannel key new "
+                        "exemption --password --server'",
+                        file);
+        }
+        if (r != -EKEYREJECTED)
+                return fail(&d);
+        r = file_write_atomic(c->exemption_key, text, size, 0600);
+        return r < 0 ? fail_with("cannot write '%s': %s", c->exemption_key, strerror(-r)) : EXIT_SUCCESS;
+}
+
+static int exemption_key(struct store *s, const struct config *c, const char *file)
+{
+        if (strcmp(file, "none") == 0) {
+                if (unlink(c->exemption_key) < 0 && errno != ENOENT)
+                        return fail_with("cannot remove '%s': %s", c->exemption_key, strerror(errno));
+                printf("The page signs no exemptions from now on.\n");
+        } else if (exemption_key_put(c, file) == EXIT_SUCCESS) {
+                printf("Admins who know its password sign exemptions on the page from now on.\n");
+        } else {
+                return EXIT_FAILURE;
+        }
+        return audit(s, "exemption key", file);
+}
+
 int command_exemption(int argc, char **argv)
 {
         _cleanup_(config_done) struct config config = {0};
@@ -116,10 +158,12 @@ int command_exemption(int argc, char **argv)
         struct diag d = {0};
         int r;
 
-        if (argc != 3)
-                return fail_usage("exemption needs DIR FILE, or DIR list");
+        if (argc != 3 && (argc != 4 || strcmp(argv[2], "key") != 0))
+                return fail_usage("exemption needs DIR FILE, DIR list, or DIR key FILE");
         if (collector_open(argv[1], &config, &s) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
+        if (argc == 4)
+                return exemption_key(s, &config, argv[3]);
         if (strcmp(argv[2], "list") == 0) {
                 r = store_bundle_each(s, on_exemption, NULL);
                 return r < 0 ? fail_with("the database does not answer: %s", strerror(-r)) : EXIT_SUCCESS;
@@ -205,6 +249,11 @@ static int rollout_start(struct store *s, const char *file, struct options *o)
                 return fail_with("a rollout is under way already");
         if (offer_read(OFFER_POLICY, file, &ring, &d) < 0 || offer_read(OFFER_POLICY, o->back, &back, &d) < 0)
                 return fail(&d);
+        if (ring.has_trust || back.has_trust)
+                return fail_with(
+                        "%s: [trust] changes keys, which a device never forgets: that cannot be turned back, and "
+                        "so is not tried in a ring. Hand it to everyone with 'policy', as a policy of its own",
+                        ring.has_trust ? file : o->back);
         r = offer_kept(s, OFFER_POLICY, &kept, &o->ring.base);
         if (r < 0 && r != -ENOENT)
                 return not_taken(r);
@@ -217,7 +266,7 @@ static int rollout_start(struct store *s, const char *file, struct options *o)
         if (back.serial <= ring.serial)
                 return fail_with("%s: serial %llu is not above %llu, the rollout's: agents would not turn back to it",
                                  o->back, (unsigned long long)back.serial, (unsigned long long)ring.serial);
-        r = policy_put(s, OFFER_RING, &ring);
+        r = store_bundle_put(s, OFFER_RING, ring.json);
         if (r == 0)
                 r = store_bundle_put(s, OFFER_BACK, back.json);
         if (r == 0)
@@ -270,7 +319,7 @@ static int rollout_end(struct store *s, const char *part, const char *action)
 static void report_print(const json_t *o)
 {
         const json_t *ring = json_object_get(o, "ring"), *refused = json_object_get(ring, "refused");
-        const json_t *violations = json_object_get(o, "violations");
+        const json_t *violations = json_object_get(ring, "violations");
         json_int_t share = json_integer_value(json_object_get(o, "per_mille"));
         size_t i;
         json_t *one;
@@ -280,8 +329,9 @@ static void report_print(const json_t *o)
                (long long)share % 10);
         json_array_foreach(json_object_get(o, "devices"), i, one) printf(" and %s", json_string_value(one));
         printf("; everyone else has %lld; the way back is %lld\n", NUMBER(o, "base"), NUMBER(o, "back"));
-        printf("%lld devices: %lld applied it, %lld have not answered yet\n", NUMBER(ring, "devices"),
-               NUMBER(ring, "applied"), NUMBER(ring, "waiting"));
+        printf("%lld devices: %lld applied it, %lld have not answered yet", NUMBER(ring, "devices"),
+               NUMBER(ring, "applied"), NUMBER(ring, "waiting") + NUMBER(ring, "silent"));
+        printf(NUMBER(ring, "silent") > 0 ? " (%lld of them silent)\n" : "\n", NUMBER(ring, "silent"));
         json_array_foreach(refused, i, one)
         {
                 const json_t *names = json_object_get(one, "devices");
@@ -290,15 +340,16 @@ static void report_print(const json_t *o)
                        json_string_value(json_object_get(one, "reason")), json_string_value(json_array_get(names, 0)),
                        json_array_size(names) > 1 ? ", …" : "");
         }
-        printf("since then it blocked %lld attempts and would have blocked %lld\n", NUMBER(violations, "blocked"),
-               NUMBER(violations, "would_block"));
+        if (json_is_object(violations))
+                printf("since then it blocked %lld attempts and would have blocked %lld\n",
+                       NUMBER(violations, "blocked"), NUMBER(violations, "would_block"));
 #undef NUMBER
 }
 
 static int rollout_status(struct store *s, const char *kept, bool json)
 {
         json_auto_t *o = NULL;
-        int r = kept ? rollout_report(s, kept, &o) : 0;
+        int r = kept ? rollout_report(s, &(struct rollout_kept){.json = kept}, &o) : 0;
 
         if (r < 0)
                 return fail_with("the database does not answer: %s", strerror(-r));

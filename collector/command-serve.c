@@ -124,6 +124,7 @@ static int server_open(struct server *s, const char *dir, struct diag *reterr)
                 .log_key = s->config.log_key,
                 .log_origin = s->origin,
                 .metrics_token = s->config.metrics_token,
+                .exemption_key = s->config.exemption_key,
         };
         for (size_t i = 0; i < s->config.forward.n; i++)
                 options.receivers[i] = s->config.forward.items[i].name;

@@ -41,6 +41,9 @@ int collector_open(const char *dir, struct config *ret_config, struct store **re
 /* Adds or replaces a user. password_file NULL: makes a password and returns it in *ret_password
  * (free()), else *ret_password is NULL. Says itself what is wrong. */
 int user_put(struct store *s, const struct store_user *u, const char *password_file, char **ret_password);
+/* Copies a secret key that has a password into the folder: with it admins sign exemptions on the page. Says itself what is
+ * wrong. */
+int exemption_key_put(const struct config *c, const char *file);
 uint64_t now_ms(void); /* UTC since 1970 */
 /* Also commits. */
 int audit(struct store *s, const char *action, const char *detail);

@@ -13,9 +13,9 @@
 
 void config_done(struct config *c)
 {
-        char *const owned[] = {c->dir,           c->agents,    c->page,          c->store,  c->device_ca,
-                               c->device_ca_key, c->server_ca, c->server_ca_key, c->server, c->server_key,
-                               c->ini,           c->log_key,   c->metrics_token};
+        char *const owned[] = {c->dir,           c->agents,    c->page,          c->store,        c->device_ca,
+                               c->device_ca_key, c->server_ca, c->server_ca_key, c->server,       c->server_key,
+                               c->ini,           c->log_key,   c->metrics_token, c->exemption_key};
 
         for (size_t i = 0; i < ELEMENTSOF(owned); i++)
                 free(owned[i]);
@@ -34,7 +34,7 @@ int config_paths(const char *dir, struct config *ret)
                 {&c.device_ca, "device-ca.pem"}, {&c.device_ca_key, "device-ca.key"},
                 {&c.server_ca, "server-ca.pem"}, {&c.server_ca_key, "server-ca.key"},
                 {&c.server, "server.pem"},       {&c.server_key, "server.key"},
-                {&c.log_key, "log.key"},
+                {&c.log_key, "log.key"},         {&c.exemption_key, "exemption.key"},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(files); i++)

@@ -15,7 +15,7 @@ struct config {
         char *metrics_token; /* a file; NULL: no metrics */
         struct forward_configs forward; /* [forward NAME] */
         /* paths below dir */
-        char *device_ca, *device_ca_key, *server_ca, *server_ca_key, *server, *server_key, *log_key;
+        char *device_ca, *device_ca_key, *server_ca, *server_ca_key, *server, *server_key, *log_key, *exemption_key;
         char *ini;
 };
 void config_done(struct config *c);

@@ -21,7 +21,8 @@ static const struct {
          "      --page ADDR:PORT     where the page is (default *:8444)\n"
          "      --store URL          postgresql://…: keep everything there (default: DIR/collector.db, SQLite)\n"
          "      --admin USER         the first admin's name (default admin)\n"
-         "      --password-file FILE its first line is the admin's password; default: one is made and shown"},
+         "      --password-file FILE its first line is the admin's password; default: one is made and shown\n"
+         "      --exemption-key FILE a key with a password, with which admins sign exemptions on the page"},
         {"serve", command_serve, "DIR", "run the collector until SIGTERM or SIGINT"},
         {"backup", command_backup, "DIR TARGET", "copy everything into a new folder, while the server runs"},
         {"restore", command_restore, "DIR BACKUP",
@@ -62,9 +63,11 @@ static const struct {
          "      --user USER\n"
          "      --channel ID         of violations; coverage is always in it"},
         {"catalogue", command_catalogue, "DIR FILE", "hand a catalogue to the agents; FILE.minisig is its signature"},
-        {"exemption", command_exemption, "DIR FILE | DIR list",
+        {"exemption", command_exemption, "DIR FILE | DIR list | DIR key FILE",
          "hand an exemption, a break-glass token or a revocation to the devices that it names; FILE.minisig is its "
-         "signature"},
+         "signature\n"
+         "      key FILE             let admins sign on the page with this key, which has a password; 'none': no "
+         "more"},
         {"rollout", command_rollout,
          "DIR start FILE --back FILE [options] | DIR widen [options] | DIR status|finish|back",
          "give a policy to some devices first: start, watch, widen, then give it to everyone or turn back\n"

@@ -278,6 +278,8 @@ static int take_file(struct exemptions *x, const char *path, const struct trust_
         if (!sig)
                 return -ENOMEM;
         r = store_read_plain(path, EXEMPTION_MAX_BYTES, &text, &size);
+        if (r == -ENOENT) /* taken away since the folder was read */
+                return -EALREADY;
         if (r < 0)
                 return diag_set(reterr, r, path, 0, r == -EFBIG ? "larger than %u bytes" : "cannot be read",
                                 EXEMPTION_MAX_BYTES);

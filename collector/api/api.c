@@ -9,9 +9,10 @@
 #include "base/log.h"
 #include "collector/api/private.h"
 
-#define HEADERS_MS 5000
-#define MINUTE_MS  60000
-#define PEM_MAX    65536
+#define HEADERS_MS     5000
+#define MINUTE_MS      60000
+#define PEM_MAX        65536
+#define GRANT_BODY_MAX (64u << 10) /* a file of EXEMPTION_MAX_BYTES with its signatures, escaped */
 
 static const struct http_route agents_routes[] = {
         {"POST", "/v1/enrol", false, 16 << 10, agents_enrol},
@@ -31,6 +32,13 @@ static const struct http_route page_routes[] = {
         {"GET", "/api/v1/facets", false, 0, page_facets},
         {"GET", "/api/v1/integrity", false, 0, page_integrity},
         {"GET", "/api/v1/export", false, 0, page_export},
+        {"GET", "/api/v1/coverage/", false, 0, page_coverage},
+        {"GET", "/api/v1/rollout", false, 0, page_rollout},
+        {"GET", "/api/v1/exemptions", false, 0, page_exemptions},
+        {"POST", "/api/v1/exemptions", false, GRANT_BODY_MAX, page_grant},
+        {"POST", "/api/v1/exemptions/text", false, GRANT_BODY_MAX, page_grant_text},
+        {"POST", "/api/v1/exemptions/signed", false, GRANT_BODY_MAX, page_grant_signed},
+        {"POST", "/api/v1/requests", false, 4 << 10, page_request_answer},
         {"POST", "/log/cosignature", false, NOTE_MAX_BYTES, log_cosign},
         {"GET", "/log/", false, 0, log_static},
         {"GET", "/metrics", false, 0, page_metrics},
@@ -115,6 +123,7 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         a->database = o->database;
         a->metrics_token = o->metrics_token;
         memcpy(a->receivers, o->receivers, sizeof(a->receivers));
+        a->exemption_key = o->exemption_key;
         limiter_init(&a->logins);
         r = pki_authority_load(o->device_ca, o->device_ca_key, &a->device_ca, reterr);
         if (r == 0) {

@@ -16,6 +16,7 @@ struct api_options {
         const char *server_ca; /* told to agents at enrolment */
         const char *database; /* as store_open() takes it: exports have a connection of their own */
         const char *log_key; /* the Merkle log's key, made when it is not there; NULL: no log */
+        const char *exemption_key; /* a secret key with a password, with which the page signs; where it may be */
         const char *log_origin; /* its name, when it is made */
         const char *metrics_token; /* a file, whose first line GET /metrics asks for; NULL: there are no metrics */
         const char *receivers[API_RECEIVERS_MAX + 1]; /* names of what records are forwarded to; up to NULL */

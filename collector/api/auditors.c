@@ -4,9 +4,8 @@
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "collector/api/offer.h"
 #include "collector/api/private.h"
-
-#define SILENT_MS (15 * 60 * 1000ull) /* agents wait at most five minutes for a policy, then ask again */
 
 static json_t *copy_of(json_t *v)
 {
@@ -44,6 +43,20 @@ static json_t *problem_of(const struct store_device *d, json_t *status, json_t *
         return json_null();
 }
 
+static json_t *list_of(json_t *status, const char *key)
+{
+        json_t *list = json_object_get(status, key);
+
+        return json_is_array(list) ? json_incref(list) : json_array();
+}
+
+/* What may be empty, and mostly is. */
+static json_t *of_exemptions(json_t *status)
+{
+        return json_pack("{s:o,s:o,s:o}", "tags", list_of(status, "tags"), "exemptions",
+                         list_of(status, "exemptions"), "exemptions_refused", list_of(status, "exemptions_refused"));
+}
+
 static int device_add(const struct store_device *d, void *userdata)
 {
         json_auto_t *status = d->status ? json_loads(d->status, 0, NULL) : NULL;
@@ -61,6 +74,8 @@ static int device_add(const struct store_device *d, void *userdata)
                          copy_of(json_object_get(spool, "queue")), "lost",
                          copy_of(json_object_get(json_object_get(status, "counters"), "lost")), "agent_version",
                          copy_of(json_object_get(status, "version")), "problem", problem_of(d, status, policy));
+        json_object_update_new(o, of_exemptions(status));
+        json_object_set_new(o, "refused", copy_of(json_object_get(json_object_get(policy, "refused"), "reason")));
         if (!o || json_object_update_new(o, told) < 0 || json_array_append_new(userdata, o) < 0)
                 return -ENOMEM;
         return 0;
@@ -96,7 +111,7 @@ static json_t *facets_run(struct later *l)
         return l->r < 0 ? NULL : json_incref(o);
 }
 
-static void reply_run(struct http_request *req, json_t *(*run)(struct later *l))
+void reply_search(struct http_request *req, json_t *(*run)(struct later *l))
 {
         struct later *l = calloc(1, sizeof(*l));
 
@@ -110,7 +125,7 @@ static void reply_run(struct http_request *req, json_t *(*run)(struct later *l))
 
 static void devices_begin(struct http_request *req)
 {
-        reply_run(req, devices_run);
+        reply_search(req, devices_run);
 }
 
 void page_devices(struct http_request *req)
@@ -126,5 +141,5 @@ void page_facets(struct http_request *req)
         struct store_session session;
 
         if (page_authorised(req, &session))
-                reply_run(req, facets_run);
+                reply_search(req, facets_run);
 }

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "trust/trust.h"
 
 #define TRUSTED "\ntrusted comment: "
 
@@ -70,38 +71,51 @@ static int judge(const char *part, const char *file, const char *text, const cha
         return 0;
 }
 
-int offer_read(const char *part, const char *file, struct offer *ret, struct diag *reterr)
+int offer_make(const char *part, const struct offer_texts *t, struct offer *ret, struct diag *reterr)
 {
-        _cleanup_free_ char *text = NULL, *signature = NULL, *comment = NULL, *path = format_new("%s.minisig", file);
+        _cleanup_free_ char *comment = NULL, *path = format_new("%s.minisig", t->name);
         _cleanup_(offer_done) struct offer o = {0};
-        size_t max = strcmp(part, OFFER_CATALOGUE) == 0 ? OFFER_FILE_MAX : OFFER_POLICY_MAX;
         json_auto_t *pair = NULL;
-        size_t size, signature_size;
         int r;
 
         if (!path)
                 return -ENOMEM;
-        r = file_read(file, max, &text, &size);
-        if (r < 0)
-                return file_error(reterr, r, file);
-        r = file_read(path, OFFER_SIGNATURE_MAX, &signature, &signature_size);
-        if (r < 0)
-                return file_error(reterr, r, path);
-        if (!text_is_utf8(text, size) || memchr(text, 0, size))
-                return diag_set(reterr, -EBADMSG, file, 0, "not UTF-8 text");
-        if (!text_is_utf8(signature, signature_size) || memchr(signature, 0, signature_size) ||
-            !text_starts_with(signature, "untrusted comment:") || !(comment = comment_new(signature)))
+        if (!text_is_utf8(t->text, t->size) || memchr(t->text, 0, t->size))
+                return diag_set(reterr, -EBADMSG, t->name, 0, "not UTF-8 text");
+        if (!text_is_utf8(t->signature, t->signature_size) || memchr(t->signature, 0, t->signature_size) ||
+            !text_starts_with(t->signature, "untrusted comment:") || !(comment = comment_new(t->signature)))
                 return diag_set(reterr, -EBADMSG, path, 0, "not a signature of minisign");
-        r = judge(part, file, text, comment, &o, reterr);
+        trust_comment_cut(comment);
+        r = judge(part, t->name, t->text, comment, &o, reterr);
         if (r < 0)
                 return r;
-        pair = json_pack("{s:s%,s:s%}", "file", text, size, "minisig", signature, signature_size);
+        pair = json_pack("{s:s%,s:s%}", "file", t->text, t->size, "minisig", t->signature, t->signature_size);
         o.json = pair ? json_dumps(pair, JSON_COMPACT) : NULL;
         if (!o.json)
                 return -ENOMEM;
         *ret = o;
         o = (struct offer){0};
         return 0;
+}
+
+int offer_read(const char *part, const char *file, struct offer *ret, struct diag *reterr)
+{
+        _cleanup_free_ char *text = NULL, *signature = NULL, *path = format_new("%s.minisig", file);
+        size_t max = strcmp(part, OFFER_CATALOGUE) == 0 ? OFFER_FILE_MAX : OFFER_POLICY_MAX;
+        struct offer_texts t = {.name = file};
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        r = file_read(file, max, &text, &t.size);
+        if (r < 0)
+                return file_error(reterr, r, file);
+        r = file_read(path, OFFER_SIGNATURE_MAX, &signature, &t.signature_size);
+        if (r < 0)
+                return file_error(reterr, r, path);
+        t.text = text;
+        t.signature = signature;
+        return offer_make(part, &t, ret, reterr);
 }
 
 int offer_kept(struct store *s, const char *part, char **ret_json, uint64_t *ret_serial)
@@ -168,7 +182,7 @@ static json_t *patterns_json(const struct rollout *r)
         return list;
 }
 
-static json_t *rollout_json(const struct rollout *r)
+json_t *rollout_json(const struct rollout *r)
 {
         return json_pack("{s:I,s:I,s:I,s:i,s:I,s:o}", "serial", (json_int_t)r->serial, "back", (json_int_t)r->back,
                          "base", (json_int_t)r->base, "per_mille", (int)r->per_mille, "since",
@@ -196,76 +210,4 @@ bool rollout_has(const struct rollout *r, const char *id, const char *name)
                 if (fnmatch(r->patterns[i], name, 0) == 0)
                         return true;
         return false;
-}
-
-/* ---- how it goes ---- */
-
-struct count {
-        const struct rollout *rollout;
-        unsigned devices, applied, waiting;
-        json_t *refused; /* reason → names */
-};
-
-static int on_device(const struct store_device *d, void *userdata)
-{
-        struct count *c = userdata;
-        json_auto_t *status = NULL;
-        const json_t *policy;
-        const char *reason;
-
-        if (d->retired_ms || !rollout_has(c->rollout, d->id, d->name))
-                return 0;
-        status = d->status ? json_loads(d->status, 0, NULL) : NULL;
-        policy = json_object_get(status, "policy");
-        reason = json_string_value(json_object_get(json_object_get(policy, "refused"), "reason"));
-        c->devices++;
-        if ((uint64_t)json_integer_value(json_object_get(policy, "serial")) == c->rollout->serial) {
-                c->applied++;
-        } else if (reason) {
-                if (!json_object_get(c->refused, reason))
-                        json_object_set_new(c->refused, reason, json_array());
-                json_array_append_new(json_object_get(c->refused, reason), json_string(d->name));
-        } else {
-                c->waiting++;
-        }
-        return 0;
-}
-
-static json_t *refused_list(const json_t *by_reason)
-{
-        json_t *list = json_array(), *names;
-        const char *reason;
-
-        json_object_foreach((json_t *)by_reason, reason, names)
-                json_array_append_new(list, json_pack("{s:s,s:O}", "reason", reason, "devices", names));
-        return list;
-}
-
-int rollout_report(struct store *s, const char *json, json_t **ret)
-{
-        _cleanup_(rollout_done) struct rollout x = {0};
-        struct count c = {.rollout = &x};
-        struct store_serial_count n = {0};
-        json_t *o;
-        int r = rollout_parse(json, &x);
-
-        if (r < 0)
-                return r;
-        c.refused = json_object();
-        r = store_devices(s, on_device, &c);
-        if (r == 0)
-                r = store_serial_count(s, x.serial, x.since_ms, &n);
-        o = r < 0 ? NULL : rollout_json(&x);
-        if (o) {
-                json_object_set_new(o, "ring",
-                                    json_pack("{s:i,s:i,s:i,s:o}", "devices", (int)c.devices, "applied",
-                                              (int)c.applied, "waiting", (int)c.waiting, "refused",
-                                              refused_list(c.refused)));
-                json_object_set_new(o, "violations",
-                                    json_pack("{s:I,s:I}", "blocked", (json_int_t)n.stopped, "would_block",
-                                              (json_int_t)n.passed));
-                *ret = o;
-        }
-        json_decref(c.refused);
-        return r < 0 ? r : o ? 0 : -ENOMEM;
 }

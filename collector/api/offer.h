@@ -29,6 +29,12 @@ struct offer {
 void offer_done(struct offer *o);
 /* Reads FILE and FILE.minisig. `part`: OFFER_POLICY, OFFER_CATALOGUE or OFFER_EXEMPTION. -EBADMSG, -EFBIG. */
 int offer_read(const char *part, const char *file, struct offer *ret, struct diag *reterr);
+/* The same from memory; `name` is for diagnostics. -EBADMSG, -E2BIG. */
+struct offer_texts {
+        const char *name, *text, *signature;
+        size_t size, signature_size;
+};
+int offer_make(const char *part, const struct offer_texts *t, struct offer *ret, struct diag *reterr);
 /* A signed file that is kept under a part (free()), and its serial, 0 unknown; -ENOENT. */
 int offer_kept(struct store *s, const char *part, char **ret_json, uint64_t *ret_serial);
 
@@ -46,6 +52,15 @@ char *rollout_format(const struct rollout *r); /* free() */
 /* A share is of a hash of the id: it is the same devices each time, and a larger one has the smaller one's in it. */
 bool rollout_has(const struct rollout *r, const char *id, const char *name);
 
-/* How it goes, on the reader's connection; a new reference: what rollout_format() has, and "ring":{"devices","applied",
- * "waiting","refused":[{"reason","devices":[names]}]},"violations":{"blocked","would_block"}. */
-int rollout_report(struct store *s, const char *json, json_t **ret);
+json_t *rollout_json(const struct rollout *r); /* a new reference: what rollout_format() has */
+
+/* How it goes, on the reader's connection; a new reference: what rollout_format() has, and of the devices in the ring and
+ * of the others {"ring":STAGE,"others":STAGE}: {"serial","devices","applied","waiting","silent","refused":[{"reason",
+ * "devices":[names]}],"violations":{"blocked","would_block"} or null when that takes too long to count}. Silent: has not
+ * applied it and was not heard of for SILENT_MS. `kept` may be NULL: there is no rollout, all are others. */
+#define SILENT_MS (15 * 60 * 1000ull) /* agents wait at most five minutes for a policy, then ask again */
+struct rollout_kept {
+        const char *json; /* what is kept under OFFER_ROLLOUT */
+        uint64_t serial; /* of everyone's policy; 0: there is none */
+};
+int rollout_report(struct store *s, const struct rollout_kept *kept, json_t **ret);

@@ -77,6 +77,8 @@ struct api {
         const char *metrics_token;
         const char *receivers[API_RECEIVERS_MAX + 1];
         struct counters counters;
+        const char *exemption_key; /* path, or NULL */
+        bool signing; /* the worker is at it, or will be */
 };
 
 static inline struct api *api_of(const struct http_request *req)
@@ -150,6 +152,8 @@ void agents_reports(struct http_request *req);
 void page_login(struct http_request *req);
 void page_logout(struct http_request *req);
 void page_session(struct http_request *req);
+/* For what an admin changes: right, origin and body's type; false after answering 403 or 401. */
+bool page_may_change(struct http_request *req, struct store_session *ret);
 /* False after answering 401. */
 bool page_authorised(struct http_request *req, struct store_session *ret);
 /* ---- violations.c, auditors.c ---- */
@@ -157,7 +161,19 @@ void page_violations(struct http_request *req);
 void page_violation(struct http_request *req);
 void page_devices(struct http_request *req);
 void page_facets(struct http_request *req);
+/* By the worker, on what has been committed; the caller knows who asks. */
+void reply_search(struct http_request *req, json_t *(*run)(struct later *l));
 json_t *row_to_json(const struct store_row *row);
+/* ---- exemptions.c, grant.c, coverage.c, rollout.c ---- */
+void page_exemptions(struct http_request *req);
+void page_request_answer(struct http_request *req);
+void page_grant(struct http_request *req);
+void page_grant_text(struct http_request *req);
+void page_grant_signed(struct http_request *req);
+void page_coverage(struct http_request *req);
+void page_rollout(struct http_request *req);
+/* "device" and "seq" of a request for an exemption; 404, 400. NULL: there is none. */
+int request_find(struct api *a, const json_t *o, struct store_answer *ret, struct diag *reterr);
 /* ---- log.c ---- */
 void log_static(struct http_request *req); /* /log/… */
 void log_cosign(struct http_request *req);

@@ -68,6 +68,20 @@ bool page_authorised(struct http_request *req, struct store_session *ret)
         return r == 0;
 }
 
+bool page_may_change(struct http_request *req, struct store_session *ret)
+{
+        if (!origin_is_own(req)) {
+                reply_error(req, 403, "the Origin is not this page's");
+                return false;
+        }
+        if (!page_authorised(req, ret))
+                return false;
+        if (strcmp(ret->role, "admin") == 0)
+                return true;
+        reply_error(req, 403, "only an admin may do that");
+        return false;
+}
+
 static const char *user_key_format(const char *user, char ret[static USER_KEY_MAX])
 {
         snprintf(ret, USER_KEY_MAX, "u:%s", user);

@@ -157,6 +157,14 @@ const struct schema_step schema_steps[] = {
                 "  name TEXT NOT NULL PRIMARY KEY, sent INTEGER NOT NULL, refused INTEGER NOT NULL,"
                 "  sent_ms INTEGER NOT NULL, problem TEXT NOT NULL, problem_ms INTEGER NOT NULL"
                 ") STRICT;"},
+        {/* 7: requests for exemptions and their answers; coverage by device and time */
+         .both =
+                "CREATE INDEX record_request ON record (time_ms, device, seq) WHERE kind = 'request';"
+                "CREATE INDEX record_coverage ON record (device, time_ms, seq) WHERE kind = 'coverage';"
+                "CREATE TABLE request_answer ("
+                "  device INTEGER NOT NULL, seq INTEGER NOT NULL, time_ms INTEGER NOT NULL, who TEXT NOT NULL,"
+                "  exemption TEXT, reason TEXT NOT NULL, PRIMARY KEY (device, seq)"
+                ") STRICT;"},
 };
 /* clang-format on */
 const int schema_version = ELEMENTSOF(schema_steps);

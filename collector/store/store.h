@@ -245,4 +245,22 @@ struct store_serial_count {
         uint64_t passed, stopped;
 };
 int store_serial_count(struct store *s, uint64_t serial, uint64_t since_ms, struct store_serial_count *ret);
+/* Requests for exemptions since then, newest first, with their bytes. */
+int store_requests(struct store *s, uint64_t since_ms, unsigned max, store_row_fn fn, void *userdata);
+/* What an approver answered; another answer to the same request replaces it. */
+struct store_answer {
+        int64_t device;
+        uint64_t seq, time_ms;
+        const char *who, *exemption, *reason; /* exemption NULL: declined */
+};
+typedef int (*store_answer_fn)(const struct store_answer *a, void *userdata);
+int store_answer_add(struct store *s, const struct store_answer *a); /* on the loop's connection */
+int store_answers(struct store *s, uint64_t since_ms, unsigned max, store_answer_fn fn, void *userdata);
+/* Coverage records of a device by time, from <= time < to, and before them the last one that is older. */
+struct store_span {
+        uint64_t from_ms, to_ms;
+};
+int store_coverage(struct store *s, int64_t device, const struct store_span *span, store_row_fn fn, void *userdata);
+/* As store_bundle_each(): the parts whose names begin so. */
+int store_bundle_read(struct store *s, const char *prefix, store_part_fn fn, void *userdata);
 int store_facet(struct store *s, enum store_facet which, store_facet_fn fn, void *userdata);

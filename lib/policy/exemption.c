@@ -72,6 +72,17 @@ bool exemption_id_is_valid(const char *id)
         return *id && !strchr("-_.", *id) && !id[strspn(id, letters)] && strlen(id) <= EXEMPTION_ID_MAX;
 }
 
+void exemption_id_make(enum exemption_kind kind, time_t now, uint32_t random, char ret[static EXEMPTION_ID_MAX + 1])
+{
+        static const char *const prefixes[] = {
+                [EXEMPTION_GRANT] = "EX", [EXEMPTION_BREAK_GLASS] = "BG", [EXEMPTION_REVOCATION] = "RV"};
+        char day[TIME_TEXT_MAX];
+
+        _Static_assert(ELEMENTSOF(prefixes) == _EXEMPTION_KIND_MAX, "a kind without a prefix");
+        time_format(now, day);
+        snprintf(ret, EXEMPTION_ID_MAX + 1, "%s-%.4s%.2s%.2s-%08x", prefixes[kind], day, day + 5, day + 8, random);
+}
+
 struct parser {
         struct exemption *exemption;
         const char *file;

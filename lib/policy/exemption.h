@@ -5,6 +5,7 @@
  * catalogue; term.h says when one is in force. */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <time.h>
 #include "base/diag.h"
 
@@ -55,6 +56,8 @@ struct exemption_key {
 extern const struct exemption_key exemption_keys[]; /* ends by a NULL name */
 
 bool exemption_id_is_valid(const char *id);
+/* A new one, "EX-20261121-9f2c41aa": `random` tells those of one day apart. */
+void exemption_id_make(enum exemption_kind kind, time_t now, uint32_t random, char ret[static EXEMPTION_ID_MAX + 1]);
 /* -EBADMSG malformed, incomplete or unknown key, -E2BIG over a limit, -ENOTUNIQ given twice, -ERANGE longer
  * than may be. */
 int exemption_parse(const char *text, size_t size, const char *file, struct exemption **ret, struct diag *reterr);

@@ -317,9 +317,10 @@ static json_t *coverage_extra(const struct record_context *c, const struct cover
                 number(v->gap_ms), "detail", text(v->detail), "checkpoint", checkpoint_json(v->seen));
 
         if (coverage)
-                json_object_update_new(coverage, json_pack("{s:s*, s:o, s:s*, s:s*}", "canary", v->canary,
-                                                           "exemptions", number(v->exemptions), "break_glass",
-                                                           v->break_glass, "cause", v->cause));
+                json_object_update_new(coverage,
+                                       json_pack("{s:s*, s:o, s:s*, s:s*, s:o}", "canary", v->canary, "exemptions",
+                                                 number(v->exemptions), "break_glass", v->break_glass, "cause",
+                                                 v->cause, "heartbeat", number(v->heartbeat_s)));
         return json_pack("{s:{s:s, s:o, s:o, s:s*, s:s*, s:s*, s:o}}", "onchannel", "kind", "coverage", "prev",
                          prev_new(prev), "boottime_ms", number(boottime_ms), "policy_hash", c->policy_hash,
                          "policy_signer", c->policy_signer, "catalogue", c->catalogue_version, "coverage", coverage);

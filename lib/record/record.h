@@ -122,7 +122,8 @@ struct coverage {
         const char *canary; /* "blocked", "passed", "unproven": what became of a name that must be blocked, or NULL */
         uint64_t exemptions; /* in force */
         const char *break_glass; /* id of the token in force, or NULL */
-        uint64_t gap_ms;
+        uint64_t gap_ms; /* how long before it nobody watched */
+        uint64_t heartbeat_s; /* within which the next coverage record is due */
         const char *cause; /* of COVERAGE_START: "first", "boot", "upgrade", "restart"; else NULL */
         const char *detail; /* or NULL */
 };

@@ -8,9 +8,17 @@
 #include "trust/minisign.h"
 #include "trust/trust.h"
 
-/* What minisign uses; a key that asks for more is refused. */
-#define SCRYPT_OPS    crypto_pwhash_scryptsalsa208sha256_OPSLIMIT_SENSITIVE
-#define SCRYPT_MEMORY crypto_pwhash_scryptsalsa208sha256_MEMLIMIT_SENSITIVE
+static const struct {
+        uint64_t ops;
+        size_t memory;
+} scrypt_costs[] = {
+        /* what minisign uses; a key that asks for more is refused */
+        [TRUST_COST_OFFLINE] = {crypto_pwhash_scryptsalsa208sha256_OPSLIMIT_SENSITIVE,
+                                crypto_pwhash_scryptsalsa208sha256_MEMLIMIT_SENSITIVE},
+        /* N = 2^17, r = 8, p = 1: what OWASP's Password Storage Cheat Sheet asks of scrypt at least */
+        [TRUST_COST_SERVER] = {4194304, (size_t)128 << 20},
+};
+_Static_assert(ELEMENTSOF(scrypt_costs) == _TRUST_COST_MAX, "enum trust_cost");
 
 _Static_assert(sizeof(((struct minisign_secret *)0)->salt) == crypto_pwhash_scryptsalsa208sha256_SALTBYTES, "salt");
 
@@ -131,7 +139,7 @@ static int secret_crypt(struct minisign_secret *s, const char *password)
         uint64_t ops = le64(s->ops_le), memory = le64(s->memory_le);
         uint8_t stream[sizeof(s->sealed)], *sealed = (uint8_t *)&s->sealed;
 
-        if (ops > SCRYPT_OPS || memory > SCRYPT_MEMORY)
+        if (ops > scrypt_costs[TRUST_COST_OFFLINE].ops || memory > scrypt_costs[TRUST_COST_OFFLINE].memory)
                 return -EBADMSG;
         if (crypto_pwhash_scryptsalsa208sha256(stream, sizeof(stream), password, strlen(password), s->salt, ops,
                                                (size_t)memory) < 0)
@@ -209,17 +217,17 @@ static void key_text(struct buf *b, const char *what, const void *data, size_t s
         minisign_add_base64(b, data, size);
 }
 
-static int secret_seal(struct minisign_secret *s, const char *password)
+static int secret_seal(struct minisign_secret *s, const char *password, enum trust_cost cost)
 {
         memcpy(s->kdf_alg, MINISIGN_KDF_SCRYPT, sizeof(s->kdf_alg));
         randombytes_buf(s->salt, sizeof(s->salt));
-        le64_set(s->ops_le, SCRYPT_OPS);
-        le64_set(s->memory_le, SCRYPT_MEMORY);
+        le64_set(s->ops_le, scrypt_costs[cost].ops);
+        le64_set(s->memory_le, scrypt_costs[cost].memory);
         secret_checksum(s, s->sealed.checksum);
         return secret_crypt(s, password);
 }
 
-int trust_key_new(const char *password, char **ret_secret_text, char **ret_public_text)
+int trust_key_new(const char *password, enum trust_cost cost, char **ret_secret_text, char **ret_public_text)
 {
         struct minisign_public public = {.alg = MINISIGN_ALG_KEY};
         _cleanup_secret_ struct minisign_secret s = {.alg = MINISIGN_ALG_KEY, .checksum_alg = MINISIGN_CHECKSUM_ALG};
@@ -233,7 +241,7 @@ int trust_key_new(const char *password, char **ret_secret_text, char **ret_publi
         crypto_sign_keypair(public.key, s.sealed.key);
         memcpy(s.sealed.id, public.id, sizeof(public.id));
         if (password) {
-                r = secret_seal(&s, password);
+                r = secret_seal(&s, password, cost);
                 if (r < 0)
                         return r;
         }

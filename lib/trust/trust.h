@@ -41,8 +41,13 @@ int trust_key_id_parse(const char *text, uint8_t ret[static 8]); /* -EINVAL */
  * -EBADMSG malformed, -EKEYREJECTED password needed or wrong. */
 int trust_secret_parse(const char *text, size_t size, const char *file, const char *password,
                        struct trust_secret *ret, struct diag *reterr);
+enum trust_cost { /* of each try of a password */
+                  TRUST_COST_OFFLINE, /* minisign's own: 1 GiB, seconds */
+                  TRUST_COST_SERVER, /* 128 MiB, less than a second: where the key is used beside other work */
+                  _TRUST_COST_MAX,
+};
 /* Texts of a new key pair, both free(); with a password the secret is encrypted (scrypt). */
-int trust_key_new(const char *password, char **ret_secret_text, char **ret_public_text);
+int trust_key_new(const char *password, enum trust_cost cost, char **ret_secret_text, char **ret_public_text);
 void trust_key_id_format(const uint8_t id[static 8], char ret[static TRUST_KEY_ID_TEXT]);
 void trust_secret_done(struct trust_secret *s); /* wipes */
 

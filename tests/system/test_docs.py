@@ -126,6 +126,7 @@ JSON = [
     ("policy", "sign", "p.ini", "--key", "nothing", 1), ("policy", "install", "p.ini", *NOWHERE, 3),
     ("exemption", "grant", "e.ini", "--key", "k.key", "--channel", "zoom", "--user", "anna", "--for", "8h", *REASON, 0),
     ("exemption", "grant", "f.ini", "--key", "nothing", "--channel", "zoom", "--user", "anna", "--for", "8h", *REASON, 1),
+    ("exemption", "sign", "e.ini", "--key", "k.key", "--add", 0), ("exemption", "sign", "p.ini", "--key", "k.key", 1),
     ("exemption", "revoke", "r.ini", "--key", "k.key", "--revokes", "EX-1", *REASON, 0), ("exemption", "install", "e.ini", *NOWHERE, 3),
     ("exemption", "list", *NOWHERE, 3), ("break-glass", "make", "b.ini", "--key", "k.key", "--device", "d-x", "--for", "1h", *REASON, 0),
     ("break-glass", "use", "b.ini", *NOWHERE, 3), ("request", "zoom", "--reason", "x", *NOWHERE, 3),

@@ -182,8 +182,11 @@ def test_rollout(fleet):
     first = {n for n in have if have[n] == serial}
     assert len(ring) < len(first) < len(ring) + LIGHT / 4 and all(have[n] == base for n in have if n not in first)
     assert all(a.lookup() == 0 for a in fleet.real), "monitor lets through"
-    wait_for(lambda: fleet.report()["violations"]["would_block"] >= REAL, 30 * SLOW, "what it would have blocked")
-    assert fleet.report()["violations"]["blocked"] == 0
+    wait_for(lambda: fleet.report()["ring"]["violations"]["would_block"] >= REAL, 30 * SLOW, "what it would have blocked")
+    assert fleet.report()["ring"]["violations"]["blocked"] == 0
+    status, page = fleet.collector.call("/api/v1/rollout")
+    assert status == 200 and page["ring"]["applied"] == len(first) and page["ring"]["violations"]["would_block"] >= REAL
+    assert (page["others"]["serial"], page["others"]["applied"], page["others"]["refused"]) == (base, REAL + LIGHT - len(first), [])
     fleet.do("rollout", "widen", "--share", "50")
     timed("a wider ring", in_force)
     wider = {n for n, s in fleet.serials_of().items() if s == serial}
@@ -235,12 +238,15 @@ def test_refused_by_all(fleet):
     (("start", "{back}", "--share", "5", "--back", "{trial}"), "agents would not turn back to it"),
     (("start", "{old}", "--share", "5", "--back", "{back}"), "agents would refuse it"),
     (("start", "{plain}", "--share", "5", "--back", "{back}"), "cannot read it"),
+    (("start", "{keys}", "--share", "5", "--back", "{back}"), "changes keys, which a device never forgets"),
+    (("start", "{trial}", "--share", "5", "--back", "{keys}"), "changes keys, which a device never forgets"),
     (("back",), "no rollout is under way"),
     (("sideways",), "no rollout is under way"),
 ])
 def test_mistakes(fleet, what, complaint):
     paths = {"old": fleet.sign("old", serial=1)[0], "trial": fleet.sign("trial")[0], "back": fleet.sign("back")[0],
-             "plain": fleet.collector.folder / "in/none.ini"}
+             "keys": fleet.sign("keys", extra="\n[trust]\nrevoke_exemption = EX-1\n")[0], "plain": fleet.collector.folder / "in/none.ini"}
     r = fleet.do("rollout", *(w.format(**paths) for w in what), check=False)
     assert r.returncode in (1, 2) and complaint in r.stderr, r.stderr
     assert fleet.report() is None
+    assert fleet.collector.sql("SELECT count(*) FROM bundle WHERE part LIKE 'link:%'") == [(0,)], "a link went to everyone"

@@ -87,7 +87,7 @@ static void make_key(const struct world *w, enum store_role role, struct trust_s
         _cleanup_free_ char *secret = NULL, *public = NULL,
                             *name = format_new("keys/%s.pub", store_role_to_string(role));
 
-        assert_int_equal(trust_key_new(NULL, &secret, &public), 0);
+        assert_int_equal(trust_key_new(NULL, TRUST_COST_OFFLINE, &secret, &public), 0);
         assert_int_equal(trust_secret_parse(secret, strlen(secret), "k", NULL, ret, NULL), 0);
         put(w, name, public);
 }

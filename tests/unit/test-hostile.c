@@ -133,7 +133,7 @@ static void make_key(enum trust_role role, enum who who, const char *file)
 {
         _cleanup_free_ char *secret = NULL, *public = NULL;
 
-        assert_int_equal(trust_key_new(NULL, &secret, &public), 0);
+        assert_int_equal(trust_key_new(NULL, TRUST_COST_OFFLINE, &secret, &public), 0);
         assert_int_equal(trust_secret_parse(secret, strlen(secret), "k", NULL, &w.secret[role][who], NULL), 0);
         if (file)
                 put(file, public, strlen(public));

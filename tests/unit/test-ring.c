@@ -27,7 +27,7 @@ static int make_pairs(void **state)
         for (size_t i = 0; i < KEYS; i++) {
                 _cleanup_free_ char *secret = NULL, *public = NULL;
 
-                if (trust_key_new(NULL, &secret, &public) < 0 ||
+                if (trust_key_new(NULL, TRUST_COST_OFFLINE, &secret, &public) < 0 ||
                     trust_secret_parse(secret, strlen(secret), "s", NULL, &pairs[i].secret, NULL) < 0 ||
                     trust_key_parse(public, strlen(public), "p", &pairs[i].key, NULL) < 0)
                         return -1;

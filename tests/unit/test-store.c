@@ -231,6 +231,61 @@ static void test_facets(void **state)
         }
 }
 
+static int on_row(const struct store_row *row, void *userdata)
+{
+        snprintf((char *)userdata + strlen(userdata), 16, "%llu ", (unsigned long long)row->seq);
+        return row->body && strcmp(row->kind, "violation") != 0 ? 0 : -EINVAL;
+}
+
+static int on_answer(const struct store_answer *a, void *userdata)
+{
+        sprintf((char *)userdata + strlen(userdata), "%llu %s %s ", (unsigned long long)a->seq, a->exemption ?: "-",
+                a->reason);
+        return 0;
+}
+
+static int on_part(const char *part, const char *json, void *userdata)
+{
+        sprintf((char *)userdata + strlen(userdata), "%s=%s ", part, json);
+        return 0;
+}
+
+/* Requests newest first, their answers, coverage with the record before it, parts by the beginning of their names. */
+static void test_requests(void **state)
+{
+        struct fixture *f = *state;
+        struct store_answer a = {.device = f->device.number, .seq = 3, .time_ms = 9, .who = "dora", .reason = "no"};
+        char text[256] = "";
+        struct made m;
+
+        make(&m, 1, RECORDS, f->device.head);
+        for (size_t i = 0; i < RECORDS; i++)
+                m.rows[i].kind = i == 2 || i == 4 ? "request" : "coverage";
+        assert_int_equal(put_at(f, &m, 1000), 0);
+        assert_int_equal(store_answer_add(f->s, &a), 0);
+        a.exemption = "EX-1";
+        assert_int_equal(store_answer_add(f->s, &a), 0);
+        assert_int_equal(store_bundle_put(f->s, "exemption:b", "2"), 0);
+        assert_int_equal(store_bundle_put(f->s, "exemption:a", "1"), 0);
+        assert_int_equal(store_bundle_put(f->s, "exemptions", "3"), 0);
+        assert_int_equal(store_commit(f->s), 0);
+        assert_int_equal(store_requests(f->s, 0, 10, on_row, text), 0);
+        assert_int_equal(store_requests(f->s, 0, 1, on_row, text), 0);
+        assert_int_equal(store_requests(f->s, 1004, 10, on_row, text), 0);
+        assert_string_equal(text, "5 3 5 5 ");
+        *text = 0;
+        assert_int_equal(store_answers(f->s, 0, 10, on_answer, text), 0);
+        assert_int_equal(store_answers(f->s, 10, 10, on_answer, text), 0);
+        assert_string_equal(text, "3 EX-1 no ");
+        *text = 0;
+        assert_int_equal(store_coverage(f->s, f->device.number, &(struct store_span){1003, 1006}, on_row, text), 0);
+        assert_string_equal(text, "2 4 ");
+        *text = 0;
+        assert_int_equal(store_coverage(f->s, f->device.number + 1, &(struct store_span){0, 9999}, on_row, text), 0);
+        assert_int_equal(store_bundle_read(f->s, "exemption:", on_part, text), 0);
+        assert_string_equal(text, "exemption:a=1 exemption:b=2 ");
+}
+
 static void test_people(void **state)
 {
         struct fixture *f = *state;
@@ -283,6 +338,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_pages, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_facets, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_people, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_requests, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_versions, setup, teardown),
         };
 

@@ -39,7 +39,7 @@ static void test_minisign_opens_ours(void **state)
 
         assert_non_null(mkdtemp(folder));
         assert_int_equal(chdir(folder), 0);
-        assert_int_equal(trust_key_new("pass word", &secret_text, &public_text), 0);
+        assert_int_equal(trust_key_new("pass word", TRUST_COST_SERVER, &secret_text, &public_text), 0);
         assert_int_equal(trust_key_parse(public_text, strlen(public_text), "k", &key, NULL), 0);
         assert_int_equal(file_write_atomic("key", secret_text, strlen(secret_text), 0600), 0);
         assert_int_equal(file_write_atomic("data", "data", 4, 0600), 0);

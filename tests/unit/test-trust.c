@@ -71,7 +71,7 @@ static void key_pair(struct trust_secret *secret, struct trust_key *key)
 {
         _cleanup_free_ char *secret_text = NULL, *public_text = NULL;
 
-        assert_int_equal(trust_key_new(NULL, &secret_text, &public_text), 0);
+        assert_int_equal(trust_key_new(NULL, TRUST_COST_OFFLINE, &secret_text, &public_text), 0);
         assert_int_equal(trust_secret_parse(secret_text, strlen(secret_text), "k", NULL, secret, NULL), 0);
         assert_int_equal(trust_key_parse(public_text, strlen(public_text), "k", key, NULL), 0);
         assert_memory_equal(secret->id, key->id, sizeof(key->id));
@@ -82,7 +82,7 @@ static void test_minisign_reads_ours(void **state)
         _cleanup_free_ char *secret_text = NULL, *public_text = NULL, *signature = NULL, *said = NULL;
         struct trust_secret secret;
 
-        assert_int_equal(trust_key_new(NULL, &secret_text, &public_text), 0);
+        assert_int_equal(trust_key_new(NULL, TRUST_COST_OFFLINE, &secret_text, &public_text), 0);
         assert_int_equal(trust_secret_parse(secret_text, strlen(secret_text), "k", NULL, &secret, NULL), 0);
         assert_int_equal(trust_sign(&secret, policy, strlen(policy), comment, &signature), 0);
         save("our.pub", public_text);
@@ -128,7 +128,7 @@ static void test_minisign_signs_with_our_key(void **state)
         struct trust_signature s;
         struct trust_key key;
 
-        assert_int_equal(trust_key_new(NULL, &secret_text, &public_text), 0);
+        assert_int_equal(trust_key_new(NULL, TRUST_COST_OFFLINE, &secret_text, &public_text), 0);
         save("our.key", secret_text);
         save("policy.ini", policy);
         assert_int_equal(system("minisign -S -s our.key -m policy.ini -t 'by minisign' >said"), 0);
@@ -392,7 +392,7 @@ static void test_damaged_secret(void **state)
         struct trust_secret secret;
         char *line;
 
-        assert_int_equal(trust_key_new(NULL, &secret_text, &public_text), 0);
+        assert_int_equal(trust_key_new(NULL, TRUST_COST_OFFLINE, &secret_text, &public_text), 0);
         line = strchr(secret_text, '\n') + 1;
         for (size_t i = 84; i < 160; i++) { /* base64 digits wholly inside the 64 bytes at 62 */
                 char kept = line[i];

@@ -16,6 +16,7 @@ const folder = mkdtempSync(join(tmpdir(), 'onchannel-web-'));
 const store = join(folder, 'collector');
 const address = 'https://localhost:18444/';
 const PASSWORD = 'correct horse battery staple';
+const KEY_PASSWORD = 'three blind mice see';
 const COUNT = 250; // two and a half pages
 let server, browser, context, page, device;
 const consoleErrors = [];
@@ -29,7 +30,9 @@ const run = (...args) => execFileSync(program, args, { encoding: 'utf8' });
 
 before(async () => {
   writeFileSync(join(folder, 'password'), PASSWORD + '\n', { mode: 0o600 });
-  run('init', store, '--name', 'localhost', '--agents', '127.0.0.1:18443', '--page', '127.0.0.1:18444',
+  execFileSync(join(process.env.ONCHANNEL_BUILD, 'cli/onchannel'), ['key', 'new', join(folder, 'exemption'), '--password', '--server'],
+    { input: KEY_PASSWORD + '\n' });
+  run('init', store, '--exemption-key', join(folder, 'exemption.key'), '--name', 'localhost', '--agents', '127.0.0.1:18443', '--page', '127.0.0.1:18444',
     '--admin', 'admin', '--password-file', join(folder, 'password'));
   server = spawn(program, ['serve', store], { stdio: ['ignore', 'ignore', 'pipe'] });
   await new Promise((resolve, reject) => {
@@ -174,14 +177,133 @@ test('devices show what covers them', async () => {
   await picture('devices');
 });
 
-test('a narrow window and the dark scheme stay readable', async () => {
-  await page.emulateMedia({ colorScheme: 'dark' });
-  await page.setViewportSize({ width: 420, height: 900 });
-  await page.goto(address);
-  await rows().first().waitFor();
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  assert.ok(overflow <= 0, `the page scrolls sideways by ${overflow} px`);
-  await picture('dark-narrow');
+test('with nothing to show the views say so', async () => {
+  await page.getByRole('link', { name: 'Exemptions' }).click();
+  await page.getByText('Nobody waits for an answer').waitFor();
+  await page.getByText('No exemption is in force').waitFor();
+  await picture('exemptions-empty');
+  await page.getByRole('link', { name: 'Rollout' }).click();
+  await page.getByText('No rollout is under way').waitFor();
+  await picture('rollout-empty');
+});
+
+test('a device has a calendar that claims no more than its records prove', async () => {
+  const id = execFileSync('/usr/bin/python3', [join(support, 'seed.py'), '--days', join(folder, 'days'), 'https://localhost:18443',
+    join(store, 'server-ca.pem'), run('token', store).trim(), 'ws-0777'], { encoding: 'utf8' }).trim();
+  await page.getByRole('link', { name: 'Devices' }).click();
+  await page.getByRole('row', { name: /ws-0777.*carrier-pigeon.*trading-floor, london/ }).waitFor();
+  await page.getByRole('link', { name: 'ws-0777' }).click();
+  await page.getByRole('heading', { name: 'Coverage' }).waitFor();
+  await page.getByText("policy refused: there is no channel 'carrier-pigeon'", { exact: true }).waitFor();
+  const states = {};
+  for (const cell of await page.locator('.calendar td[title]').all()) {
+    const [day, words] = (await cell.getAttribute('title')).split(': ');
+    states[(Date.parse(day) - Date.parse(new Date().toISOString().slice(0, 10))) / 86400e3] = [await cell.locator('.hidden').textContent(), words];
+  }
+  assert.equal(Object.keys(states).length, 35);
+  const expected = { '-15': 'monitor', '-12': 'gap', '-10': 'gap, explained', '-8': 'off', '-5': 'in doubt' };
+  for (let day = -34; day <= 0; day++) assert.equal(states[day][0], expected[day] ?? (day < -20 ? 'no record' : 'covered'), `day ${day}: ${states[day]}`);
+  assert.match(states[-12][1], /gap 4 h/);
+  assert.equal(states[-8][1], 'off 24 h');
+  await page.getByText(/On 3 of 21 days that no violation was recorded proves nothing: monitor 1, in doubt 1, gap 1\./).waitFor();
+  await page.getByText('the agent did not run for at most 10800 s').waitFor();
+  await page.getByText('no record, and none that says why').waitFor();
+  await picture('device');
+  await page.getByRole('link', { name: 'Earlier' }).click();
+  await page.getByText('The device was enrolled later.').waitFor();
+  await page.getByRole('link', { name: 'Later' }).click();
+  await page.getByText('On 3 of 21 days').waitFor();
+  assert.match(page.url(), new RegExp(`device=${id}`));
+});
+
+test('an exemption is granted to who asked, with the key that the collector holds', async () => {
+  await page.getByRole('link', { name: 'Exemptions' }).click();
+  const asked = page.getByRole('row', { name: /anna WhatsApp a client in Brazil/ });
+  await asked.waitFor();
+  assert.equal(await page.locator('tbody img').count(), 0);
+  await asked.getByRole('button', { name: 'Grant what anna asks for' }).click();
+  assert.equal(await page.getByLabel('Users (login names)').inputValue(), 'anna');
+  assert.equal(await page.getByLabel('Only on devices').inputValue(), 'ws-0777');
+  await page.getByLabel('Password of the exemption key').fill('wrong');
+  await page.getByRole('button', { name: 'Grant', exact: true }).click();
+  await page.getByRole('alert').filter({ hasText: 'the password of the exemption key is wrong' }).waitFor();
+  assert.equal(await page.getByLabel('Password of the exemption key').inputValue(), '');
+  await page.getByLabel('Reason (auditors').fill('CHG-4711');
+  await page.getByLabel('Password of the exemption key').fill(KEY_PASSWORD);
+  await picture('exemption-form');
+  await page.keyboard.press('Enter');
+  await page.getByText(/EX-\d{8}-[0-9a-f]{8}: on its way/).waitFor();
+  await page.getByRole('row', { name: /handed out, no device has it yet whatsapp anna ws-0777 .* CHG-4711 admin/ }).waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Grant what anna asks for' }).count(), 0);
+  assert.match(run('exemption', store, 'list'), /exemption EX-.*: CHG-4711/);
+  await page.getByRole('button', { name: /Decline what/ }).click();
+  await page.getByLabel('Why not?').fill('use Teams');
+  await page.keyboard.press('Enter');
+  await page.getByText('Nobody waits for an answer').waitFor();
+  await page.getByRole('button', { name: 'Show the answered ones (2)' }).click();
+  await page.getByText('declined by admin: use Teams').waitFor();
+  await picture('exemptions');
+});
+
+test('an exemption is revoked, by a file that is signed on another machine', async () => {
+  await page.getByRole('button', { name: /Revoke EX-/ }).click();
+  await page.getByLabel(/Why is EX-.* revoked/).fill('client left');
+  const form = page.getByRole('form', { name: /Revoke EX-/ });
+  await form.getByRole('button', { name: 'Sign on another machine' }).click();
+  await form.getByRole('button', { name: 'Make the file to sign' }).click();
+  const [download] = await Promise.all([page.waitForEvent('download'), form.getByRole('link', { name: /Download RV-/ }).click()]);
+  const file = join(folder, download.suggestedFilename());
+  await download.saveAs(file);
+  execFileSync(join(process.env.ONCHANNEL_BUILD, 'cli/onchannel'), ['exemption', 'sign', file, '--key', join(folder, 'exemption.key')],
+    { input: KEY_PASSWORD + '\n' });
+  await form.getByLabel('Its signature').setInputFiles(`${file}.minisig`);
+  await picture('revocation-elsewhere');
+  await form.getByRole('button', { name: 'Hand in the signature' }).click();
+  await page.getByText('No exemption is in force').waitFor();
+  await page.getByRole('button', { name: 'Show those that are over (1)' }).click();
+  await page.getByRole('row', { name: /revoked whatsapp anna/ }).waitFor();
+});
+
+test('a rollout shows each ring', async () => {
+  const key = join(folder, 'policy');
+  const cli = (...args) => execFileSync(join(process.env.ONCHANNEL_BUILD, 'cli/onchannel'), args, { encoding: 'utf8' });
+  cli('key', 'new', key);
+  const sign = (serial) => {
+    const file = join(folder, `${serial}.ini`);
+    writeFileSync(file, `[policy]\nformat = 1\norganisation = Example Bank plc\nserial = ${serial}\nnot_before = 2020-01-01T00:00:00Z\n` +
+      'expires = 2099-01-01T00:00:00Z\nmode = monitor\nunlisted = block\nbypass = block\nquic = inspect\nprograms = block\nnotice = no\nhelp = https://example/\n');
+    cli('policy', 'sign', file, '--key', `${key}.key`);
+    return file;
+  };
+  run('rollout', store, 'start', sign(43), '--back', sign(44), '--device', 'ws-0777');
+  await page.getByRole('link', { name: 'Rollout' }).click();
+  await page.getByRole('row', { name: /First ring 43 1 0 ✗ 1 0 0 0 0/ }).waitFor();
+  await page.getByText('those named ws-0777').waitFor();
+  await page.getByText("there is no channel 'carrier-pigeon'").waitFor();
+  await picture('rollout');
+  run('rollout', store, 'back');
+  await page.getByText('No rollout is under way').waitFor({ timeout: 20_000 });
+});
+
+const NARROW = ['', '?view=devices', '?view=exemptions', '?view=rollout', '?view=integrity'];
+test('every view fits a telephone and both schemes, and each control has a name', async () => {
+  const views = [...NARROW, `?view=device&device=${device}`];
+  for (const scheme of ['light', 'dark'])
+    for (const width of [1280, 390]) {
+      await page.emulateMedia({ colorScheme: scheme });
+      await page.setViewportSize({ width, height: 900 });
+      for (const view of views) {
+        await page.goto(address + view);
+        await page.getByRole('heading', { level: 1 }).waitFor();
+        await page.waitForLoadState('networkidle');
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.ok(overflow <= 0, `${view || 'violations'} scrolls sideways by ${overflow} px at ${width}`);
+        const nameless = await page.evaluate(() => [...document.querySelectorAll('input,select,button')]
+          .filter((e) => !e.labels?.length && !e.ariaLabel && !e.textContent.trim()).map((e) => e.outerHTML));
+        assert.deepEqual(nameless, []);
+        await picture(`${view.match(/view=(\w+)/)?.[1] ?? 'violations'}-${scheme}-${width}`);
+      }
+    }
   await page.emulateMedia({ colorScheme: 'light' });
   await page.setViewportSize({ width: 1500, height: 900 });
 });
@@ -248,6 +370,6 @@ test('signing out ends the session on the server', async () => {
 });
 
 test('the console stayed clean', () => {
-  const unexpected = consoleErrors.filter((text) => !/status of 40[014]|ERR_ABORTED/.test(text));
+  const unexpected = consoleErrors.filter((text) => !/status of 40[0134]|ERR_ABORTED/.test(text));
   assert.deepEqual(unexpected, []);
 });

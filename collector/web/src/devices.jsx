@@ -16,11 +16,12 @@ function Row({ row }) {
   const [level, text] = state(row);
   return (
     <tr>
-      <th scope="row"><Link to={{ device: row.device }} title={row.device}>{row.name || row.device}</Link></th>
-      <td><span class={level}>{text}</span></td>
+      <th scope="row"><Link to={{ view: 'device', device: row.device }} title={row.device}>{row.name || row.device}</Link></th>
+      <td class="text"><span class={level}>{text}</span></td>
       <td title={utc(row.last_seen)}>{ago(row.last_seen)}</td>
       <td class="number">{row.policy_serial || '–'}</td>
       <td>{row.mode ?? '–'}</td>
+      <td class="text">{row.tags.join(', ') || '–'}</td>
       <td><code>{row.sensors ?? '–'}</code></td>
       <td class="number">{row.next_seq - 1}</td>
       <td class="number">{row.queue ?? '–'}</td>
@@ -46,7 +47,7 @@ export function Devices() {
             <thead>
               <tr>
                 <th scope="col">Device</th><th scope="col">State</th><th scope="col">Last seen</th>
-                <th scope="col" class="number">Policy</th><th scope="col">Mode</th><th scope="col">Sensors</th>
+                <th scope="col" class="number">Policy</th><th scope="col">Mode</th><th scope="col">Tags</th><th scope="col">Sensors</th>
                 <th scope="col" class="number">Records</th><th scope="col" class="number">Waiting</th>
                 <th scope="col" class="number">Lost</th><th scope="col">Agent</th><th scope="col">Enrolled</th>
               </tr>

@@ -2,16 +2,23 @@
 import { render } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { get, post } from './api.js';
+import { Device } from './device.jsx';
 import { Devices } from './devices.jsx';
+import { Exemptions } from './exemptions.jsx';
 import { Integrity } from './integrity.jsx';
 import { Link, parameters } from './location.jsx';
 import { Login } from './login.jsx';
+import { Rollout } from './rollout.jsx';
 import { session } from './session.js';
 import { Violation } from './violation.jsx';
 import { Violations } from './violations.jsx';
 
-const VIEWS = { violations: Violations, violation: Violation, devices: Devices, integrity: Integrity };
-const TITLES = { violations: 'Violations', violation: 'Violation', devices: 'Devices', integrity: 'Integrity' };
+const VIEWS = {
+  violations: ['Violations', Violations], violation: ['Violation', Violation], devices: ['Devices', Devices], device: ['Device', Device],
+  exemptions: ['Exemptions', Exemptions], rollout: ['Rollout', Rollout], integrity: ['Integrity', Integrity],
+};
+const PARENT = { violation: 'violations', device: 'devices' };
+const MENU = ['violations', 'devices', 'exemptions', 'rollout', 'integrity'];
 
 async function signOut() {
   await post('/api/v1/logout', {}).catch(() => {});
@@ -20,9 +27,10 @@ async function signOut() {
 
 function App() {
   const name = parameters.value.get('view') ?? 'violations';
-  const View = VIEWS[name] ?? Violations;
+  const known = VIEWS[name] ? name : 'violations';
+  const [title, View] = VIEWS[known];
   useEffect(() => {
-    document.title = session.value ? `${TITLES[name] ?? TITLES.violations} – onchannel` : 'onchannel';
+    document.title = session.value ? `${title} – onchannel` : 'onchannel';
   });
   if (session.value === undefined) return null;
   if (session.value === null) return <Login />;
@@ -32,9 +40,8 @@ function App() {
       <header>
         <nav aria-label="Views">
           <strong>onchannel</strong>
-          <Link to={{}} aria-current={View === Violations ? 'page' : undefined}>Violations</Link>
-          <Link to={{ view: 'devices' }} aria-current={View === Devices ? 'page' : undefined}>Devices</Link>
-          <Link to={{ view: 'integrity' }} aria-current={View === Integrity ? 'page' : undefined}>Integrity</Link>
+          {MENU.map((view) => (
+            <Link key={view} to={view === 'violations' ? {} : { view }} aria-current={view === known ? 'page' : view === PARENT[known] ? 'true' : undefined}>{VIEWS[view][0]}</Link>))}
         </nav>
         <p>{session.value.user} ({session.value.role}) <button type="button" onClick={signOut}>Sign out</button></p>
       </header>

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { get } from './api.js';
 import { session } from './session.js';
 
-export function useQuery(path, parameters, { everyMs = 0 } = {}) {
+export function useQuery(path, parameters, { everyMs = 0, turn = 0 } = {}) {
   const [state, setState] = useState({ data: null, error: null, loading: true });
   const key = JSON.stringify([path, parameters]);
   const timer = useRef(0);
@@ -29,7 +29,7 @@ export function useQuery(path, parameters, { everyMs = 0 } = {}) {
       abort.abort();
       clearTimeout(timer.current);
     };
-  }, [key, everyMs]);
+  }, [key, everyMs, turn]);
   return state;
 }
 

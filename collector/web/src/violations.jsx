@@ -96,7 +96,7 @@ export function Violations() {
       {data && rows.length === 0 && (
         <p class="empty" role="status">
           No violation matches. Whether every device was covered in this time stands under <Link to={{ view: 'devices' }}>Devices</Link>:
-          an empty list proves something only with it.
+          an empty list proves something only with it; each device has a calendar there.
         </p>
       )}
       {rows.length > 0 && (
