@@ -7,9 +7,11 @@
 #include "base/cleanup.h"
 #include "base/ini.h"
 #include "base/io.h"
+#include "base/text.h"
 #include "collector/store/db.h"
 
-#define FORWARD "forward " /* a section's first word */
+#define FORWARD    "forward " /* a section's first word */
+#define AGENTS_MAX 1000000
 
 void config_done(struct config *c)
 {
@@ -64,6 +66,18 @@ static int store_set(struct config *c, const char *value, unsigned line, struct 
         return 0;
 }
 
+static int agents_max_set(struct config *c, const char *value, unsigned line, struct diag *reterr)
+{
+        uint64_t n;
+
+        if (parse_u64(value, AGENTS_MAX, &n) < 0 || n == 0)
+                return diag_set(reterr, -EBADMSG, c->ini, line, "agents_max is not 1 to %d", AGENTS_MAX);
+        if (c->agents_max)
+                return diag_set(reterr, -ENOTUNIQ, c->ini, line, "'agents_max' is given twice");
+        c->agents_max = (unsigned)n;
+        return 0;
+}
+
 static int on_key(void *userdata, const char *section, const char *name, const char *value, unsigned line,
                   struct diag *reterr)
 {
@@ -81,6 +95,8 @@ static int on_key(void *userdata, const char *section, const char *name, const c
                 return diag_set(reterr, -EBADMSG, c->ini, line, "unknown section [%s]", section);
         if (!name)
                 return 0;
+        if (strcmp(name, "agents_max") == 0)
+                return agents_max_set(c, value, line, reterr);
         if (strcmp(name, "store") == 0)
                 return store_set(c, value, line, reterr);
         field = strcmp(name, "agents") == 0          ? &c->agents

@@ -13,6 +13,7 @@ struct config {
         char *page;
         char *store; /* what store_open() takes */
         char *metrics_token; /* a file; NULL: no metrics */
+        unsigned agents_max; /* connections of agents at once; 0: as api.h has it */
         struct forward_configs forward; /* [forward NAME] */
         /* paths below dir */
         char *device_ca, *device_ca_key, *server_ca, *server_ca_key, *server, *server_key, *log_key, *exemption_key;

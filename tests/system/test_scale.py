@@ -366,6 +366,37 @@ def curl_headers(site, device):
     return dict(line.split(": ", 1) for line in file.read_text().lower().splitlines() if ": " in line)
 
 
+def test_agents_max():
+    """As many connections as collector.ini says; the next one waits until one is gone."""
+    site = Site(None)
+    try:
+        site.init("one", 8443)
+        ini = site.base / "one/collector.ini"
+        text = ini.read_text()
+        ini.write_text(text + "agents_max = many\n")
+        said = site.command("serve", site.base / "one", check=False).stderr
+        assert "agents_max is not 1 to" in said and "collector.ini:" in said and len(said.splitlines()) == 1, said
+        ini.write_text(text + "agents_max = 1\n")
+        site.start("one", 8443)
+        device = Device(site.base / "device", "https://127.0.0.1:8443", site.ca)
+        device.prefix = site.prefix
+        assert device.enrol(site.command("token", site.base / "one").stdout.split()[-1]).status == 200
+        held = site.popen("openssl", "s_client", "-connect", "127.0.0.1:8443", "-alpn", "h2", "-quiet")
+        wait_for(lambda: not answers_soon(site), 20 * SLOW, "a connection that is held")
+        held.kill()
+        held.wait()
+        wait_for(lambda: site.answers(8443), 20 * SLOW, "the next one")
+    finally:
+        site.stop()
+
+
+def answers_soon(site):
+    try:
+        return curl("https://127.0.0.1:8443/v1/policy", ca=site.ca, prefix=site.prefix, timeout=2).status == 401
+    except ConnectionError:
+        return False
+
+
 @pytest.mark.parametrize("kind", ["SQLite", "PostgreSQL"])
 def test_check_backup_restore(kind):
     """A backup taken while records come holds what was acknowledged before; what is changed in it is found."""

@@ -280,6 +280,15 @@ static void act_storm(struct fleet *f, const char *name)
         cpu_print(f->name, f->collector, before);
 }
 
+static double stored_bytes(const char *where)
+{
+        _cleanup_(store_freep) struct store *s = NULL;
+        struct store_totals t;
+
+        DEMAND(store_open(where, 0, &s, NULL) == 0 && store_totals(s, 0, &t) == 0);
+        return (double)t.bytes;
+}
+
 static void check_kept(struct fleet *f, const char *where, const char *name)
 {
         _cleanup_(store_freep) struct store *s = NULL;
@@ -325,6 +334,7 @@ int main(int argc, char **argv)
         char token[256], name[64], where[160], ca[96], key[96];
         struct pki_authority *authority;
         struct store *s;
+        double before;
 
         if (argc < 4 || (argc > 4 && (f.n = (unsigned)strtoul(argv[4], NULL, 10)) == 0)) {
                 fprintf(stderr, "usage: bench-fleet COLLECTOR sqlite|postgres POLICY [AGENTS]\n");
@@ -350,8 +360,10 @@ int main(int argc, char **argv)
         fleet_open(&f);
         act_hold(&f, name);
         act_push(&f, name, argv[3]);
+        before = stored_bytes(where);
         act_storm(&f, name);
         check_kept(&f, where, name);
+        printf("%s-storm-stored %.0f bytes/batch of %d records\n", name, (stored_bytes(where) - before) / f.n, RECORDS);
         collector_stop(&c);
         return 0;
 }

@@ -2,6 +2,7 @@
 /* Durable violations per second into a real collector over mTLS: bench-ingest COLLECTOR sqlite|postgres
  * [DEVICES [BATCHES [RECORDS]]]. Makes a collector in a temporary folder, enrols devices, prepares
  * all batches, then posts them, one connection a device. Prints `name value unit`. */
+#include "collector/store/store.h"
 #include "tests/bench/collector/collector.h"
 
 struct sender {
@@ -78,6 +79,32 @@ static void senders_run(struct sender *senders, unsigned n, unsigned n_batches, 
         curl_multi_cleanup(multi);
 }
 
+/* What a violation takes: on the wire, of a full batch and alone, and in the store with all indexes. */
+static void sizes_print(const char *name, const struct collector *c, const struct sender *s,
+                        unsigned n_records, unsigned n)
+{
+        _cleanup_(store_freep) struct store *store = NULL;
+        _cleanup_buf_ struct buf text = {0}, one = {0};
+        struct client_device device = s->device;
+        struct store_totals t;
+        char where[160];
+        int64_t wal;
+
+        client_batch(&device, 1, 1700000000000ull, &text);
+        client_compress(&text, &one);
+        snprintf(where, sizeof(where), "%s%s", *c->postgres.url ? c->postgres.url : c->dir,
+                 *c->postgres.url ? "" : "/collector.db");
+        DEMAND(store_open(where, 0, &store, NULL) == 0 && store_totals(store, 0, &t) == 0);
+        printf("%s-batch-of-one %zu bytes\n", name, one.size);
+        printf("%s-wire %.0f bytes/violation\n", name, (double)s->batches[0].size / n_records);
+        printf("%s-stored %.0f bytes/violation\n", name, (double)t.bytes / n_records / s->sent / n);
+        if (*c->postgres.url) {
+                DEMAND(db_number(store_reader(store), "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::BIGINT", &wal,
+                                 "") == 1);
+                printf("%s-wal %.0f bytes/violation\n", name, (double)wal / n_records / s->sent / n);
+        }
+}
+
 static unsigned argument(int argc, char **argv, int i, unsigned missing)
 {
         uint64_t v = missing;
@@ -125,6 +152,7 @@ int main(int argc, char **argv)
         senders_run(senders, n, n_batches, &c);
         printf("%s-ingest %.0f violations/s\n", name, (double)n * n_batches * n_records / (now_s() - before.wall));
         cpu_print(name, &c, before);
+        sizes_print(name, &c, senders, n_records, n);
         for (unsigned i = 0; i < n; i++) {
                 curl_easy_cleanup(senders[i].curl);
                 client_device_done(&senders[i].device);
