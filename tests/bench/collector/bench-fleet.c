@@ -363,7 +363,8 @@ int main(int argc, char **argv)
         before = stored_bytes(where);
         act_storm(&f, name);
         check_kept(&f, where, name);
-        printf("%s-storm-stored %.0f bytes/batch of %d records\n", name, (stored_bytes(where) - before) / f.n, RECORDS);
+        printf("%s-storm-stored %.0f bytes/batch of %d records\n", name, (stored_bytes(where) - before) / f.n,
+               RECORDS);
         collector_stop(&c);
         return 0;
 }

@@ -80,8 +80,8 @@ static void senders_run(struct sender *senders, unsigned n, unsigned n_batches, 
 }
 
 /* What a violation takes: on the wire, of a full batch and alone, and in the store with all indexes. */
-static void sizes_print(const char *name, const struct collector *c, const struct sender *s,
-                        unsigned n_records, unsigned n)
+static void sizes_print(const char *name, const struct collector *c, const struct sender *s, unsigned n_records,
+                        unsigned n)
 {
         _cleanup_(store_freep) struct store *store = NULL;
         _cleanup_buf_ struct buf text = {0}, one = {0};
@@ -99,8 +99,8 @@ static void sizes_print(const char *name, const struct collector *c, const struc
         printf("%s-wire %.0f bytes/violation\n", name, (double)s->batches[0].size / n_records);
         printf("%s-stored %.0f bytes/violation\n", name, (double)t.bytes / n_records / s->sent / n);
         if (*c->postgres.url) {
-                DEMAND(db_number(store_reader(store), "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::BIGINT", &wal,
-                                 "") == 1);
+                DEMAND(db_number(store_reader(store), "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::BIGINT",
+                                 &wal, "") == 1);
                 printf("%s-wal %.0f bytes/violation\n", name, (double)wal / n_records / s->sent / n);
         }
 }
