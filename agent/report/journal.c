@@ -42,6 +42,7 @@ struct page {
 struct journal {
         int fd;
         int next; /* where to look for a free slot */
+        bool dirty;
         bool used[REPORT_OPEN_MAX];
 };
 
@@ -49,6 +50,19 @@ static void slot_hash(const struct slot *s, uint8_t ret[static crypto_generichas
 {
         crypto_generichash(ret, crypto_generichash_BYTES_MIN, (const uint8_t *)&s->facts,
                            sizeof(s->facts) + s->facts.text_size, NULL, 0);
+}
+
+/* One write: a kill leaves it whole or not there. */
+static bool put(struct journal *j, const void *data, size_t size, off_t at)
+{
+        j->dirty = true;
+        return pwrite(j->fd, data, size, at) == (ssize_t)size;
+}
+
+void journal_sync(struct journal *j)
+{
+        if (j && j->dirty)
+                j->dirty = fdatasync(j->fd) < 0;
 }
 
 static off_t offset_of(int slot)
@@ -84,7 +98,6 @@ static struct slot_counts counts_of(const struct collected *e, uint64_t seq)
                                     .last_event_ns = e->last_event_ns};
 }
 
-/* One write: a kill leaves it whole or not there. */
 static int write_slot(struct journal *j, int at, const struct collected *e)
 {
         _cleanup_free_ struct slot *s = calloc(1, JOURNAL_SLOT_BYTES);
@@ -106,7 +119,7 @@ static int write_slot(struct journal *j, int at, const struct collected *e)
                                        .text_size = s->facts.text_size};
         slot_hash(s, s->hash);
         size = sizeof(*s) + s->facts.text_size;
-        return pwrite(j->fd, s, size, offset_of(at)) == (ssize_t)size ? at : -1;
+        return put(j, s, size, offset_of(at)) ? at : -1;
 }
 
 int journal_add(struct journal *j, const struct collected *e)
@@ -127,7 +140,7 @@ static void write_counts(struct journal *j, int slot, const struct slot_counts *
 {
         /* a disk that takes no new bytes still takes these again; what fails now is tried with the next attempt */
         if (j && slot >= 0)
-                (void)!pwrite(j->fd, c, sizeof(*c), offset_of(slot) + (off_t)offsetof(struct slot, counts));
+                (void)put(j, c, sizeof(*c), offset_of(slot) + (off_t)offsetof(struct slot, counts));
 }
 
 void journal_update(struct journal *j, const struct collected *e)
@@ -150,7 +163,7 @@ void journal_forget(struct journal *j, int slot)
 
         if (!j || slot < 0)
                 return;
-        (void)!pwrite(j->fd, &nothing, sizeof(nothing), offset_of(slot));
+        (void)put(j, &nothing, sizeof(nothing), offset_of(slot));
         j->used[slot] = false;
 }
 
@@ -235,7 +248,7 @@ void journal_put_losses(struct journal *j, const struct journal_losses *l, const
         if (told)
                 p.told = *told;
         if (j)
-                (void)!pwrite(j->fd, &p, sizeof(p), 0);
+                (void)put(j, &p, sizeof(p), 0);
 }
 
 void journal_get_losses(struct journal *j, uint64_t next_seq, struct journal_losses *ret)

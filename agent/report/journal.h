@@ -2,7 +2,7 @@
 #pragma once
 /* Attempts that no record stands for yet, on disk: an agent that is killed loses and doubles none of them.
  * A file of slots, one for each violation that is collected, behind a page that counts what has none or was lost. Not
- * synced: a power cut may take the latest. In the byte order of this machine; one thread. */
+ * synced but by journal_sync(): a power cut takes what came since. In the byte order of this machine; one thread. */
 #include <stdint.h>
 #include "agent/report/internal.h"
 
@@ -13,6 +13,7 @@ struct journal;
 /* The file is made when it is missing. */
 int journal_open(const char *path, struct journal **ret);
 struct journal *journal_free(struct journal *j); /* NULL is fine; returns NULL */
+void journal_sync(struct journal *j); /* fdatasync(2) when something was written; NULL is fine */
 
 /* A slot for e; -1 when it has no room, its path is too long, or the disk is full. j may be NULL here and below. */
 int journal_add(struct journal *j, const struct collected *e);

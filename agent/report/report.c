@@ -16,6 +16,7 @@
 
 #define ACK_MAX_BYTES     32
 #define RETRY_MS          1000
+#define SYNC_US           1000000 /* attempts that a power cut may take */
 #define TIMER_ACCURACY_US 10000
 /* Behind enforcement and control: nothing waits for a record. */
 #define PRIORITY_RECORD (SD_EVENT_PRIORITY_NORMAL + 20)
@@ -35,7 +36,7 @@ struct report {
         struct spool *spool;
         struct collapse collapse;
         struct journal *journal; /* NULL: what is collected does not outlive a kill */
-        sd_event_source *timer, *seal;
+        sd_event_source *timer, *seal, *sync;
         void (*notice_handler)(const struct report_notice *, void *);
         void *notice_userdata;
         struct journal_losses losses; /* since the last coverage record */
@@ -44,6 +45,13 @@ struct report {
 DEFINE_CLEANUP(struct report, report_free)
 
 /* ---- writing ---- */
+
+/* The journal first: a power cut counts nothing twice. */
+static int seal(struct report *r)
+{
+        journal_sync(r->journal);
+        return spool_seal(r->spool);
+}
 
 static int append(struct report *r, const char *line, size_t size)
 {
@@ -120,10 +128,24 @@ static int write_collected(const struct collected *e, void *userdata)
 
 static int on_seal(sd_event_source *source, void *userdata)
 {
-        struct report *r = userdata;
-
-        spool_seal(r->spool); /* what a full disk refuses now is sealed with the next record */
+        seal(userdata); /* what a full disk refuses now is sealed with the next record */
         return 0;
+}
+
+static int on_sync(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        journal_sync(((struct report *)userdata)->journal);
+        return 0;
+}
+
+static int arm_sync(struct report *r)
+{
+        int k = sd_event_source_get_enabled(r->sync, NULL);
+
+        if (k != 0)
+                return k < 0 ? k : 0;
+        k = sd_event_source_set_time_relative(r->sync, SYNC_US);
+        return k < 0 ? k : sd_event_source_set_enabled(r->sync, SD_EVENT_ONESHOT);
 }
 
 static int arm_timer(struct report *r)
@@ -211,22 +233,27 @@ static int open_journal(struct report *r)
         return arm_timer(r);
 }
 
+static int add_timer(struct report *r, sd_event *event, sd_event_time_handler_t handler, int priority,
+                     sd_event_source **ret)
+{
+        int k = sd_event_add_time(event, ret, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US, handler, r);
+
+        if (k >= 0)
+                k = sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
+        return k < 0 ? k : sd_event_source_set_priority(*ret, priority);
+}
+
 static int add_sources(struct report *r, sd_event *event)
 {
-        int k;
+        int k = add_timer(r, event, on_timer, PRIORITY_RECORD, &r->timer);
 
-        k = sd_event_add_time(event, &r->timer, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US, on_timer, r);
         if (k >= 0)
-                k = sd_event_source_set_enabled(r->timer, SD_EVENT_OFF);
-        if (k >= 0)
-                k = sd_event_source_set_priority(r->timer, PRIORITY_RECORD);
+                k = add_timer(r, event, on_sync, PRIORITY_SEAL, &r->sync);
         if (k >= 0)
                 k = sd_event_add_defer(event, &r->seal, on_seal, r);
         if (k >= 0)
                 k = sd_event_source_set_enabled(r->seal, SD_EVENT_OFF);
-        if (k >= 0)
-                k = sd_event_source_set_priority(r->seal, PRIORITY_SEAL);
-        return k;
+        return k < 0 ? k : sd_event_source_set_priority(r->seal, PRIORITY_SEAL);
 }
 
 int report_new(const struct report_options *o, sd_event *event, struct report **ret)
@@ -280,9 +307,10 @@ struct report *report_free(struct report *r)
                 return NULL;
         r->timer = sd_event_source_disable_unref(r->timer);
         r->seal = sd_event_source_disable_unref(r->seal);
+        r->sync = sd_event_source_disable_unref(r->sync);
         if (r->spool) {
                 collapse_flush(&r->collapse, write_collected, r);
-                spool_seal(r->spool);
+                seal(r);
         }
         collapse_done(&r->collapse);
         journal_free(r->journal);
@@ -356,11 +384,11 @@ static void notify(struct report *r, const struct ruleset *rs, const struct viol
 }
 
 /* Also in the journal, or at least how many there are. */
-static void keep_attempt(struct report *r, struct collected *e)
+static int keep_attempt(struct report *r, struct collected *e)
 {
         if (e->slot >= 0) {
                 journal_update(r->journal, e);
-                return;
+                return arm_sync(r);
         }
         uint64_t before = r->losses.unkept++;
         e->slot = journal_add(r->journal, e);
@@ -368,6 +396,7 @@ static void keep_attempt(struct report *r, struct collected *e)
                 r->losses.unkept -= e->violation.count;
         if (r->losses.unkept != before)
                 journal_put_losses(r->journal, &r->losses, NULL, 0);
+        return arm_sync(r);
 }
 
 static void count_attempt(struct violation *v, const struct violation *attempt)
@@ -402,8 +431,7 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
         if (e) {
                 count_attempt(&e->violation, &v);
                 e->last_event_ns = f->boottime_ns;
-                keep_attempt(r, e);
-                return 0;
+                return keep_attempt(r, e);
         }
 
         uuid_v7(v.first_ms, d.id);
@@ -417,8 +445,8 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
                 return write_violation(r, &v, rs->policy_serial);
         e->policy_serial = rs->policy_serial;
         e->last_event_ns = f->boottime_ns;
-        keep_attempt(r, e);
-        return arm_timer(r);
+        k = keep_attempt(r, e);
+        return k < 0 ? k : arm_timer(r);
 }
 
 int report_tamper(struct report *r, const char *what, enum outcome outcome)
@@ -438,7 +466,7 @@ static int write_finding(struct report *r, struct violation *v)
         v->id = id;
         uuid_v7(v->first_ms, id);
         k = write_violation(r, v, r->context.policy_serial);
-        return k < 0 ? k : spool_seal(r->spool);
+        return k < 0 ? k : seal(r);
 }
 
 int report_tamper_at(struct report *r, enum layer layer, const char *what, enum outcome outcome)
@@ -477,7 +505,7 @@ int report_request(struct report *r, struct access_request *q)
         q->id = q->user = NULL;
         if (k >= 0)
                 k = append(r, line, size);
-        return k < 0 ? k : spool_seal(r->spool);
+        return k < 0 ? k : seal(r);
 }
 
 static uint64_t queue_length(const struct report *r)
@@ -511,7 +539,7 @@ int report_coverage(struct report *r, struct coverage *c)
                 r->losses.unresolved -= told.unresolved;
         }
         journal_put_losses(r->journal, &r->losses, NULL, 0);
-        return k < 0 ? k : spool_seal(r->spool);
+        return k < 0 ? k : seal(r);
 }
 
 /* Records that cannot be saved are given up: the chain goes on from those before them. */

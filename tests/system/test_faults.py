@@ -16,6 +16,7 @@ import time
 import pytest
 
 import faults
+import rig as rigs
 from harness import BUILD, TREE
 from internet import Internet, Missing
 
@@ -34,8 +35,8 @@ def rig(request, needs):
     if request.param == "PostgreSQL" and not postgres_programs():
         pytest.skip("PostgreSQL is not installed (Debian package postgresql)")
     try:
-        with faults.private_mounts(), Internet() as internet:
-            r = faults.Rig(internet, request.param)
+        with rigs.private_mounts(), Internet() as internet:
+            r = rigs.Rig(internet, request.param)
             try:
                 yield r
             finally:
@@ -128,13 +129,13 @@ def told(records):
     return counted, losses, events, times
 
 
-def check_truth(made, counted, losses):
-    """Nothing is told that nobody did, and what is missing is told to be lost."""
+def check_truth(made, counted, losses, untold):
+    """Nothing is told that nobody did, and what is missing is told to be lost; but for so many."""
     invented = {k: (n, made.get(k, 0)) for k, n in counted.items() if n > made.get(k, 0)}
     assert not invented, f"recorded more often than tried: {invented}"
     missing = {k: (counted.get(k, 0), n) for k, n in made.items() if counted.get(k, 0) < n}
     n = sum(m - c for c, m in missing.values())
-    assert n <= sum(losses.values()), f"{n} attempts are missing and {losses} are told: {missing}"
+    assert n <= sum(losses.values()) + untold, f"{n} attempts are missing and {losses} are told: {missing}"
     return n
 
 
@@ -152,7 +153,9 @@ def test_faults(rig, capsys):
     check_spool(rig, records)
     present, entries = check_log(rig)
     counted, losses, events, times = told(records)
-    missing = check_truth(made, counted, losses)
+    # a power cut may take the attempts of its last second, see ARCHITECTURE.md
+    untold = plan.counts().get("agent's power cut", 0) * 3 * sum(made.values()) / took
+    missing = check_truth(made, counted, losses, untold)
     assert not passed, f"got through: {passed[:10]}"
     got_out = {r["name"] for r in rig.internet.seen("dns")} & load.names
     assert not got_out, f"names that were asked for in the world: {got_out}"
@@ -161,7 +164,7 @@ def test_faults(rig, capsys):
     assert n == present == len(records)
     with capsys.disabled():
         print(f"\n{rig.kind}, seed {SEED}: {N} faults in {took:.0f} s, {sum(made.values())} attempts in {sum(n > 0 for n in made.values())} kinds; "
-              f"{n} records, each once, {missing} attempts told as lost ({losses}), {wrong_clock} records by a wrong clock; coverage {events}; "
+              f"{n} records, each once, {missing} attempts missing, {losses} told, {wrong_clock} records by a wrong clock; coverage {events}; "
               f"{entries} entries of the log, {len(rig.notes)} checkpoints; programs started {starts}")
         for what, times in sorted(plan.counts().items()):
             print(f"  {times:3} {what}")
