@@ -2,6 +2,7 @@
 """One week of a laptop: it sleeps, is offline, off, and away while keys, catalogues and the collector's address change; at every
 step `onchannel status` is right, and in the end the records leave no hole in coverage that they do not explain. The programs
 are the real ones; their clocks run ahead (tests/support/week-clock.c), by an hour at a time while somebody works."""
+import datetime
 import json
 import mmap
 import os
@@ -91,10 +92,15 @@ class Week:
     # ---- what happens ----
     def awake(self, hours):
         for _ in range(hours):
-            before = self.agent.status()["spool"]["next_seq"]
+            before = self.heartbeat()
             rest, self.hour = HOUR + 1 - (time.monotonic() - self.hour), time.monotonic()
             self.clock.add(rest, rest, rest, 0)
-            wait_for(lambda: self.agent.alive() and self.agent.status()["spool"]["next_seq"] > before, 10 * SLOW, "an hour's coverage record")
+            wait_for(lambda: self.agent.alive() and self.heartbeat() > before, 20 * SLOW, "an hour's coverage record")
+            self.agent.status()  # behind what else was due at that hour
+
+    def heartbeat(self):
+        """The hour of the latest look at the canary, which comes with each heartbeat."""
+        return datetime.datetime.fromisoformat(self.agent.status()["canary"]["time"].replace("Z", "+00:00")).timestamp() // 1800
 
     def asleep(self, hours, meanwhile=lambda: None):
         meanwhile()
