@@ -70,7 +70,8 @@ class Honest(threading.Thread):
 class Siege:
     def __init__(self, url=None):
         self.site = Site(url)
-        self.site.init("one", AGENTS)
+        text = self.site.init("one", AGENTS).stdout
+        self.password = next(line.split()[-1] for line in text.splitlines() if "password" in line.lower())
         self.site.start("one", AGENTS)
         self.n = 0
         self.honest = Honest(self)
@@ -88,11 +89,15 @@ class Siege:
 
     def device(self, name=None):
         """One that is enrolled."""
+        d = self.stranger(name)
+        answer = d.enrol(self.token())
+        assert answer.status == 200, answer
+        return d
+
+    def stranger(self, name=None):
         self.n += 1
         d = Device(self.site.base / f"device-{self.n}", f"https://127.0.0.1:{AGENTS}", self.site.ca, name or f"ws-{self.n}")
         d.prefix = self.site.prefix
-        answer = d.enrol(self.token())
-        assert answer.status == 200, answer
         return d
 
     def wire(self, device=None, port=AGENTS, **more):

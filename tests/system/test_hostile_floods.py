@@ -2,6 +2,7 @@
 """More of everything than there is room for, and slower than anybody: bounded memory, an end in time, others are served."""
 import contextlib
 import itertools
+import resource
 import select
 import socket
 import ssl
@@ -12,21 +13,95 @@ import time
 
 import pytest
 
-from siege import AGENTS, PAGE, SLOW, Siege, zstd_stored
+from internet import wait_for
+from siege import AGENTS, PAGE, SLOW, Siege
 from wire import (CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
                   Wire, block, frame, inside, length, settings, u32)
 
 MEMORY_MIB = 96  # VmHWM of the collector, in each attack
-HEADERS_S = 5  # HEADERS_MS of the collector: a handshake, a first request, a header block
 STREAMS = 100_000
 
 
 @pytest.fixture(scope="module")
 def siege():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     s = Siege()
     s.attacker = s.device()
+    s.slow = Slow(s)
+    s.slow.start()
     yield s
+    s.slow.join(100 * SLOW)
     s.close()
+
+
+class Slow(threading.Thread):
+    """Everything that can be done a byte each half second, side by side, while the other tests run. `ends`: what was done ->
+    (after how many seconds the server ended it, what had come)."""
+
+    def __init__(self, siege):
+        super().__init__(daemon=True)
+        self.siege, self.ends = siege, {}
+
+    def plain(self):
+        return inside(self.siege.site.holder.pid, lambda: socket.create_connection(("127.0.0.1", AGENTS), timeout=20 * SLOW))
+
+    def hello(self):
+        out = ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost").do_handshake()
+        return out.read()
+
+    def begin(self):
+        """what -> (socket or Wire, the bytes that come by and by)."""
+        siege, attacker = self.siege, self.siege.device()
+        body = {"content_type": "application/json"}
+
+        def wire(first=lambda w: b"", device=attacker, **more):
+            w = siege.wire(device, **more)
+            w.window = False
+            w.send(first(w))
+            return w
+        yield "nothing at all", (self.plain(), b"")
+        yield "a hello byte by byte", (self.plain(), self.hello())
+        yield "a handshake, then nothing", (wire(preface=False), b"")
+        yield "a preface byte by byte", (wire(preface=False), PREFACE)
+        yield "a preface, then nothing", (wire(), b"")
+        yield "a frame's head byte by byte", (wire(), frame(PING, 0, 0, b"12345678"))
+        yield "headers without an end", (wire(lambda w: w.headers(1, flags=END_STREAM)), frame(CONTINUATION, 0, 1, b"\x00" * 99))
+        yield "a body byte by byte", (wire(lambda w: w.headers(1, w.request("/v1/status", "POST", **body), END_HEADERS)), frame(DATA, 0, 1, b"x") * 99)
+        yield "a stranger's silence", (wire(lambda w: w.headers(1), None), b"")
+        yield "an answer without a window", (wire(lambda w: frame(SETTINGS, 0, 0, settings((4, 0))) + w.headers()), b"")
+
+    def run(self):
+        attacks = {what: (*pair, time.monotonic()) for what, pair in self.begin()}
+        for sent in range(200):
+            for what, (peer, drip, began) in list(attacks.items()):
+                sock = getattr(peer, "socket", peer)
+                step = 10 if drip[:4] == frame(DATA, 0, 1, b"x")[:4] else 1  # a whole frame, so that the body grows
+                with contextlib.suppress(OSError):
+                    sock.setblocking(False)
+                    sock.send(drip[sent * step:(sent + 1) * step])
+                if self.is_over(peer, sock):
+                    self.ends[what] = (time.monotonic() - began, getattr(peer, "outcome", None))
+                    del attacks[what]
+                    sock.close()
+            if not attacks:
+                return
+            time.sleep(0.5)
+
+    @staticmethod
+    def is_over(peer, sock):
+        if isinstance(peer, Wire):
+            try:
+                return peer.until(lambda: False, 0.01).closed
+            except AssertionError:
+                return False
+        try:
+            return sock.recv(4096) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
 
 @pytest.fixture
@@ -163,3 +238,122 @@ def test_headers_beyond_the_limit(bounded, make, statuses):
             assert b"larger than 16384" in o.body[1]
         else:
             assert o.goaway or o.reset, o
+
+
+# ---- too many ----
+
+def crowd(siege, n, port):
+    """Connections that say nothing."""
+    def work():
+        return [socket.create_connection(("127.0.0.1", port), timeout=60 * SLOW) for _ in range(n)]
+    return inside(siege.site.holder.pid, work)
+
+
+@pytest.mark.parametrize("n,port", [(3500, AGENTS), (1300, PAGE)], ids=["agents", "page"])
+def test_silent_strangers_keep_nobody_out(bounded, n, port):
+    sockets = crowd(bounded, n, port)
+    try:
+        began = time.monotonic()
+        with bounded.wire(None, port) as w:
+            status, _ = w.ask(1, w.request("/v1/policy" if port == AGENTS else "/api/v1/session"), timeout=20 * SLOW)
+        assert status == 401 and time.monotonic() - began < 3 * SLOW
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def test_connections_of_one_device(bounded):
+    """The newest hold: a laptop's old ones may be dead and not know it."""
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(bounded.wire(bounded.attacker)) for _ in range(30)]
+        assert all(w.ask(1, w.request(), timeout=20 * SLOW)[0] == 200 for w in wires[-8:])
+        first = wires[0].until(lambda: False, 20 * SLOW)
+        assert first.closed and first.goaway == "ENHANCE_YOUR_CALM"
+
+
+def test_unfinished_bodies(bounded):
+    """Strangers fill their own room: whoever comes after them is told to come again."""
+    refused = None
+    with contextlib.ExitStack() as stack:
+        for _ in range(80):
+            w = stack.enter_context(bounded.wire())
+            for n in ids(8):
+                w.send(w.headers(n, w.request("/v1/enrol", "POST", content_type="application/json"), END_HEADERS) + frame(DATA, 0, n, b"{" * 15000))
+            o = w.settled(20 * SLOW)
+            refused = next((n for n, status in o.status.items() if status == 503), None)
+            if refused:
+                assert b"too much is being received" in o.body[refused] and int(o.headers[refused]["retry-after"]) > 0
+                break
+        assert refused, "there was room for everything"
+        bounded.honest.check()
+
+
+def test_more_than_a_share_of_the_loop(bounded):
+    """A device that makes the collector work: 429 after a while, and service again after Retry-After."""
+    rle = b"\x28\xb5\x2f\xfd\xa0" + struct.pack("<I", 8 << 20) + (b"\x02\x00\x10" + b"{") * 63 + b"\x03\x00\x10" + b"{"  # 8 MiB of braces
+    device = bounded.device()
+    with bounded.wire(device) as w:
+        fields = w.request("/v1/reports", "POST", content_type="application/x-ndjson", content_encoding="zstd")
+        seen = set()
+        for n in ids(3000):
+            status, body = w.ask(n, fields, rle, timeout=60 * SLOW)
+            seen.add(status)
+            if status == 429:
+                break
+        assert seen <= {400, 413, 429} and 429 in seen, seen
+        assert b"too many requests" in body
+        wait_s = int(w.outcome.headers[n]["retry-after"])
+        assert 1 <= wait_s < 60
+
+        def served():
+            nonlocal n
+            n += 2
+            return w.ask(n, w.request(), timeout=20 * SLOW)[0] == 200
+        wait_for(served, (wait_s + 5) * SLOW, "service after Retry-After")
+    assert device.send().status == 200
+
+
+# ---- TLS ----
+
+def s_client(siege, *args, input=b""):
+    return subprocess.run([*siege.site.prefix, "openssl", "s_client", "-connect", f"127.0.0.1:{AGENTS}", *args], input=input, capture_output=True,
+                          timeout=60 * SLOW, check=False)
+
+
+def test_tls_that_is_not_spoken(bounded):
+    for args, reason in ((("-tls1_2",), b"alert protocol version"), (("-alpn", "http/1.1"), b"alert no application protocol"),
+                         (("-alpn", "h2", "-groups", "X448"), None), (("-alpn", "h2", "-ciphersuites", "TLS_AES_128_CCM_8_SHA256"), b"alert handshake failure")):
+        r = s_client(bounded, *args)
+        assert reason is None or reason in r.stderr, (args, r.stderr)
+    with pytest.raises((ssl.SSLError, ConnectionError)), bounded.wire(alpn=()) as w:
+        assert w.settled(10 * SLOW).closed
+        raise ConnectionError
+
+
+def test_key_updates_and_records(bounded):
+    """New keys a thousand times; frames in records of one byte."""
+    s_client(bounded, "-alpn", "h2", input=b"K\n" * 1000)
+    with bounded.wire(bounded.attacker) as w:
+        for byte in w.headers():
+            w.send(bytes([byte]))
+        assert w.answer(1, 20 * SLOW).status == {1: 200}
+
+
+# ---- too slow ----
+
+SLOW_ENDS = {  # seconds after which it ends, and what the client hears before
+    "nothing at all": 5, "a hello byte by byte": 5, "a handshake, then nothing": 5, "a preface byte by byte": 5, "a preface, then nothing": 5,
+    "a frame's head byte by byte": 5, "headers without an end": 5, "a stranger's silence": 10, "an answer without a window": 30,
+    "a body byte by byte": 45,
+}
+
+
+def test_slow(bounded):
+    bounded.slow.join(80 * SLOW)
+    assert set(bounded.slow.ends) == set(SLOW_ENDS), set(SLOW_ENDS) - set(bounded.slow.ends)
+    for what, (seconds, outcome) in bounded.slow.ends.items():
+        assert seconds < SLOW_ENDS[what] + 3 * SLOW, (what, seconds)
+        if "body" in what:
+            assert outcome.status == {1: 408} and b"too slowly" in outcome.body[1], (what, outcome)
+        elif what == "an answer without a window":
+            assert outcome.status == {1: 200} and outcome.goaway == "ENHANCE_YOUR_CALM", (what, outcome)
