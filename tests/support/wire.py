@@ -91,7 +91,7 @@ class Wire:
             context.load_cert_chain(certificate, key)
         self.decoder, self.received, self.settings_acked = hpack.Decoder(), b'', 0
         self.outcome, self.answered = Outcome(), set()
-        self.window, self.owed = True, 0  # give back what was read
+        self.greeted, self.window, self.owed = False, True, 0  # give back what was read
         plain = inside(pid, lambda: socket.create_connection(('127.0.0.1', port), timeout=timeout))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
@@ -161,6 +161,7 @@ class Wire:
                 self.send(frame(WINDOW_UPDATE, 0, 0, u32(self.owed)))
                 self.owed = 0
         elif kind == SETTINGS and not flags & ACK:
+            self.greeted = True
             self.send(frame(SETTINGS, ACK))
         elif kind == SETTINGS:
             self.settings_acked += 1
@@ -198,6 +199,8 @@ class Wire:
 
     def ask(self, stream, fields, body=None, timeout=20):
         """One whole, honest request; its status and its body as bytes."""
+        if len(body or b'') > 65535:  # RFC 9113 6.9.2: the server's own window holds from its SETTINGS on
+            self.until(lambda: self.greeted, timeout)
         out = self.headers(stream, fields, END_HEADERS | (END_STREAM if body is None else 0))
         for at in range(0, len(body or b''), 16384):
             out += frame(DATA, 0, stream, body[at:at + 16384])
