@@ -114,7 +114,7 @@ int bundle_reader_line(struct bundle_reader *r, const char **ret, size_t *ret_si
 {
         for (size_t searched = 0;;) {
                 size_t size = r->text.size - r->done;
-                const char *text = (const char *)r->text.data + r->done, *newline;
+                const char *text = size > 0 ? (const char *)r->text.data + r->done : "", *newline;
 
                 newline = size > searched ? memchr(text + searched, '\n', size - searched) : NULL;
                 if (newline || (r->end && size > 0)) {

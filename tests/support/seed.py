@@ -3,7 +3,8 @@
 """Fill a collector with known violations through its real protocol: seed.py FOLDER URL CA TOKEN NAME COUNT
 
 Times fall back one minute a record from START; every tenth record is a bypass by tor; record 3 is tampering, which
-has neither channel nor user; record 7 carries markup in its user name. Prints the device's id.
+has neither channel nor user; record 7 carries markup
+in every text, as does the device's status. Prints the device's id.
 With --days before FOLDER and no COUNT: a device with three weeks of coverage records, some with holes (DAYS), a refused policy, and two
 people who ask for an exemption.
 With --gap before FOLDER and no COUNT: a device whose first four records never come. Prints the collector's answer."""
@@ -18,6 +19,7 @@ from device import Device  # noqa: E402
 START = 1_790_000_000_000
 TAMPER = 'somebody changed the nftables table; it was restored'
 MARKUP = '<img src=x onerror=document.title="owned">'
+STATUS = {'version': MARKUP, 'policy': {'serial': 7, 'mode': MARKUP, 'refused': {'reason': MARKUP}}, 'sensors': MARKUP}
 
 
 def change(i):
@@ -28,8 +30,10 @@ def change(i):
         c.update(class_uid=2004, category_uid=2, type_uid=200401, app_name=None, actor=None, own={
             'class': 'tamper', 'tier': 'none', 'layer': 'agent', 'outcome': 'denied', 'channel': None, 'channel_name': None,
             'category': None, 'entry': None, 'entry_source': None, 'notified': False, 'detail': TAMPER})
-    if i == 7:
-        c['actor'] = {'user': {'name': MARKUP, 'uid': '1007'}, 'process': {'pid': 1, 'file': {'path': '/tmp/x', 'name': 'x', 'type_id': 1}}}
+    if i == 7:  # in every field that is text; ids have room for 64 bytes
+        c['actor'] = {'user': {'name': MARKUP, 'uid': '1007'}, 'process': {'pid': 1, 'name': MARKUP, 'file': {'path': MARKUP, 'name': MARKUP, 'type_id': 1}}}
+        c.update(app_name=MARKUP, dst_endpoint={'ip': MARKUP, 'hostname': MARKUP, 'port': 443}, own={k: MARKUP for k in (
+            'channel', 'channel_name', 'category', 'class', 'tier', 'layer', 'outcome', 'verdict', 'entry', 'entry_source', 'detail', 'package')})
     return c
 
 
@@ -110,6 +114,8 @@ def main():
     for first in range(0, int(count), 200):
         answer = device.send([change(i) for i in range(first, min(first + 200, int(count)))])
         assert answer.status == 200, answer
+    answer = device.call('/v1/status', data=json.dumps(STATUS).encode(), headers=['Content-Type: application/json'])
+    assert answer.status == 200, answer
     print(device.id)
 
 
