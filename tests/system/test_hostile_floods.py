@@ -2,6 +2,8 @@
 """More of everything than there is room for, and slower than anybody: bounded memory, an end in time, others are served."""
 import contextlib
 import itertools
+import os
+import pathlib
 import resource
 import select
 import socket
@@ -288,21 +290,32 @@ def test_unfinished_bodies(bounded):
         bounded.honest.check()
 
 
+def processor_s(siege):
+    """Seconds of processor that the collector has had."""
+    fields = pathlib.Path(f"/proc/{siege.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_more_than_a_share_of_the_loop(bounded):
     """A device that makes the collector work: 429 after a while, and service again after Retry-After."""
     rle = b"\x28\xb5\x2f\xfd\xa0" + struct.pack("<I", 8 << 20) + (b"\x02\x00\x10" + b"{") * 63 + b"\x03\x00\x10" + b"{"  # 8 MiB of braces
     device = bounded.device()
     with bounded.wire(device) as w:
         fields = w.request("/v1/reports", "POST", content_type="application/x-ndjson", content_encoding="zstd")
-        seen = set()
-        for n in ids(3000):
-            status, body = w.ask(n, fields, rle, timeout=60 * SLOW)
-            seen.add(status)
-            if status == 429:
-                break
-        assert seen <= {400, 413, 429} and 429 in seen, seen
-        assert b"too many requests" in body
-        wait_s = int(w.outcome.headers[n]["retry-after"])
+        w.settled(20 * SLOW)
+        n, began, cpu_s = -1, time.monotonic(), processor_s(bounded)
+        while 429 not in w.outcome.status.values() and n < 3000:
+            batch, n = range(n + 2, n + 18, 2), n + 16
+            w.send(b"".join(w.headers(i, fields, END_HEADERS) + frame(DATA, END_STREAM, i, rle) for i in batch))
+            for i in batch:
+                w.answer(i, 60 * SLOW)
+        seen = set(w.outcome.status.values())
+        if seen == {400} and processor_s(bounded) - cpu_s < 2 + (time.monotonic() - began) / 3:
+            pytest.skip("the processors are too busy with others for one device to take its share")
+        assert seen == {400, 429}
+        refused = max(i for i, status in w.outcome.status.items() if status == 429)
+        assert b"too many requests" in w.outcome.body[refused]
+        wait_s = int(w.outcome.headers[refused]["retry-after"])
         assert 1 <= wait_s < 60
 
         def served():
