@@ -151,6 +151,9 @@ static void test_others(void **state)
                 assert_int_equal(store_facet(f->s, i, ignore_value, NULL), 0);
         assert_int_equal(store_devices(f->s, ignore_device, NULL), 0);
         assert_int_equal(store_findings(f->s, ignore_finding, NULL), 0);
+        assert_int_equal(store_requests(f->s, 1, 10, count_row, &rows), 0);
+        assert_int_equal(store_coverage(f->s, f->device.number, &(struct store_span){1000, 2000}, count_row, &rows),
+                         0);
         assert_int_equal(store_unlogged(f->s, &n), 0);
         assert_int_equal(store_seal_get(f->s, f->device.number, 7, &seal), 0);
         assert_int_equal(store_records(f->s, f->device.number, seal.first, seal.n, count_row, &rows), 0);

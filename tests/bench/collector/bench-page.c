@@ -359,7 +359,7 @@ int main(int argc, char **argv)
                  : *c.postgres.url ? c.postgres.url
                                    : c.dir,
                  keep || *c.postgres.url ? "" : "/collector.db");
-        DEMAND(store_open(where, STORE_CREATE, &s, NULL) == 0);
+        DEMAND(store_open(where, STORE_CREATE | STORE_MIGRATE, &s, NULL) == 0);
         kind = db_kind(store_db(s)) == DB_POSTGRES ? "postgres" : "sqlite";
         DEMAND(db_number(store_db(s), "SELECT count(*) FROM (SELECT 1 FROM record LIMIT 1) x", &have, "") == 1);
         start = now_s();
