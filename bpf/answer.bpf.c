@@ -45,42 +45,47 @@ __noinline int address_remember(struct __sk_buff *skb, const struct answer *a, c
 }
 
 /* The name asked was judged when it was asked. */
-static __always_inline int names_judge(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock,
-                                       struct wire_name *name, __u32 tgid)
+static __always_inline int names_judge(struct __sk_buff *skb, const struct packet *p, struct answer *a,
+                                       struct oc_scratch *s, struct oc_sock *sock)
 {
+        struct wire_name *name = &s->dns.name;
         struct oc_match match = {};
-        struct answer a = {};
+        __u32 tgid = sock ? sock->tgid : 0;
         int n = 0, r, verdict = PASS;
 
-        if (answer_open(skb, p, &a) < 0 || answer_read(skb, &a, name) == WIRE_NONE)
+        a->aliases = !tgid;
+        if (answer_read(skb, a, name) == WIRE_NONE)
                 return PASS;
         if (tgid)
                 name_find(name, &match);
         do {
-                r = answer_read(skb, &a, name);
+                r = answer_read(skb, a, name);
                 if (r == WIRE_FOUND)
                         verdict = name_judge(skb, p, sock, name, EVENT_DNS);
                 if (r == WIRE_FOUND && tgid && !match.channel)
                         name_find(name, &match);
-                if (tgid && a.address)
-                        address_remember(skb, &a, &match, tgid);
+                if (tgid && a->address)
+                        address_remember(skb, a, &match, tgid);
         } while (verdict != DROP && r != WIRE_NONE && ++n < ANSWER_RECORDS_MAX);
         return verdict;
 }
 
-static __always_inline int answer_judge(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock)
+static __always_inline int answer_judge(struct __sk_buff *skb, const struct packet *p)
 {
-        struct oc_scratch *s = scratch_take();
+        struct oc_sock *sock = NULL;
+        struct answer a = {};
 
+        if (answer_open(skb, p, &a) < 0)
+                return PASS;
+        struct oc_scratch *s = scratch_take();
         if (!s)
                 return PASS;
-        if (!sock && rules_active().watches)
-                sock = scratch_sock(skb, s);
-        __u32 tgid = sock && rules_active().watches ? sock->tgid : 0;
-        int verdict = names_judge(skb, p, sock, &s->dns.name, tgid) == DROP ? DROP : PASS;
+        if (rules_active().watches)
+                sock = sock_find(skb, s);
+        int verdict = names_judge(skb, p, &a, s, sock) == DROP ? DROP : PASS;
         if (verdict == DROP && p->protocol == IPPROTO_UDP) {
                 if (!sock)
-                        sock = scratch_sock(skb, s);
+                        sock = sock_find(skb, s);
                 if (sock->netns)
                         packet_copy(skb, p, sock, EVENT_QUERY);
         }
@@ -97,11 +102,13 @@ int oc_ingress(struct __sk_buff *skb)
 
         if (!sk || (sk->dst_port && sk->dst_port != bpf_htons(PORT_DNS)))
                 return PASS;
-        if (packet_parse(skb, &p) < 0 || p.remote_port != PORT_DNS || p.pos >= p.end)
+        if (!packet_is_plain(skb, &p) && packet_parse(skb, &p) < 0)
+                return PASS;
+        if (p.remote_port != PORT_DNS || p.pos >= p.end)
                 return PASS;
         /* RFC 1035 4.2.2: the size; an answer in pieces is not read */
         p.start = p.pos + (p.protocol == IPPROTO_TCP ? DNS_SIZE_BYTES : 0);
-        return answer_judge(skb, &p, bpf_sk_storage_get(&oc_socks, sk, NULL, 0));
+        return answer_judge(skb, &p);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -139,8 +139,9 @@ static __always_inline int mark_set(struct bpf_sock_addr *ctx, __u32 channel)
 static __noinline int attempt_judge(struct bpf_sock_addr *ctx, struct attempt *a)
 {
         a->rules = rules_active();
-        a->tgid = bpf_get_current_pid_tgid() >> 32;
-        a->uid = (__u32)bpf_get_current_uid_gid();
+        struct task_struct *t = bpf_get_current_task_btf();
+        a->tgid = t->tgid; /* the helpers take ten times as long */
+        a->uid = t->cred->uid.val;
         a->port = bpf_ntohs(ctx->user_port);
         a->protocol = ctx->protocol;
         a->to.length = 128;

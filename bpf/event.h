@@ -129,7 +129,7 @@ enum drop_reason {
 
 /* A name in the rule set: key of oc_names. Two independent 64-bit lanes make a chance
  * collision (a false accusation) practically impossible; OC_KEY_* keeps the kinds apart.
- * Domain names: reversed and lower-case. The others: as they stand. */
+ * Domain names: see oc_key_label(). The others: byte by byte as they stand. */
 struct oc_name_key {
         __u64 a;
         __u64 b;
@@ -180,7 +180,7 @@ struct oc_rules {
         __u64 catalogue; /* tells whether channel and entry numbers mean the same */
         __u64 ports; /* bit n: a port n modulo 64 is a key of oc_names */
         __u32 watches; /* a channel is watched */
-        __u32 reserved;
+        __u32 filter; /* words of the slot's oc_filter, less one; they are a power of two */
 };
 EVENT_LAYOUT(oc_rules, 32);
 
@@ -256,6 +256,7 @@ struct oc_guarded_key {
 #define OC_HASH_PRIME_A 0x100000001b3ULL
 #define OC_HASH_B       0x9ae16a3b2f90404fULL
 #define OC_HASH_PRIME_B 0x9e3779b97f4a7c15ULL
+#define OC_HASH_WORD    0x9fb21c651e98df25ULL
 
 static inline __attribute__((always_inline)) void oc_key_init(struct oc_name_key *k)
 {
@@ -270,13 +271,102 @@ static inline __attribute__((always_inline)) void oc_key_byte(struct oc_name_key
         k->b ^= k->b >> 29;
 }
 
-/* Feed a domain name's bytes from the last to the first: every label boundary then is the
- * key of a suffix, so a look-up costs O(labels). Upper case is folded here. */
-static inline __attribute__((always_inline)) void oc_key_name_byte(struct oc_name_key *k, __u8 c)
-{
-        __u32 from_a = (__u32)c - 'A', is_upper = ((from_a - 26) & ~from_a) >> 31; /* without a branch */
+#define OC_BYTES(c) (0x0101010101010101ULL * (c))
 
-        oc_key_byte(k, (__u8)(c | is_upper << 5));
+/* How many bytes of a word, the topmost and those below it, stand before a dot; 8: it has none. */
+static inline __attribute__((always_inline)) __u32 oc_word_label(__u64 word)
+{
+        __u64 x = word ^ OC_BYTES('.');
+        __u64 dots = ~(((x & OC_BYTES(0x7f)) + OC_BYTES(0x7f)) | x | OC_BYTES(0x7f)); /* 0x80 in each */
+        __u32 n = 0;
+
+        if (!dots)
+                return 8;
+        if (!(dots >> 32)) {
+                n = 4;
+                dots <<= 32;
+        }
+        if (!(dots >> 48)) {
+                n += 2;
+                dots <<= 16;
+        }
+        return n + !(dots >> 56);
+}
+
+/* Upper-case letters are folded, and nothing else. */
+static inline __attribute__((always_inline)) __u64 oc_word_fold(__u64 word)
+{
+        __u64 low = word & OC_BYTES(0x7f);
+        __u64 upper = (low + OC_BYTES(0x80 - 'A')) & ~(low + OC_BYTES(0x7f - 'Z')) & ~word & OC_BYTES(0x80);
+
+        return word | upper >> 2;
+}
+
+/* A domain name is fed from its end, label by label, a label in words of eight bytes from its end:
+ * so every label boundary is the key of a suffix, and a look-up costs O(labels). Takes the topmost
+ * bytes of a little-endian word up to a dot and returns how many they are; below 8 the label is over. */
+static inline __attribute__((always_inline)) __u32 oc_key_label(struct oc_name_key *k, __u64 word)
+{
+        __u32 n = oc_word_label(word);
+
+        if (n == 0)
+                return 0;
+        word = oc_word_fold(word) >> (64 - 8 * n);
+        k->a = (k->a ^ word) * OC_HASH_WORD;
+        k->a ^= k->a >> 32;
+        k->b = (k->b ^ word) * OC_HASH_PRIME_B + n;
+        k->b ^= k->b >> 29;
+        return n;
+}
+
+static inline __attribute__((always_inline)) void oc_key_dot(struct oc_name_key *k)
+{
+        k->a += OC_HASH_A;
+        k->b += OC_HASH_B;
+}
+
+/* A whole name, as user space has it: "web.example.org". */
+static inline void oc_key_name(struct oc_name_key *k, const char *name, __u32 size)
+{
+        for (;;) {
+                __u64 word = 0;
+
+                for (__u32 i = 1; i <= 8; i++)
+                        word = word << 8 | (__u8)(i <= size ? name[size - i] : '.');
+                __u32 n = oc_key_label(k, word);
+                size -= n;
+                if (n == 8)
+                        continue;
+                if (size == 0)
+                        return;
+                oc_key_dot(k);
+                size--;
+        }
+}
+
+/* What stands for a key, of any kind, in the filter. */
+static inline __attribute__((always_inline)) __u32 oc_key_sum(const struct oc_name_key *k)
+{
+        return (__u32)(k->b >> 16);
+}
+
+static inline __attribute__((always_inline)) int oc_is_ipv4(const struct oc_prefix_key *k)
+{
+        const __u8 *b = k->address;
+        const __u32 *a = (const __u32 *)b;
+
+        return !a[0] && !a[1] && !b[8] && !b[9] && b[10] == 0xff && b[11] == 0xff;
+}
+
+/* The same for an address: by its leading OC_TOP4_BITS or OC_TOP6_BITS. */
+#define OC_TOP4_BITS 16
+#define OC_TOP6_BITS 32
+static inline __attribute__((always_inline)) __u32 oc_address_sum(const struct oc_prefix_key *k)
+{
+        const __u8 *b = k->address;
+        __u64 top = oc_is_ipv4(k) ? 1ULL << 32 | (__u32)b[12] << 8 | b[13] : *(const __u32 *)b;
+
+        return (__u32)(top * OC_HASH_WORD >> 32);
 }
 
 static inline __attribute__((always_inline)) struct oc_name_key oc_key_of_kind(const struct oc_name_key *k,

@@ -24,6 +24,15 @@ struct oc_prefixes_slot {
         __uint(value_size, sizeof(struct oc_match));
 };
 
+/* Bits by oc_key_sum() and oc_address_sum(): a name or an address whose bit is 0 is nobody's. */
+struct oc_filter_slot {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 1);
+        __uint(map_flags, BPF_F_INNER_MAP);
+        __uint(key_size, sizeof(__u32));
+        __uint(value_size, sizeof(__u64));
+};
+
 struct oc_verdicts_slot {
         __uint(type, BPF_MAP_TYPE_HASH);
         __uint(max_entries, 1);
@@ -45,6 +54,13 @@ struct {
         __type(key, __u32);
         __array(values, struct oc_prefixes_slot);
 } oc_prefixes SEC(".maps") __weak;
+
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+        __uint(max_entries, 2);
+        __type(key, __u32);
+        __array(values, struct oc_filter_slot);
+} oc_filter SEC(".maps") __weak;
 
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);

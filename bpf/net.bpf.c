@@ -83,7 +83,7 @@ __noinline int query_next(struct __sk_buff *skb, struct packet *p, struct wire_n
 
 /* The agent answers a dropped query in the resolver's place, where it can. Else, as for a
  * packet that has other queries as well, sending fails. */
-static __always_inline int query_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+static __always_inline int query_judge(struct __sk_buff *skb, struct packet *p)
 {
         struct oc_scratch *s = scratch_take();
         __u32 size = skb->gso_size;
@@ -93,13 +93,12 @@ static __always_inline int query_judge(struct __sk_buff *skb, struct packet *p, 
                 return DROP; /* unread; who asks will ask again */
         p->start = p->pos;
         if (!size && query_next(skb, p, &s->dns.name) == WIRE_FOUND)
-                verdict = name_judge(skb, p, sock, &s->dns.name, EVENT_DNS);
+                verdict = name_judge(skb, p, NULL, &s->dns.name, EVENT_DNS);
         else
-                verdict = questions_judge(skb, p, sock, &s->dns, size ? size : p->end - p->pos);
+                verdict = questions_judge(skb, p, NULL, &s->dns, size ? size : p->end - p->pos);
         verdict = verdict == DROP ? DROP : PASS;
         if (verdict == DROP && !size) {
-                if (!sock)
-                        sock = scratch_sock(skb, s);
+                struct oc_sock *sock = sock_find(skb, s);
                 if (sock->netns && packet_copy(skb, p, sock, EVENT_QUERY) == 0)
                         verdict = SWALLOW;
         }
@@ -107,13 +106,13 @@ static __always_inline int query_judge(struct __sk_buff *skb, struct packet *p, 
         return verdict;
 }
 
-static __always_inline int datagram_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
-                                          struct bpf_sock *sk)
+static __always_inline int datagram_judge(struct __sk_buff *skb, struct packet *p, struct bpf_sock *sk)
 {
         __u32 zero = 0;
 
         if (p->remote_port == PORT_DNS)
-                return query_judge(skb, p, sock);
+                return query_judge(skb, p);
+        struct oc_sock *sock = bpf_sk_storage_get(&oc_socks, sk, NULL, 0);
         struct oc_active *a = bpf_map_lookup_elem(&oc_active, &zero);
         if (!a || !(a->inspect >> (a->slot & 1) & 1))
                 return PASS;
@@ -249,13 +248,15 @@ int oc_egress(struct __sk_buff *skb)
 
         if (!sk || packet_is_bare(skb))
                 return PASS;
+        if (packet_is_plain(skb, &p))
+                return p.pos < p.end ? datagram_judge(skb, &p, sk) : PASS;
         struct oc_sock *sock = bpf_sk_storage_get(&oc_socks, sk, NULL, 0);
         if (sock && sock->state == SOCK_JUDGED)
                 return PASS;
         if (packet_parse(skb, &p) < 0 || p.pos >= p.end)
                 return PASS;
         if (p.protocol == IPPROTO_UDP)
-                return datagram_judge(skb, &p, sock, sk);
+                return datagram_judge(skb, &p, sk);
         if (!sock)
                 sock = sock_new(skb, sk);
         return sock && segment_judge(skb, &p, sock) == DROP ? DROP : PASS;

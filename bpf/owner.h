@@ -25,10 +25,7 @@ static __always_inline void current_comm(__u64 ret[static 2])
 {
         struct task_struct *t = bpf_get_current_task_btf();
 
-        ret[0] = ret[1] = 0;
-#pragma clang loop unroll(full)
-        for (int i = 0; i < OC_COMM_SIZE; i++)
-                ret[i / 8] |= (__u64)(__u8)t->comm[i] << (i % 8 * 8);
+        bpf_probe_read_kernel(ret, OC_COMM_SIZE, t->comm);
 }
 
 static __always_inline void owner_set(struct bpf_sock_addr *ctx, __u32 tgid, __u32 uid)
@@ -74,9 +71,14 @@ static __always_inline struct oc_sock *sock_new(struct __sk_buff *skb, struct bp
         return s;
 }
 
-/* The same for this packet alone. */
-static __always_inline struct oc_sock *scratch_sock(struct __sk_buff *skb, struct oc_scratch *s)
+/* The same, for this packet alone when nothing is stored. */
+static __always_inline struct oc_sock *sock_find(struct __sk_buff *skb, struct oc_scratch *s)
 {
+        struct bpf_sock *sk = skb->sk;
+        struct oc_sock *sock = sk ? bpf_sk_storage_get(&oc_socks, sk, NULL, 0) : NULL;
+
+        if (sock)
+                return sock;
         __builtin_memset(&s->sock, 0, sizeof(s->sock));
         owner_get(skb, &s->sock);
         return &s->sock;

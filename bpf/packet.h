@@ -110,6 +110,23 @@ static __always_inline bool packet_is_bare(struct __sk_buff *skb)
         return h[0] >> 4 == 6 && h[6] == IPPROTO_TCP && h + 60 <= end && skb->len == 40 + (h[52] >> 4) * 4u;
 }
 
+/* What nearly every datagram is: of IPv4 without options, whole, its headers at hand. */
+static __always_inline bool packet_is_plain(struct __sk_buff *skb, struct packet *p)
+{
+        const __u8 *h = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+        if (h + 28 > end || h[0] != 0x45 || h[9] != IPPROTO_UDP || (h[6] & 0x1f) || h[7])
+                return false;
+        __u16 source = h[20] << 8 | h[21], destination = h[22] << 8 | h[23];
+        p->end = skb->len;
+        p->pos = 28;
+        p->family = AF_INET;
+        p->protocol = IPPROTO_UDP;
+        p->local_port = p->incoming ? destination : source;
+        p->remote_port = p->incoming ? source : destination;
+        return true;
+}
+
 /* Global, so that it is verified once and not again on each path of its caller; the verifier
  * then takes p for a pointer that may be NULL. */
 __noinline __weak int packet_parse(struct __sk_buff *skb, struct packet *p)

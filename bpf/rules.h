@@ -17,6 +17,17 @@ static __always_inline struct oc_rules rules_active(void)
         return r;
 }
 
+/* False: certainly not; `sum` is that of a key or an address. Nearly everything that leaves is
+ * nobody's, and one bit tells, where a look-up would hash anew or walk a tree. */
+static __always_inline bool rules_may_have(const struct oc_rules *r, __u32 sum)
+{
+        __u32 slot = r->names, at = sum >> 6 & r->filter;
+        void *filter = bpf_map_lookup_elem(&oc_filter, &slot);
+        __u64 *word = filter ? bpf_map_lookup_elem(filter, &at) : NULL;
+
+        return word && *word >> (sum & 63) & 1;
+}
+
 static __always_inline const struct oc_match *rules_find_key(const struct oc_rules *r, const struct oc_name_key *k,
                                                              enum oc_key_kind kind)
 {
@@ -30,6 +41,9 @@ static __always_inline const struct oc_match *rules_find_prefix(const struct oc_
                                                                 const struct oc_prefix_key *address)
 {
         __u32 slot = r->names;
+
+        if (!rules_may_have(r, oc_address_sum(address)))
+                return NULL;
         void *prefixes = bpf_map_lookup_elem(&oc_prefixes, &slot);
         return prefixes ? bpf_map_lookup_elem(prefixes, address) : NULL;
 }

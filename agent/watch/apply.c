@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A rule set into the idle slot of the maps, then one store that switches to it. */
 #include <errno.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,20 +44,6 @@ static void feed_add(struct feed *f, const void *key, const void *value)
                 feed_flush(f);
 }
 
-/* See port_match() in bpf/connect.bpf.c. */
-static bool key_of_port(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret)
-{
-        unsigned port = (unsigned)strtoul(e->value, NULL, 10);
-
-        if (r->channels[e->channel].category != CATEGORY_ENCRYPTED_DNS)
-                return false;
-        oc_key_byte(ret, e->kind == ENTRY_PORT_TCP ? IPPROTO_TCP : IPPROTO_UDP);
-        oc_key_byte(ret, (uint8_t)(port >> 8));
-        oc_key_byte(ret, (uint8_t)port);
-        *ret = oc_key_of_kind(ret, OC_KEY_PORT);
-        return true;
-}
-
 static bool is_watching(const struct ruleset *r)
 {
         for (size_t i = 1; i < r->n_channels; i++)
@@ -76,70 +61,10 @@ static uint64_t ports_of(const struct ruleset *r)
                 const struct rule_entry *e = &r->entries[i];
 
                 oc_key_init(&k);
-                if ((e->kind == ENTRY_PORT_TCP || e->kind == ENTRY_PORT_UDP) && key_of_port(r, e, &k))
+                if ((e->kind == ENTRY_PORT_TCP || e->kind == ENTRY_PORT_UDP) && watch_port_key(r, e, &k))
                         ports |= 1ull << (strtoul(e->value, NULL, 10) & 63);
         }
         return ports;
-}
-
-static bool key_of_entry(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret)
-{
-        size_t size = strlen(e->value);
-        bool name = e->kind == ENTRY_SUFFIX || e->kind == ENTRY_EXACT || e->kind == ENTRY_EXCEPT;
-
-        oc_key_init(ret);
-        if (e->kind == ENTRY_PORT_TCP || e->kind == ENTRY_PORT_UDP)
-                return key_of_port(r, e, ret);
-        for (size_t i = 0; i < size; i++)
-                if (name)
-                        oc_key_name_byte(ret, (uint8_t)e->value[size - 1 - i]);
-                else
-                        oc_key_byte(ret, (uint8_t)e->value[i]);
-        switch (e->kind) {
-        case ENTRY_SUFFIX:
-        case ENTRY_EXCEPT:
-                *ret = oc_key_of_kind(ret, OC_KEY_SUFFIX);
-                return true;
-        case ENTRY_EXACT:
-                *ret = oc_key_of_kind(ret, OC_KEY_EXACT);
-                return true;
-        case ENTRY_PROGRAM_NAME:
-                *ret = oc_key_of_kind(ret, OC_KEY_PROGRAM);
-                return true;
-        case ENTRY_FLATPAK:
-                *ret = oc_key_of_kind(ret, OC_KEY_FLATPAK);
-                return true;
-        case ENTRY_SNAP:
-                *ret = oc_key_of_kind(ret, OC_KEY_SNAP);
-                return true;
-        case ENTRY_PREFIX:
-        case ENTRY_PROGRAM_PATH:
-        case ENTRY_PROGRAM_ARGV:
-        case ENTRY_PACKAGE:
-        case ENTRY_BUILD_ID:
-        case ENTRY_SHA256:
-        case ENTRY_WEB_URL:
-        case ENTRY_WEB_PWA:
-        case ENTRY_PORT_TCP:
-        case ENTRY_PORT_UDP:
-        case _ENTRY_KIND_MAX:
-                break;
-        }
-        return false;
-}
-
-static struct oc_prefix_key key_of_prefix(const struct prefix *p)
-{
-        struct oc_prefix_key k = {.length = p->length};
-
-        if (p->family == AF_INET6) {
-                memcpy(k.address, p->address, 16);
-        } else {
-                k.length += 96;
-                k.address[10] = k.address[11] = 0xff;
-                memcpy(k.address + 12, p->address, 4);
-        }
-        return k;
 }
 
 static void add_names(struct feed *f, const struct ruleset *r)
@@ -148,7 +73,7 @@ static void add_names(struct feed *f, const struct ruleset *r)
                 struct oc_match m = {.entry = i, .channel = r->entries[i].channel};
                 struct oc_name_key k;
 
-                if (key_of_entry(r, &r->entries[i], &k))
+                if (watch_entry_key(r, &r->entries[i], &k))
                         feed_add(f, &k, &m);
         }
 }
@@ -157,11 +82,25 @@ static void add_prefixes(struct feed *f, const struct ruleset *r)
 {
         for (uint32_t i = 1; i < r->n_entries; i++) {
                 struct oc_match m = {.entry = i, .channel = r->entries[i].channel};
-                struct oc_prefix_key k = key_of_prefix(&r->entries[i].prefix);
+                struct oc_prefix_key k = watch_prefix_key(&r->entries[i].prefix);
 
                 if (r->entries[i].kind == ENTRY_PREFIX)
                         feed_add(f, &k, &m);
         }
+}
+
+static void add_filter(struct feed *f, const struct ruleset *r)
+{
+        uint32_t n = watch_filter_words(r);
+        _cleanup_free_ uint64_t *words = calloc(n, sizeof(*words));
+
+        if (!words) {
+                f->error = -ENOMEM;
+                return;
+        }
+        watch_filter_fill(r, words, n);
+        for (uint32_t i = 0; i < n; i++)
+                feed_add(f, &i, &words[i]);
 }
 
 static void add_verdicts(struct feed *f, const struct ruleset *r)
@@ -277,7 +216,7 @@ static size_t count_entries(const struct ruleset *r, bool prefixes)
         size_t n = 0;
 
         for (size_t i = 1; i < r->n_entries; i++)
-                n += prefixes ? r->entries[i].kind == ENTRY_PREFIX : key_of_entry(r, &r->entries[i], &k);
+                n += prefixes ? r->entries[i].kind == ENTRY_PREFIX : watch_entry_key(r, &r->entries[i], &k);
         return n;
 }
 
@@ -289,6 +228,7 @@ static int read_maps(const struct watch *w, const struct oc_rules *r, uint32_t r
                 uint32_t slot;
         } maps[SLOT_MAPS] = {{w->bpf->maps.oc_names, r->names},
                              {w->bpf->maps.oc_prefixes, r->names},
+                             {w->bpf->maps.oc_filter, r->names},
                              {w->bpf->maps.oc_verdicts, r->verdicts}};
 
         for (size_t i = 0; i < SLOT_MAPS; i++)
@@ -325,6 +265,15 @@ static int fill_catalogue(const struct watch *w, const struct ruleset *r, const 
                  .value_size = sizeof(struct oc_match),
                  .size = count_entries(r, true),
                  .add = add_prefixes},
+                {.rules = r,
+                 .slot = slot,
+                 .outer = w->bpf->maps.oc_filter,
+                 .type = BPF_MAP_TYPE_ARRAY,
+                 .flags = BPF_F_INNER_MAP,
+                 .key_size = sizeof(uint32_t),
+                 .value_size = sizeof(uint64_t),
+                 .size = watch_filter_words(r),
+                 .add = add_filter},
         };
 
         return fill_slots(maps, SLOT_MAPS);
@@ -339,7 +288,8 @@ int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
                                 .names = old->names & 1,
                                 .catalogue = hash_catalogue(r),
                                 .ports = ports_of(r),
-                                .watches = is_watching(r)};
+                                .watches = is_watching(r),
+                                .filter = old->filter};
         struct slot_map verdicts = {.rules = r,
                                     .slot = slot,
                                     .outer = w->bpf->maps.oc_verdicts,
@@ -355,6 +305,7 @@ int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
                 q = fill_slot(&verdicts);
         } else {
                 next.names = !next.names;
+                next.filter = watch_filter_words(r) - 1;
                 q = fill_catalogue(w, r, &verdicts, next.names);
         }
         if (q < 0)

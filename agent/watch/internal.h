@@ -9,7 +9,7 @@
 
 #define WATCH_PROGRAMS_MAX 64
 #define WATCH_TEXT_MAX     256
-#define WATCH_SLOT_MAPS    3
+#define WATCH_SLOT_MAPS    4
 #define WATCH_PATH_MAX     4096
 
 struct onchannel_bpf;
@@ -66,3 +66,10 @@ int watch_on_packet(void *userdata, void *data, size_t size);
 /* learn.c: forget processes of another catalogue. */
 void watch_forget_tasks(struct watch *w, uint64_t catalogue);
 int watch_map_clear(int fd, size_t key_size);
+/* keys.c: how the maps name what an entry says; false: not in oc_names. */
+bool watch_entry_key(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret);
+bool watch_port_key(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret);
+struct oc_prefix_key watch_prefix_key(const struct prefix *p);
+/* The filter of a rule set; the number of its words is a power of two. */
+uint32_t watch_filter_words(const struct ruleset *r);
+void watch_filter_fill(const struct ruleset *r, uint64_t *words, uint32_t n);

@@ -19,6 +19,7 @@ struct answer {
         __u32 pos; /* of the next record */
         __u32 records; /* to come, with the question as the first */
         __u32 asked; /* 1: the question was read */
+        __u32 aliases; /* 1: of the names, those that other names stand for are all that is wanted */
         __u32 address; /* where the record's address is; 0: it has none */
         __u32 address_size; /* 4 or 16 */
         __u32 ttl; /* seconds */
@@ -92,6 +93,25 @@ static inline __u32 answer_name(wire_packet *p, struct answer *a, __u32 pos, str
         return a->behind ? a->behind : a->at;
 }
 
+/* The position behind the name at `pos`, which is not read; 0 when it is malformed. */
+wire_apart __u32 answer_skip(wire_packet *p, __u32 pos, __u32 end)
+{
+        __u8 c;
+
+        for (__u32 label = 0; label <= DNS_NAME_WIRE_MAX / 2; label++) {
+                if (pos >= end || wire_load(p, pos, &c, 1) < 0)
+                        return 0;
+                if ((c & 0xc0) == 0xc0)
+                        return pos + 2;
+                if (c == 0)
+                        return pos + 1;
+                if (!dns_is_length(c))
+                        return 0;
+                pos += c + 1;
+        }
+        return 0;
+}
+
 /* An answer without an error to one question, that has records. */
 static inline int answer_begin(wire_packet *p, __u32 pos, __u32 end, struct answer *ret)
 {
@@ -104,7 +124,7 @@ static inline int answer_begin(wire_packet *p, __u32 pos, __u32 end, struct answ
         ret->base = pos;
         ret->end = end;
         ret->pos = pos + DNS_HEADER_SIZE;
-        ret->asked = ret->address = 0;
+        ret->asked = ret->address = ret->aliases = 0;
         ret->records = ((__u32)h[6] << 8 | h[7]) + 1;
         return ret->records > 1 ? 0 : -1;
 }
@@ -120,13 +140,13 @@ static inline enum wire_result answer_next(wire_packet *p, struct answer *a, str
         if (a->records == 0)
                 return WIRE_NONE;
         a->records--;
-        pos = answer_name(p, a, a->pos, ret);
+        pos = a->aliases ? answer_skip(p, a->pos, a->end) : answer_name(p, a, a->pos, ret);
         if (pos == 0)
                 return WIRE_NONE;
         if (!a->asked) {
                 a->asked = 1;
                 a->pos = pos + 4;
-                return ret->size ? WIRE_FOUND : WIRE_CUT;
+                return ret->size && !a->aliases ? WIRE_FOUND : WIRE_CUT;
         }
         if (pos >= a->end || a->end - pos < sizeof(h) || wire_load(p, pos, h, sizeof(h)) < 0)
                 return WIRE_NONE;

@@ -147,24 +147,27 @@ static long dns_step(__u32 i, struct dns_walk *w)
         return 0;
 }
 
-wire_apart int dns_has_dot(const struct wire_name *name, __u32 size)
+/* How many of the first bytes of a name are dots, eight bytes at a time. */
+wire_apart __u32 dns_dots(const struct wire_name *name, __u32 size)
 {
-        if (!name)
-                return 1;
-        for (__u32 i = 0; i < WIRE_NAME_SIZE && i < size; i += sizeof(__u32)) {
-                __u32 w;
+        const __u64 low = 0x7f7f7f7f7f7f7f7f;
+        __u32 n = 0;
 
-                __builtin_memcpy(&w, name->text + i, sizeof(w));
-                w ^= 0x2e2e2e2e;
-                if ((w - 0x01010101) & ~w & 0x80808080) /* one of its bytes is 0 */
-                        return 1;
+        if (!name)
+                return 0;
+        for (__u32 i = 0; i < WIRE_NAME_SIZE && i < size; i += sizeof(__u64)) {
+                __u64 w = *(const __u64 *)(const void *)(name->text + i) ^ 0x2e2e2e2e2e2e2e2e;
+
+                if (size - i < sizeof(w))
+                        w |= ~0ULL << 8 * (size - i);
+                w = ~(((w & low) + low) | w | low); /* 0x80 where a byte is 0 */
+                n += (w >> 7) * 0x0101010101010101 >> 56;
         }
-        return 0;
+        return n;
 }
 
-/* Where the root stands behind labels on the wire; 0: there is none, or no label. Each length
- * becomes `dot` unless that is 0. */
-wire_apart __u32 dns_labels(struct wire_name *name, __u32 size, __u32 dot)
+/* Turns labels on the wire into a name. How many they are; 0: there is none, or no root behind. */
+wire_apart __u32 dns_labels(struct wire_name *name, __u32 size)
 {
         __u32 at = 0;
 
@@ -174,10 +177,13 @@ wire_apart __u32 dns_labels(struct wire_name *name, __u32 size, __u32 dot)
                 if (at >= size || at >= DNS_NAME_WIRE_MAX)
                         return 0;
                 __u8 c = (__u8)name->text[at];
+                if (c == 0) {
+                        name->size = at;
+                        return label;
+                }
                 if (!dns_is_length(c))
-                        return c == 0 ? at : 0;
-                if (dot)
-                        name->text[at] = (char)dot;
+                        return 0;
+                name->text[at] = '.';
                 at += c + 1;
         }
         return 0;
@@ -187,19 +193,19 @@ wire_apart __u32 dns_labels(struct wire_name *name, __u32 size, __u32 dot)
  * read byte by byte. */
 static inline enum wire_result dns_query_name(wire_packet *p, __u32 pos, __u32 end, struct wire_name *ret)
 {
-        __u8 h[DNS_HEADER_SIZE];
+        const __u8 *h = ret->before; /* the header, the text behind it */
         __u32 size;
 
+        _Static_assert(sizeof(ret->before) == DNS_HEADER_SIZE, "the name begins at the text");
         ret->size = 0;
-        if (end <= pos + sizeof(h) || wire_load(p, pos, h, sizeof(h)) < 0 || h[2] & 0x80 || h[4] || h[5] != 1)
+        if (end <= pos + DNS_HEADER_SIZE ||
+            wire_load_some(p, pos, ret->before, end - pos, DNS_HEADER_SIZE + DNS_NAME_WIRE_MAX) < 0 || h[2] & 0x80 ||
+            h[4] || h[5] != 1)
                 return WIRE_NONE;
-        size = end - pos - sizeof(h);
-        if (wire_load_some(p, pos + sizeof(h), ret->text, size, DNS_NAME_WIRE_MAX) < 0)
+        size = end - pos - DNS_HEADER_SIZE;
+        size = dns_labels(ret, size);
+        if (size == 0 || dns_dots(ret, ret->size) != size) /* a dot within a label is no boundary */
                 return WIRE_NONE;
-        size = dns_labels(ret, size, 0);
-        if (!size || dns_has_dot(ret, size) || !dns_labels(ret, size + 1, '.'))
-                return WIRE_NONE;
-        ret->size = size;
         return WIRE_FOUND;
 }
 

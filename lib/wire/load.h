@@ -16,6 +16,7 @@
  * unfolded. The leading dot makes every label boundary a dot. The caller zeroes it. */
 struct wire_name {
         __u32 size; /* with the leading dot */
+        __u8 before[12]; /* so that eight bytes can be read that end anywhere in the text */
         char text[WIRE_NAME_SIZE];
 };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The other end of the cable: answers every UDP datagram on port 53, swallows every TCP stream
+/* The other end of the cable: answers every UDP datagram on port 53 with an address, swallows every TCP stream
  * on port 443. Prints "ready". Ends with its standard input. */
 #include <arpa/inet.h>
 #include <poll.h>
@@ -27,6 +27,8 @@ static int serve(int type, uint16_t port)
 static void *answer_dns(void *userdata)
 {
         int fd = *(int *)userdata;
+        /* RFC 1035 4.1.3, 4.1.4: the name asked for; A, IN, a minute, an address */
+        static const uint8_t record[] = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 198, 51, 100, 1};
         uint8_t query[512];
 
         for (;;) {
@@ -34,9 +36,12 @@ static void *answer_dns(void *userdata)
                 socklen_t from_size = sizeof(from);
                 ssize_t n = recvfrom(fd, query, sizeof(query), 0, (struct sockaddr *)&from, &from_size);
 
-                if (n < 3)
+                if (n < 12 || (size_t)n + sizeof(record) > sizeof(query))
                         continue;
                 query[2] |= 0x80; /* RFC 1035 4.1.1: QR */
+                query[7] = 1; /* ANCOUNT */
+                memcpy(query + n, record, sizeof(record));
+                n += (ssize_t)sizeof(record);
                 (void)sendto(fd, query, (size_t)n, 0, (struct sockaddr *)&from, from_size);
         }
         return NULL;

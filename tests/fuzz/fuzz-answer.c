@@ -13,10 +13,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         enum wire_result r;
         struct answer a = {};
 
-        if (answer_begin(&p, 0, p.size, &a) == 0)
+        for (__u32 aliases = 0; aliases < 2 && answer_begin(&p, 0, p.size, &a) == 0; aliases++) {
+                a.aliases = aliases;
                 while ((r = answer_next(&p, &a, &n)) != WIRE_NONE)
                         if (r == WIRE_FOUND && (n.size < 2 || n.size >= DNS_NAME_WIRE_MAX || n.text[0] != '.'))
                                 abort();
+        }
         int m = refusal_build(data, size, "Use Teams.", refusal);
         if (m >= 0 && (m < DNS_HEADER_SIZE || refusal[0] != data[0] || !(refusal[2] & 0x80)))
                 abort();

@@ -14,8 +14,7 @@ static struct oc_name_key key_of(const char *name)
         struct oc_name_key k;
 
         oc_key_init(&k);
-        for (size_t i = strlen(name); i > 0; i--)
-                oc_key_name_byte(&k, (__u8)name[i - 1]);
+        oc_key_name(&k, name, (__u32)strlen(name));
         return k;
 }
 
@@ -24,16 +23,66 @@ static int compare_keys(const void *a, const void *b)
         return memcmp(a, b, sizeof(struct oc_name_key));
 }
 
+/* As name_step() of bpf/name.h walks: at the dot before `left` bytes are read. */
+static struct oc_name_key key_at(const char *name, size_t left)
+{
+        char text[8 + 256] = "xx.com.."; /* what stands before is no part of it */
+        struct oc_name_key k;
+        size_t at = strlen(name) + 1, n;
+
+        memcpy(text + 8, ".", 1);
+        memcpy(text + 9, name, strlen(name));
+        oc_key_init(&k);
+        for (;;) {
+                __u64 word;
+
+                memcpy(&word, text + at, sizeof(word));
+                n = oc_key_label(&k, word);
+                at -= n;
+                if (n == 8)
+                        continue;
+                assert_true(at > left);
+                if (--at == left)
+                        return k;
+                oc_key_dot(&k);
+        }
+}
+
 /* Walking a long name from its end passes through the key of each of its suffixes. */
 static void test_suffix(void **state)
 {
-        struct oc_name_key k, suffix = key_of("example.org");
-        const char *name = "a.b.example.org";
+        static const char *const names[] = {"a.b.example.org", "12345678.1234567.123456789.x",
+                                            "abcdefghijklmnopqrstuvwxyz.abcdefghijklmnop..org", "1234567.12345678"};
 
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                for (const char *dot = strchr(names[i], '.'); dot; dot = strchr(dot + 1, '.')) {
+                        struct oc_name_key suffix = key_of(dot + 1),
+                                           k = key_at(names[i], (size_t)(dot - names[i]) + 1);
+
+                        assert_memory_equal(&k, &suffix, sizeof(k));
+                }
+}
+
+/* Names that differ in a byte, a boundary or their length have other keys. */
+static void test_distinct(void **state)
+{
+        static const char *const names[] = {"123456789",  "9.12345678", "1.23456789", "12345678.9", "12345678", "1234567.8",
+                                            "abc.defgh",  "abcd.efgh",  "a.bcdefgh",  "abcdefgh",   ".abcdefgh", "a..b",
+                                            "a.b",        "b.a",        "\x01""a.b",  "a.\xff",     "a./b",     "a.b/",
+                                            "abcdefgh/.x", "abcdefg/.x", "/.x",        "x"};
+        struct oc_name_key keys[ELEMENTSOF(names)];
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                keys[i] = key_of(names[i]);
+        qsort(keys, ELEMENTSOF(keys), sizeof(keys[0]), compare_keys);
+        for (size_t i = 1; i < ELEMENTSOF(keys); i++)
+                assert_true(compare_keys(&keys[i - 1], &keys[i]) < 0);
+        struct oc_name_key none, k;
+        oc_key_init(&none);
         oc_key_init(&k);
-        for (size_t i = strlen(name); i > strlen("a.b."); i--)
-                oc_key_name_byte(&k, (__u8)name[i - 1]);
-        assert_memory_equal(&k, &suffix, sizeof(k));
+        oc_key_name(&none, "web", 3);
+        oc_key_name(&k, "\0web", 4);
+        assert_memory_not_equal(&none, &k, sizeof(k));
 }
 
 static void test_case(void **state)
@@ -87,6 +136,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_suffix),
+                cmocka_unit_test(test_distinct),
                 cmocka_unit_test(test_case),
                 cmocka_unit_test(test_kinds),
                 cmocka_unit_test(test_no_collision),
