@@ -10,7 +10,7 @@ const volatile __u32 oc_mark_shift = 20;
 
 struct attempt {
         struct oc_prefix_key to;
-        struct oc_rules rules;
+        const struct oc_rules *rules;
         struct oc_match match;
         __u32 verdict;
         __u32 tgid;
@@ -54,13 +54,13 @@ static __always_inline const struct oc_match *port_match(const struct attempt *a
 {
         struct oc_name_key k;
 
-        if (!(a->rules.ports >> (a->port & 63) & 1))
+        if (!(a->rules->ports >> (a->port & 63) & 1))
                 return NULL;
         oc_key_init(&k);
         oc_key_byte(&k, a->protocol);
         oc_key_byte(&k, a->port >> 8);
         oc_key_byte(&k, a->port & 0xff);
-        return rules_find_key(&a->rules, &k, OC_KEY_PORT);
+        return rules_find_key(a->rules, &k, OC_KEY_PORT);
 }
 
 /* What the process was told to be the address of a watched channel. */
@@ -70,8 +70,8 @@ static __always_inline void told_decide(struct attempt *a)
 
         __builtin_memcpy(key.address, a->to.address, sizeof(key.address));
         struct oc_told *t = bpf_map_lookup_elem(&oc_addresses, &key);
-        if (!t || t->catalogue != a->rules.catalogue || t->until_ns < bpf_ktime_get_boot_ns() ||
-            rules_verdict(&a->rules, t->match.channel, a->uid).verdict != OC_WATCH)
+        if (!t || t->catalogue != a->rules->catalogue || t->until_ns < bpf_ktime_get_boot_ns() ||
+            rules_verdict(a->rules, t->match.channel, a->uid).verdict != OC_WATCH)
                 return;
         a->match = t->match;
         a->verdict = OC_WATCH;
@@ -81,21 +81,21 @@ static __always_inline void told_decide(struct attempt *a)
 /* The stricter of what the process and what the address says; the process first. */
 static __always_inline void attempt_decide(struct attempt *a)
 {
-        struct oc_task *t = bpf_map_lookup_elem(&oc_tasks, &a->tgid);
-        const struct oc_match *m = rules_find_prefix(&a->rules, &a->to);
+        struct oc_task *t = task_find(a->tgid);
+        const struct oc_match *m = rules_find_prefix(a->rules, &a->to);
 
-        if (t && t->catalogue == a->rules.catalogue) {
+        if (t && t->catalogue == a->rules->catalogue) {
                 a->match = t->match;
-                a->verdict = rules_verdict(&a->rules, t->match.channel, a->uid).verdict;
+                a->verdict = rules_verdict(a->rules, t->match.channel, a->uid).verdict;
         }
         if (!m)
                 m = port_match(a);
         /* getaddrinfo(3) connects datagram sockets to sort addresses, and sends nothing */
-        if (!m && !a->match.channel && a->rules.watches && (a->protocol == IPPROTO_TCP || a->sending))
+        if (!m && !a->match.channel && a->rules->watches && (a->protocol == IPPROTO_TCP || a->sending))
                 told_decide(a);
         if (!m)
                 return;
-        __u32 verdict = rules_verdict(&a->rules, m->channel, a->uid).verdict;
+        __u32 verdict = rules_verdict(a->rules, m->channel, a->uid).verdict;
         if (verdict > a->verdict) {
                 a->match = *m;
                 a->verdict = verdict;
@@ -105,7 +105,7 @@ static __always_inline void attempt_decide(struct attempt *a)
 
 static __noinline void attempt_report(struct bpf_sock_addr *ctx, const struct attempt *a, enum event_action action)
 {
-        struct event_connect *e = event_reserve(EVENT_CONNECT, sizeof(*e), &a->rules);
+        struct event_connect *e = event_reserve(EVENT_CONNECT, sizeof(*e), a->rules);
 
         if (!e)
                 return;
@@ -138,7 +138,9 @@ static __always_inline int mark_set(struct bpf_sock_addr *ctx, __u32 channel)
 
 static __noinline int attempt_judge(struct bpf_sock_addr *ctx, struct attempt *a)
 {
-        a->rules = rules_active();
+        a->rules = rules_now();
+        if (!a->rules)
+                return 1;
         struct task_struct *t = bpf_get_current_task_btf();
         a->tgid = t->tgid; /* the helpers take ten times as long */
         a->uid = t->cred->uid.val;

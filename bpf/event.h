@@ -220,6 +220,13 @@ struct oc_task {
 };
 EVENT_LAYOUT(oc_task, 16);
 
+/* Value of oc_tasks_seen: not 0 when a process of that number, modulo OC_TASKS_SEEN, was ever put
+ * into oc_tasks. */
+#define OC_TASKS_SEEN 65536
+struct oc_tasks_seen {
+        __u8 of[OC_TASKS_SEEN];
+};
+
 /* Value of oc_guard: what BPF LSM keeps from everybody but the agent. */
 struct oc_guard {
         __u32 tgid; /* of the agent; 0 it has ended */

@@ -165,8 +165,8 @@ static __noinline void process_remember(struct linux_binprm *bprm, const struct 
         }
         if (!s->match.channel)
                 bpf_map_delete_elem(&oc_tasks, &tgid);
-        else if (bpf_map_update_elem(&oc_tasks, &tgid, &task, BPF_ANY) < 0)
-                drops_add(DROP_TASK_MAP_FULL);
+        else
+                task_put(tgid, &task);
 }
 
 /* Process 1 becomes another program, for shutdown say: what an agent that was killed has left must not be in its way. */
@@ -207,9 +207,9 @@ int BPF_PROG(oc_fork, struct task_struct *parent, struct task_struct *child)
 
         if (from == to)
                 return 0;
-        struct oc_task *t = bpf_map_lookup_elem(&oc_tasks, &from);
-        if (t && bpf_map_update_elem(&oc_tasks, &to, t, BPF_ANY) < 0)
-                drops_add(DROP_TASK_MAP_FULL);
+        struct oc_task *t = task_find(from);
+        if (t)
+                task_put(to, t);
         return 0;
 }
 

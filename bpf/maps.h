@@ -94,6 +94,15 @@ struct {
         __type(value, struct oc_task);
 } oc_tasks SEC(".maps") __weak;
 
+/* Which processes may be in oc_tasks; pinned like it, mapped by user space. */
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, 1);
+        __uint(map_flags, BPF_F_MMAPABLE);
+        __type(key, __u32);
+        __type(value, struct oc_tasks_seen);
+} oc_tasks_seen SEC(".maps") __weak;
+
 struct oc_proc {
         char path[OC_PATH_SIZE];
 };

@@ -11,7 +11,7 @@
 #define NAME_STEPS (WIRE_NAME_SIZE / 2 + WIRE_NAME_SIZE / 8) /* each label, each eight bytes */
 
 struct name_walk {
-        struct oc_rules rules;
+        const struct oc_rules *rules;
         struct wire_name *name;
         struct oc_name_key key;
         struct oc_match match; /* channel 0: none */
@@ -39,13 +39,13 @@ static long name_step(__u32 i, struct name_walk *w)
         w->at = at;
         w->key = key;
         oc_key_dot(&w->key);
-        if (!rules_may_have(&w->rules, oc_key_sum(&key)))
+        if (!rules_may_have(w->rules, oc_key_sum(&key)))
                 return at == 0;
-        const struct oc_match *m = rules_find_key(&w->rules, &key, OC_KEY_SUFFIX);
+        const struct oc_match *m = rules_find_key(w->rules, &key, OC_KEY_SUFFIX);
         if (m)
                 w->match = *m;
         if (at == 0)
-                m = rules_find_key(&w->rules, &key, OC_KEY_EXACT);
+                m = rules_find_key(w->rules, &key, OC_KEY_EXACT);
         if (at == 0 && m)
                 w->match = *m;
         return at == 0;
@@ -54,7 +54,7 @@ static long name_step(__u32 i, struct name_walk *w)
 static __always_inline void match_report(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock,
                                          const struct name_walk *w, enum event_type type, __u16 tier)
 {
-        struct event_name *e = event_reserve(type, sizeof(*e), &w->rules);
+        struct event_name *e = event_reserve(type, sizeof(*e), w->rules);
 
         if (!e)
                 return;
@@ -86,10 +86,10 @@ static __always_inline int match_judge(struct __sk_buff *skb, const struct packe
                 sock = sock_find(skb, s);
         if (sock && type != EVENT_DNS) { /* a later policy may turn against this connection */
                 sock->judged = w->match;
-                sock->catalogue = w->rules.catalogue;
+                sock->catalogue = w->rules->catalogue;
         }
         __u32 uid = sock && sock->tgid ? sock->uid : bpf_get_socket_uid(skb);
-        __u32 verdict = rules_verdict(&w->rules, w->match.channel, uid).verdict;
+        __u32 verdict = rules_verdict(w->rules, w->match.channel, uid).verdict;
         w->action = verdict == OC_BLOCK ? ACTION_DROPPED : ACTION_PASSED;
         if (verdict != OC_ALLOW)
                 match_report(skb, p, sock, w, type, tier);
@@ -103,8 +103,10 @@ __noinline __weak int name_find(struct wire_name *name, struct oc_match *ret)
 {
         if (!name || !ret)
                 return 0;
-        struct name_walk w = {.rules = rules_active(), .name = name, .at = name->size};
+        struct name_walk w = {.rules = rules_now(), .name = name, .at = name->size};
 
+        if (!w.rules)
+                return 0;
         oc_key_init(&w.key);
         bpf_loop(NAME_STEPS, name_step, &w, 0);
         *ret = w.match;
@@ -117,8 +119,10 @@ __noinline __weak int name_judge(struct __sk_buff *skb, const struct packet *p, 
 {
         if (!p || !name)
                 return PASS;
-        struct name_walk w = {.rules = rules_active(), .name = name, .at = name->size};
+        struct name_walk w = {.rules = rules_now(), .name = name, .at = name->size};
 
+        if (!w.rules)
+                return PASS;
         oc_key_init(&w.key);
         bpf_loop(NAME_STEPS, name_step, &w, 0);
         return match_judge(skb, p, sock, &w, type, OC_TIER_NAME);
@@ -130,11 +134,13 @@ __noinline __weak int address_judge(struct __sk_buff *skb, const struct packet *
 {
         if (!p || !to)
                 return PASS;
-        struct name_walk w = {.rules = rules_active()};
+        struct name_walk w = {.rules = rules_now()};
         struct oc_prefix_key key = {.length = 128};
 
+        if (!w.rules)
+                return PASS;
         __builtin_memcpy(key.address, to->address, sizeof(key.address));
-        const struct oc_match *m = rules_find_prefix(&w.rules, &key);
+        const struct oc_match *m = rules_find_prefix(w.rules, &key);
         if (!m)
                 return PASS;
         w.match = *m;

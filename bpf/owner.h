@@ -25,7 +25,10 @@ static __always_inline void current_comm(__u64 ret[static 2])
 {
         struct task_struct *t = bpf_get_current_task_btf();
 
-        bpf_probe_read_kernel(ret, OC_COMM_SIZE, t->comm);
+        const __u64 *comm = (const void *)t->comm;
+
+        ret[0] = comm[0];
+        ret[1] = comm[1];
 }
 
 static __always_inline void owner_set(struct bpf_sock_addr *ctx, __u32 tgid, __u32 uid)

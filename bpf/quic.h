@@ -103,20 +103,20 @@ __noinline int flow_judge(struct __sk_buff *skb, const struct packet *p, struct 
 {
         if (!p || !sock || !f)
                 return PASS;
-        struct name_walk w = {.rules = rules_active(), .match = f->match, .action = ACTION_DROPPED};
+        struct name_walk w = {.rules = rules_now(), .match = f->match, .action = ACTION_DROPPED};
         __u32 uid = sock->tgid ? sock->uid : bpf_get_socket_uid(skb);
 
         if (f->refused)
                 return DROP;
-        if (!w.match.channel || f->catalogue != w.rules.catalogue)
+        if (!w.rules || !w.match.channel || f->catalogue != w.rules->catalogue)
                 return PASS;
         sock->judged = w.match;
         sock->catalogue = f->catalogue;
-        if (rules_verdict(&w.rules, w.match.channel, uid).verdict != OC_BLOCK)
+        if (rules_verdict(w.rules, w.match.channel, uid).verdict != OC_BLOCK)
                 return PASS;
-        if (f->told != w.rules.generation)
+        if (f->told != w.rules->generation)
                 match_report(skb, p, sock, &w, EVENT_QUIC, OC_TIER_NAME);
-        f->told = w.rules.generation;
+        f->told = w.rules->generation;
         return DROP;
 }
 

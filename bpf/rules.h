@@ -17,6 +17,16 @@ static __always_inline struct oc_rules rules_active(void)
         return r;
 }
 
+/* Where it stands. It stays what it is while a program runs: the agent waits for RCU before it fills a
+ * slot again. NULL: never. */
+static __always_inline const struct oc_rules *rules_now(void)
+{
+        __u32 zero = 0;
+        struct oc_active *a = bpf_map_lookup_elem(&oc_active, &zero);
+
+        return a ? &a->rules[*(volatile __u32 *)&a->slot & 1] : NULL;
+}
+
 /* False: certainly not; `sum` is that of a key or an address. Nearly everything that leaves is
  * nobody's, and one bit tells, where a look-up would hash anew or walk a tree. */
 static __always_inline bool rules_may_have(const struct oc_rules *r, __u32 sum)
@@ -65,12 +75,34 @@ static __always_inline struct oc_verdict rules_verdict(const struct oc_rules *r,
         return v ? *v : (struct oc_verdict){OC_ALLOW, OC_ALLOW};
 }
 
+/* NULL: a process of no channel, as nearly all that connect. */
+static __always_inline struct oc_task *task_find(__u32 tgid)
+{
+        __u32 zero = 0;
+        struct oc_tasks_seen *seen = bpf_map_lookup_elem(&oc_tasks_seen, &zero);
+
+        if (seen && !seen->of[tgid % OC_TASKS_SEEN])
+                return NULL;
+        return bpf_map_lookup_elem(&oc_tasks, &tgid);
+}
+
 static __always_inline void drops_add(enum drop_reason reason)
 {
         __u32 key = reason;
         __u64 *n = bpf_map_lookup_elem(&oc_drops, &key);
         if (n)
                 __sync_fetch_and_add(n, 1);
+}
+
+static __always_inline void task_put(__u32 tgid, const struct oc_task *t)
+{
+        __u32 zero = 0;
+        struct oc_tasks_seen *seen = bpf_map_lookup_elem(&oc_tasks_seen, &zero);
+
+        if (seen)
+                seen->of[tgid % OC_TASKS_SEEN] = 1;
+        if (bpf_map_update_elem(&oc_tasks, &tgid, t, BPF_ANY) < 0)
+                drops_add(DROP_TASK_MAP_FULL);
 }
 
 /* A zeroed record with the part of its head that is always the same; NULL: lost and counted. */

@@ -18,7 +18,8 @@ struct family {
         int family;
         const char *prefix_map;
         const char *top_set;
-        uint8_t top_bits[2]; /* the second when the first makes too many */
+        uint8_t top_bits[2]; /* whole bytes; the second when the first makes too many */
+        uint32_t tops_max;
         const char *flow_set;
         uint32_t key_type;
         uint32_t size;

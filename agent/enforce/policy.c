@@ -98,20 +98,29 @@ static void add_mark_rule(struct build *b)
         rule_end(&r);
 }
 
-/* Nearly every address is far from all prefixes, and its leading bits tell: one look-up in a hash
- * table instead of a dozen steps through a tree. */
+static void match_tops(struct build *b, struct rule *r, const struct family *f)
+{
+        const struct rule_field top = {NFT_PAYLOAD_NETWORK_HEADER, f->destination, build_top_bits(b, f) / 8};
+        char name[TABLE_NAME_MAX];
+
+        rule_payload(r, top, RULE_REG(0));
+        rule_lookup(r, build_map_name(b, f->top_set, name), RULE_REG(0));
+}
+
+/* Nearly every address is far from all prefixes, and its leading bits tell: one look-up in a bitmap
+ * (a hash table for IPv6) instead of a dozen steps through a tree. It comes first, and which family
+ * the packet is of when it has hit something. */
 static void add_prefix_rule(struct build *b, const char *chain, const struct family *f)
 {
-        const uint32_t head_be = htonl(UINT32_MAX << (32 - build_top_bits(b, f)));
         struct rule r = rule_begin(b->txn, b->table, chain);
         char name[TABLE_NAME_MAX];
-        uint8_t mask[16] = {};
 
-        memcpy(mask, &head_be, sizeof(head_be));
+        if (f->family == AF_INET)
+                match_tops(b, &r, f);
         match_family(&r, f);
+        if (f->family == AF_INET6)
+                match_tops(b, &r, f);
         rule_payload(&r, (struct rule_field){NFT_PAYLOAD_NETWORK_HEADER, f->destination, f->size}, RULE_REG(0));
-        rule_mask(&r, RULE_REG(0), RULE_REG(4), (struct iovec){mask, f->size});
-        rule_lookup(&r, build_map_name(b, f->top_set, name), RULE_REG(4));
         rule_verdict_map(&r, build_map_name(b, f->prefix_map, name), RULE_REG(0));
         rule_end(&r);
 }

@@ -11,8 +11,28 @@
 #define BYTEORDER_HOST 1 /* nft(8) datatype.h, kept in the set's user data for listing */
 #define BYTEORDER_BIG  2
 
+/* nft(8) payload.c: what `typeof @nh,OFFSET,SIZE` is in a set's user data, in this order */
+enum payload_udata { PAYLOAD_DESC, PAYLOAD_TYPE, PAYLOAD_BASE, PAYLOAD_OFFSET, PAYLOAD_LEN };
+#define EXPR_PAYLOAD        7
+#define PROTO_BASE_NETWORK  2
+
 DEFINE_CLEANUP(struct nftnl_set, nftnl_set_free)
 DEFINE_CLEANUP(struct nftnl_udata_buf, nftnl_udata_buf_free)
+
+static void put_header_type(struct nftnl_udata_buf *u, const struct set_spec *spec)
+{
+        struct nftnl_udata *type = nftnl_udata_nest_start(u, NFTNL_UDATA_SET_KEY_TYPEOF), *data;
+
+        nftnl_udata_put_u32(u, NFTNL_UDATA_SET_TYPEOF_EXPR, EXPR_PAYLOAD);
+        data = nftnl_udata_nest_start(u, NFTNL_UDATA_SET_TYPEOF_DATA);
+        nftnl_udata_put_u32(u, PAYLOAD_DESC, 0);
+        nftnl_udata_put_u32(u, PAYLOAD_TYPE, 0);
+        nftnl_udata_put_u32(u, PAYLOAD_BASE, PROTO_BASE_NETWORK);
+        nftnl_udata_put_u32(u, PAYLOAD_OFFSET, 8 * spec->header_offset);
+        nftnl_udata_put_u32(u, PAYLOAD_LEN, 8 * spec->key_size);
+        nftnl_udata_nest_end(u, data);
+        nftnl_udata_nest_end(u, type);
+}
 
 void set_add(struct txn *t, const char *table, const struct set_spec *spec)
 {
@@ -40,6 +60,8 @@ void set_add(struct txn *t, const char *table, const struct set_spec *spec)
                 nftnl_set_set_u64(s, NFTNL_SET_TIMEOUT, spec->timeout_ms);
         nftnl_udata_put_u32(udata, NFTNL_UDATA_SET_KEYBYTEORDER,
                             spec->is_host_order ? BYTEORDER_HOST : BYTEORDER_BIG);
+        if (spec->key_type == SET_KEY_INTEGER)
+                put_header_type(udata, spec);
         if (nftnl_set_set_data(s, NFTNL_SET_USERDATA, nftnl_udata_buf_data(udata), nftnl_udata_buf_len(udata)) < 0)
                 txn_fail(t, -ENOMEM);
         nftnl_set_nlmsg_build_payload(nlh, s);

@@ -10,12 +10,14 @@ struct set_spec {
         uint32_t flags; /* NFT_SET_* */
         uint32_t key_type; /* as nft(8) numbers its data types */
         uint32_t key_size;
+        uint32_t header_offset; /* SET_KEY_INTEGER: where in the network header the key stands */
         bool is_host_order; /* of the key */
         bool is_verdict_map;
         uint32_t n_elements; /* at most: the kernel takes a faster table; 0: any number */
         uint64_t timeout_ms;
 };
 /* Data types of nft(8) (datatype.h); a concatenation takes six bits each. */
+#define SET_KEY_INTEGER  4
 #define SET_KEY_IPV4     7
 #define SET_KEY_IPV6     8
 #define SET_KEY_PROTOCOL 12

@@ -11,13 +11,15 @@
 #include "agent/enforce/build.h"
 #include "agent/enforce/ranges.h"
 
-#define TOPS_MORE_MAX 4096 /* tops beyond one a prefix */
+#define TOP4_BITS 16 /* of an IPv4 address, at most */
+#define TOPS4_MAX 2048 /* the kernel looks through all of them for each that is added */
+#define TOPS6_MAX 65536
 
 _Static_assert(TABLE_HASH_SIZE == crypto_hash_sha256_BYTES, "the hash is SHA-256");
 
 const struct family families[N_FAMILIES] = {
-        {NFPROTO_IPV4, AF_INET, "prefix4", "top4", {16, 8}, "flow4", SET_KEY_IPV4, 4, 12, 16},
-        {NFPROTO_IPV6, AF_INET6, "prefix6", "top6", {32, 16}, "flow6", SET_KEY_IPV6, 16, 8, 24},
+        {NFPROTO_IPV4, AF_INET, "prefix4", "top4", {TOP4_BITS, 8}, TOPS4_MAX, "flow4", SET_KEY_IPV4, 4, 12, 16},
+        {NFPROTO_IPV6, AF_INET6, "prefix6", "top6", {32, 16}, TOPS6_MAX, "flow6", SET_KEY_IPV6, 16, 8, 24},
 };
 
 DEFINE_CLEANUP(struct nftnl_chain, nftnl_chain_free)
@@ -175,18 +177,32 @@ static bool is_prefix(const struct ruleset *r, const struct rule_entry *e)
         return e->kind == ENTRY_PREFIX && e->channel > 0 && e->channel < r->n_channels;
 }
 
+/* Distinct ones for IPv4, at most for IPv6. */
+static size_t count_tops(const struct ruleset *r, const struct family *f)
+{
+        uint8_t seen[1 << (TOP4_BITS - 3)] = {};
+        size_t n = 0;
+
+        for (size_t i = 1; i < r->n_entries; i++) {
+                const struct prefix *p = &r->entries[i].prefix;
+                size_t tops = p->length < f->top_bits[0] ? (size_t)1 << (f->top_bits[0] - p->length) : 1;
+
+                if (!is_prefix(r, &r->entries[i]) || p->family != f->family)
+                        continue;
+                if (f->family == AF_INET6)
+                        n += tops;
+                for (size_t top = (size_t)p->address[0] << 8 | p->address[1]; f->family == AF_INET && tops > 0;
+                     tops--, top++) {
+                        n += !(seen[top / 8 % sizeof(seen)] >> top % 8 & 1);
+                        seen[top / 8 % sizeof(seen)] |= (uint8_t)(1 << top % 8);
+                }
+        }
+        return n;
+}
+
 unsigned build_top_bits(const struct build *b, const struct family *f)
 {
-        size_t more = 0;
-
-        for (size_t i = 1; i < b->rules->n_entries; i++) {
-                const struct prefix *p = &b->rules->entries[i].prefix;
-
-                if (is_prefix(b->rules, &b->rules->entries[i]) && p->family == f->family &&
-                    p->length < f->top_bits[0])
-                        more += (size_t)1 << (f->top_bits[0] - p->length);
-        }
-        return f->top_bits[more > TOPS_MORE_MAX];
+        return f->top_bits[count_tops(b->rules, f) > f->tops_max];
 }
 
 static uint32_t top_of(const uint8_t address[static 16], unsigned bits)
@@ -217,7 +233,7 @@ static uint32_t for_each_top(const struct ranges *r, const struct family *f, uns
 
                         memcpy(key, &head_be, sizeof(head_be));
                         if (e)
-                                elements_add(e, &(struct element){.key = key, .key_size = (uint16_t)f->size});
+                                elements_add(e, &(struct element){.key = key, .key_size = (uint16_t)(bits / 8)});
                 }
                 next = last + 1;
         }
@@ -232,8 +248,9 @@ static void add_tops(struct build *b, const struct family *f, const struct range
         struct elements e = {.txn = b->txn, .table = b->table, .set = build_map_name(b, f->top_set, set)};
 
         add_map(b, (struct set_spec){.name = f->top_set,
-                                     .key_type = f->key_type,
-                                     .key_size = f->size,
+                                     .key_type = SET_KEY_INTEGER,
+                                     .key_size = bits / 8,
+                                     .header_offset = f->destination,
                                      .n_elements = n > 0 ? n : 1});
         for_each_top(r, f, bits, &e);
         elements_end(&e);

@@ -25,6 +25,7 @@ struct watch {
         struct bpf_link *links[WATCH_PROGRAMS_MAX]; /* in the order of the object's programs */
         struct ring_buffer *ring;
         struct oc_active *active; /* the map's only element, shared with the kernel */
+        struct oc_tasks_seen *seen; /* the same */
         struct oc_active applied; /* what *active must say, and which maps its slot must hold */
         uint32_t applied_maps[WATCH_SLOT_MAPS];
         int cgroup_fd;
@@ -63,7 +64,9 @@ int watch_set_scope(const struct watch *w);
 /* events.c */
 int watch_on_record(void *userdata, void *data, size_t size);
 int watch_on_packet(void *userdata, void *data, size_t size);
-/* learn.c: forget processes of another catalogue. */
+/* learn.c: what an earlier agent has left in oc_tasks, also without oc_tasks_seen. */
+void watch_see_tasks(struct watch *w);
+/* Forget processes of another catalogue. */
 void watch_forget_tasks(struct watch *w, uint64_t catalogue);
 int watch_map_clear(int fd, size_t key_size);
 /* keys.c: how the maps name what an entry says; false: not in oc_names. */

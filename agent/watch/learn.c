@@ -30,6 +30,7 @@ int watch_learn_process(struct watch *w, uint32_t tgid, uint16_t channel, uint32
         struct oc_task t = {.match = {.channel = channel, .entry = entry},
                             .catalogue = w->active->rules[w->active->slot & 1].catalogue};
 
+        w->seen->of[tgid % OC_TASKS_SEEN] = 1;
         return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_tasks), &tgid, &t, BPF_ANY) < 0 ? -errno : 0;
 }
 
@@ -81,6 +82,15 @@ int watch_map_clear(int fd, size_t key_size)
                 if (bpf_map_delete_elem(fd, key) < 0 && errno != ENOENT)
                         return -errno;
         return errno == ENOENT ? 0 : -errno;
+}
+
+void watch_see_tasks(struct watch *w)
+{
+        int fd = bpf_map__fd(w->bpf->maps.oc_tasks);
+        uint32_t key;
+
+        for (uint32_t *last = NULL; bpf_map_get_next_key(fd, last, &key) == 0; last = &key)
+                w->seen->of[key % OC_TASKS_SEEN] = 1;
 }
 
 /* The kernel ignores them already; this only frees their room. */

@@ -32,15 +32,32 @@ static int open_cgroup(struct watch *w, const struct watch_options *o)
         return watch_set_scope(w);
 }
 
-static int map_active(struct watch *w)
+static size_t mapped_size(size_t size)
 {
-        size_t size = (size_t)sysconf(_SC_PAGESIZE);
-        void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(w->bpf->maps.oc_active), 0);
+        size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+        return (size + page - 1) / page * page;
+}
+
+static int map_value(const struct bpf_map *m, size_t size, void **ret)
+{
+        void *p = mmap(NULL, mapped_size(size), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(m), 0);
 
         if (p == MAP_FAILED)
                 return -errno;
-        w->active = p;
+        *ret = p;
         return 0;
+}
+
+static int map_values(struct watch *w)
+{
+        int r = map_value(w->bpf->maps.oc_active, sizeof(*w->active), (void **)&w->active);
+
+        if (r == 0)
+                r = map_value(w->bpf->maps.oc_tasks_seen, sizeof(*w->seen), (void **)&w->seen);
+        if (r == 0)
+                watch_see_tasks(w);
+        return r;
 }
 
 static int open_ring(struct watch *w)
@@ -82,7 +99,7 @@ static int start(struct watch *w, const struct watch_options *o)
         if (r == 0)
                 r = open_cgroup(w, o);
         if (r == 0)
-                r = map_active(w);
+                r = map_values(w);
         if (r == 0)
                 r = open_ring(w);
         if (r == 0)
@@ -121,7 +138,9 @@ struct watch *watch_free(struct watch *w, bool detach)
         for (size_t i = 0; i < WATCH_PROGRAMS_MAX; i++)
                 bpf_link__destroy(w->links[i]);
         if (w->active)
-                munmap(w->active, (size_t)sysconf(_SC_PAGESIZE));
+                munmap(w->active, mapped_size(sizeof(*w->active)));
+        if (w->seen)
+                munmap(w->seen, mapped_size(sizeof(*w->seen)));
         onchannel_bpf__destroy(w->bpf);
         fd_close(&w->cgroup_fd);
         free(w->sequences);
