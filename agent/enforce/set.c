@@ -13,8 +13,8 @@
 
 /* nft(8) payload.c: what `typeof @nh,OFFSET,SIZE` is in a set's user data, in this order */
 enum payload_udata { PAYLOAD_DESC, PAYLOAD_TYPE, PAYLOAD_BASE, PAYLOAD_OFFSET, PAYLOAD_LEN };
-#define EXPR_PAYLOAD        7
-#define PROTO_BASE_NETWORK  2
+#define EXPR_PAYLOAD       7
+#define PROTO_BASE_NETWORK 2
 
 DEFINE_CLEANUP(struct nftnl_set, nftnl_set_free)
 DEFINE_CLEANUP(struct nftnl_udata_buf, nftnl_udata_buf_free)

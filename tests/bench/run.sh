@@ -4,6 +4,7 @@
 #   nft      the nftables half of a reload: 200 channels, 10,000 prefixes
 #   rules    the whole catalogue compiled with the sample policy
 #   names    a look-up among 100, 10,000 and 1,000,000 names
+#   (instructions: `agent` and `names` in an emulator, see tests/vm/run --count)
 #   agent    exec, connect, DNS, throughput with the agent, and with empty hooks, against without; start;
 #            resident memory
 #   reload   the whole reload of 200 channels, 10,000 prefixes

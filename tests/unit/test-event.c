@@ -66,10 +66,29 @@ static void test_suffix(void **state)
 /* Names that differ in a byte, a boundary or their length have other keys. */
 static void test_distinct(void **state)
 {
-        static const char *const names[] = {"123456789",  "9.12345678", "1.23456789", "12345678.9", "12345678", "1234567.8",
-                                            "abc.defgh",  "abcd.efgh",  "a.bcdefgh",  "abcdefgh",   ".abcdefgh", "a..b",
-                                            "a.b",        "b.a",        "\x01""a.b",  "a.\xff",     "a./b",     "a.b/",
-                                            "abcdefgh/.x", "abcdefg/.x", "/.x",        "x"};
+        static const char *const names[] = {"123456789",
+                                            "9.12345678",
+                                            "1.23456789",
+                                            "12345678.9",
+                                            "12345678",
+                                            "1234567.8",
+                                            "abc.defgh",
+                                            "abcd.efgh",
+                                            "a.bcdefgh",
+                                            "abcdefgh",
+                                            ".abcdefgh",
+                                            "a..b",
+                                            "a.b",
+                                            "b.a",
+                                            "\x01"
+                                            "a.b",
+                                            "a.\xff",
+                                            "a./b",
+                                            "a.b/",
+                                            "abcdefgh/.x",
+                                            "abcdefg/.x",
+                                            "/.x",
+                                            "x"};
         struct oc_name_key keys[ELEMENTSOF(names)];
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++)
@@ -135,11 +154,8 @@ static void test_no_collision(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_suffix),
-                cmocka_unit_test(test_distinct),
-                cmocka_unit_test(test_case),
-                cmocka_unit_test(test_kinds),
-                cmocka_unit_test(test_no_collision),
+                cmocka_unit_test(test_suffix), cmocka_unit_test(test_distinct),     cmocka_unit_test(test_case),
+                cmocka_unit_test(test_kinds),  cmocka_unit_test(test_no_collision),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
