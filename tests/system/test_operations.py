@@ -57,7 +57,7 @@ def metrics(collector, *args):
     result = collector.curl("/metrics", "-H", "Authorization: Bearer s3cret", *args)
     text, _, status = result.stdout.rpartition("\n")
     assert status == "200", text
-    return text + "\n"
+    return text
 
 
 def values(text):
