@@ -142,12 +142,14 @@ int command_token(int argc, char **argv)
         static const struct option options[] = {
                 {"uses", required_argument, NULL, 'u'},
                 {"hours", required_argument, NULL, 'h'},
+                {"replaces", required_argument, NULL, 'r'},
                 {0},
         };
         _cleanup_(config_done) struct config config = {0};
         _cleanup_(store_freep) struct store *s = NULL;
         uint8_t token[TOKEN_SIZE], hash[STORE_HASH_SIZE];
-        char text[2 * TOKEN_SIZE + 1], detail[64];
+        char text[2 * TOKEN_SIZE + 1], detail[64 + STORE_NAME_MAX];
+        const char *replaces = NULL;
         uint64_t uses = 1, hours = 24;
         int c, r;
 
@@ -156,6 +158,10 @@ int command_token(int argc, char **argv)
                         return fail_usage("--uses must be 1 to %d", USES_MAX);
                 if (c == 'h' && !option_number(optarg, HOURS_MAX, &hours))
                         return fail_usage("--hours must be 1 to %d", HOURS_MAX);
+                if (c == 'r' && (!*optarg || strlen(optarg) >= STORE_NAME_MAX))
+                        return fail_usage("--replaces: a device's name");
+                if (c == 'r')
+                        replaces = optarg;
                 if (c == '?')
                         return fail_usage("token does not take that");
         }
@@ -167,10 +173,12 @@ int command_token(int argc, char **argv)
         hex_encode(token, sizeof(token), text);
         crypto_hash_sha256(hash, (const uint8_t *)text, strlen(text));
         r = store_token_add(s, hash, (unsigned)uses, now_ms() + hours * 3600 * 1000);
+        if (r == 0 && replaces)
+                r = store_token_replaces(s, hash, replaces);
         if (r < 0)
                 return fail_with("the database does not take it: %s", strerror(-r));
-        snprintf(detail, sizeof(detail), "uses %llu, hours %llu", (unsigned long long)uses,
-                 (unsigned long long)hours);
+        snprintf(detail, sizeof(detail), "uses %llu, hours %llu%s%s", (unsigned long long)uses,
+                 (unsigned long long)hours, replaces ? ", replaces " : "", replaces ?: "");
         if (audit(s, "token", detail) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
         printf("%s\n", text);
@@ -193,19 +201,23 @@ int command_device(int argc, char **argv)
         _cleanup_(config_done) struct config config = {0};
         _cleanup_(store_freep) struct store *s = NULL;
         bool list = argc == 3 && strcmp(argv[2], "list") == 0;
+        bool revoke = argc == 4 && strcmp(argv[2], "revoke") == 0;
         int r;
 
-        if (!list && (argc != 4 || strcmp(argv[2], "retire") != 0))
-                return fail_usage("device needs DIR list, or DIR retire DEVICE");
+        if (!list && !revoke && (argc != 4 || strcmp(argv[2], "retire") != 0))
+                return fail_usage("device needs DIR list, DIR retire DEVICE or DIR revoke DEVICE");
         if (collector_open(argv[1], &config, &s) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
-        r = list ? store_devices(s, device_print, NULL) : store_device_retire(s, argv[3], now_ms());
+        r = list     ? store_devices(s, device_print, NULL)
+            : revoke ? store_device_revoke(s, argv[3], now_ms())
+                     : store_device_retire(s, argv[3], now_ms());
         if (r == -ENOENT)
                 return fail_with("there is no device '%s'", argv[3]);
         if (r < 0)
                 return fail_with("the database does not answer: %s", strerror(-r));
         if (list)
                 return EXIT_SUCCESS;
-        printf("%s is refused from now on; its records stay.\n", argv[3]);
-        return audit(s, "retire", argv[3]);
+        printf("%s is refused from now on%s; its records stay.\n", argv[3],
+               revoke ? ", and its key never enrols again" : "");
+        return audit(s, argv[2], argv[3]);
 }

@@ -16,6 +16,7 @@ int command_restore(int argc, char **argv);
 int command_erase(int argc, char **argv);
 int command_forward(int argc, char **argv);
 int command_hold(int argc, char **argv);
+int command_certificate(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_export(int argc, char **argv);
 int command_log(int argc, char **argv);

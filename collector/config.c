@@ -8,35 +8,49 @@
 #include "base/ini.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "collector/net/pki.h"
 #include "collector/store/db.h"
 
-#define FORWARD    "forward " /* a section's first word */
-#define AGENTS_MAX 1000000
+#define FORWARD      "forward " /* a section's first word */
+#define GRACE_S      (90u * 86400)
+#define DURATION_MAX (3650ull * 86400) /* seconds */
+#define AGENTS_MAX   1000000
 
 void config_done(struct config *c)
 {
-        char *const owned[] = {c->dir,           c->agents,    c->page,          c->store,        c->device_ca,
-                               c->device_ca_key, c->server_ca, c->server_ca_key, c->server,       c->server_key,
-                               c->ini,           c->log_key,   c->metrics_token, c->exemption_key};
+        char *const owned[] = {c->dir,           c->agents,       c->page,          c->store,   c->device_ca,
+                               c->device_ca_key, c->server_ca,    c->server_ca_key, c->server,  c->server_key,
+                               c->ini,           c->log_key,      c->metrics_token, c->next_ca, c->next_ca_key,
+                               c->old_ca,        c->exemption_key};
 
         for (size_t i = 0; i < ELEMENTSOF(owned); i++)
                 free(owned[i]);
+        firm_done(&c->firm);
         forward_configs_done(&c->forward);
         *c = (struct config){0};
 }
 
 int config_paths(const char *dir, struct config *ret)
 {
-        _cleanup_(config_done) struct config c = {.dir = strdup(dir)};
+        _cleanup_(config_done) struct config c = {
+                .dir = strdup(dir), .lifetime_s = PKI_LIFETIME_S, .grace_s = GRACE_S};
         const struct {
                 char **path;
                 const char *name;
         } files[] = {
-                {&c.ini, "collector.ini"},       {&c.store, "collector.db"},
-                {&c.device_ca, "device-ca.pem"}, {&c.device_ca_key, "device-ca.key"},
-                {&c.server_ca, "server-ca.pem"}, {&c.server_ca_key, "server-ca.key"},
-                {&c.server, "server.pem"},       {&c.server_key, "server.key"},
-                {&c.log_key, "log.key"},         {&c.exemption_key, "exemption.key"},
+                {&c.ini, "collector.ini"},
+                {&c.store, "collector.db"},
+                {&c.device_ca, "device-ca.pem"},
+                {&c.device_ca_key, "device-ca.key"},
+                {&c.server_ca, "server-ca.pem"},
+                {&c.server_ca_key, "server-ca.key"},
+                {&c.server, "server.pem"},
+                {&c.server_key, "server.key"},
+                {&c.log_key, "log.key"},
+                {&c.next_ca, "server-ca-next.pem"},
+                {&c.next_ca_key, "server-ca-next.key"},
+                {&c.old_ca, "server-ca-old.pem"},
+                {&c.exemption_key, "exemption.key"},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(files); i++)
@@ -78,6 +92,59 @@ static int agents_max_set(struct config *c, const char *value, unsigned line, st
         return 0;
 }
 
+/* "365d", "12h", "30s" */
+static int duration_parse(const char *value, uint64_t *ret_s)
+{
+        static const struct {
+                char unit;
+                unsigned seconds;
+        } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+        size_t n = strlen(value);
+        char digits[16] = "";
+        uint64_t number;
+
+        if (n > 1 && n < sizeof(digits))
+                memcpy(digits, value, n - 1);
+        for (size_t i = 0; i < ELEMENTSOF(units) && *digits; i++)
+                if (value[n - 1] == units[i].unit &&
+                    parse_u64(digits, DURATION_MAX / units[i].seconds, &number) == 0) {
+                        *ret_s = number * units[i].seconds;
+                        return 0;
+                }
+        return -EBADMSG;
+}
+
+/* [devices] */
+static int on_devices_key(struct config *c, const char *name, const char *value, struct diag *d)
+{
+        const struct {
+                const char *name;
+                char **text;
+        } texts[] = {{"ca", &c->firm.ca}, {"crl", &c->firm.crl}, {"domain", &c->firm.domain}, {"eku", &c->firm.eku}};
+
+        if (strcmp(name, "lifetime") == 0 || strcmp(name, "grace") == 0)
+                return duration_parse(value, *name == 'l' ? &c->lifetime_s : &c->grace_s) == 0
+                               ? 0
+                               : diag_set(d, -EBADMSG, c->ini, d->line,
+                                          "%s is a time such as 365d, 12h or 30m, not '%s'", name, value);
+        if (strcmp(name, "name") == 0) {
+                c->firm.by_dns = strcmp(value, "dns") == 0;
+                return c->firm.by_dns || strcmp(value, "cn") == 0
+                               ? 0
+                               : diag_set(d, -EBADMSG, c->ini, d->line, "name is cn or dns, not '%s'", value);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+                if (strcmp(name, texts[i].name) != 0)
+                        continue;
+                if (*texts[i].text)
+                        return diag_set(d, -ENOTUNIQ, c->ini, d->line, "'%s' is given twice", name);
+                if (i < 2 && access(value, R_OK) < 0)
+                        return diag_set(d, -EBADMSG, c->ini, d->line, "%s '%s': %s", name, value, strerror(errno));
+                return (*texts[i].text = strdup(value)) ? 0 : -ENOMEM;
+        }
+        return diag_set(d, -EBADMSG, c->ini, d->line, "unknown key '%s' in [devices]", name);
+}
+
 static int on_key(void *userdata, const char *section, const char *name, const char *value, unsigned line,
                   struct diag *reterr)
 {
@@ -90,6 +157,14 @@ static int on_key(void *userdata, const char *section, const char *name, const c
                 const struct forward_key k = {c->ini, section + strlen(FORWARD), name, value, line};
 
                 return forward_config_set(&c->forward, &k, reterr);
+        }
+        if (strcmp(section, "devices") == 0) {
+                struct diag d = {.line = line};
+                int r = name ? on_devices_key(c, name, value, &d) : 0;
+
+                if (r < 0 && reterr)
+                        *reterr = d;
+                return r;
         }
         if (strcmp(section, "collector") != 0)
                 return diag_set(reterr, -EBADMSG, c->ini, line, "unknown section [%s]", section);
@@ -137,6 +212,9 @@ int config_load(const char *dir, struct config *ret, struct diag *reterr)
                 return r;
         if (!c.agents || !c.page)
                 return diag_set(reterr, -EBADMSG, c.ini, 0, "'%s' is missing", c.agents ? "page" : "agents");
+        if (c.lifetime_s == 0 || (c.firm.crl && !c.firm.ca))
+                return diag_set(reterr, -EBADMSG, c.ini, 0,
+                                c.lifetime_s ? "[devices]: crl without ca" : "[devices]: lifetime is 0");
         r = forward_configs_check(&c.forward, c.ini, reterr);
         if (r < 0)
                 return r;

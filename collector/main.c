@@ -42,13 +42,20 @@ static const struct {
         {"token", command_token, "DIR [options]",
          "print a token with which devices enrol\n"
          "      --uses N             how many devices may use it (default 1)\n"
-         "      --hours N            how long it is valid (default 24)"},
+         "      --hours N            how long it is valid (default 24)\n"
+         "      --replaces NAME      who enrols with it as NAME takes the place of the device of that name"},
         {"user", command_user, "DIR add NAME --role ROLE [options]",
          "add a user of the page, or give one a new password\n"
          "      --role ROLE          auditor or admin\n"
          "      --password-file FILE its first line is the password; default: one is made and shown"},
-        {"device", command_device, "DIR list | DIR retire DEVICE",
-         "list devices; or refuse one from now on (its records stay, its name is free again)"},
+        {"device", command_device, "DIR list | DIR retire DEVICE | DIR revoke DEVICE",
+         "list devices; or refuse one from now on (its records stay, its name is free again); or its key as well, "
+         "for "
+         "ever"},
+        {"certificate", command_certificate, "DIR [show | renew | next | switch [--force]]",
+         "when the collector's own certificates end; renew that of the server; make its next authority, which "
+         "agents\n"
+         "      are told of, and switch to it when they know it (--force: although some do not)"},
         {"policy", command_policy, "DIR FILE", "hand a policy to the agents; FILE.minisig is its signature"},
         {"log", command_log, "DIR", "print the verifier key of this collector's log, for witnesses and auditors"},
         {"witness", command_witness, "DIR list | DIR add KEY | DIR remove NAME",

@@ -4,8 +4,11 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <string.h>
+#include <time.h>
 #include "agent/uplink/uplink.h"
 #include "base/cleanup.h"
+#include "base/io.h"
+#include "base/text.h"
 
 #define OPENSSL_CLEANUP(T, name, f)                                                                                  \
         static inline void name(T **p)                                                                               \
@@ -70,4 +73,28 @@ int certificate_check(const char *certificate, const char *ca, const char *key, 
             strcmp(name, device_id) != 0)
                 return -EBADMSG;
         return 0;
+}
+
+int certificate_life(const char *certificate, int64_t *ret_from, int64_t *ret_to)
+{
+        _cleanup_(x509_freep) X509 *c = read_certificate(certificate);
+        struct tm from, to;
+
+        if (!c || ASN1_TIME_to_tm(X509_get0_notBefore(c), &from) != 1 ||
+            ASN1_TIME_to_tm(X509_get0_notAfter(c), &to) != 1)
+                return -EBADMSG;
+        *ret_from = timegm(&from);
+        *ret_to = timegm(&to);
+        return 0;
+}
+
+int identity_write(const struct uplink_config *c, const char *key, const char *certificate, mode_t mode)
+{
+        _cleanup_free_ char *path = format_new("%s/uplink/cert.pem", c->state);
+        _cleanup_free_ char *text = format_new("%s%s", certificate, key);
+        int r = path && text ? file_write_atomic(path, text, strlen(text), mode) : -ENOMEM;
+
+        if (text)
+                explicit_bzero(text, strlen(text));
+        return r;
 }

@@ -16,7 +16,6 @@
 #define ENROL_DOMAIN     "onchannel-enrol/v1\n"
 #define ENROL_TIMEOUT_S  30L
 #define ENROL_ANSWER_MAX (256u << 10)
-#define PEM_MAX_BYTES    (256u << 10)
 
 struct enrolment {
         struct uplink_config *config;
@@ -24,6 +23,7 @@ struct enrolment {
         char *ca; /* PEM text */
         char *key;
         char *request;
+        char *firm_certificate, *firm_key; /* PEM text, or NULL */
         char device_id[DEVICE_ID_MAX];
         mode_t key_mode;
 };
@@ -32,6 +32,10 @@ static void enrolment_done(struct enrolment *e)
 {
         if (e->key)
                 sodium_memzero(e->key, strlen(e->key));
+        if (e->firm_key)
+                sodium_memzero(e->firm_key, strlen(e->firm_key));
+        freep(&e->firm_certificate);
+        freep(&e->firm_key);
         freep(&e->folder);
         freep(&e->ca);
         freep(&e->key);
@@ -53,7 +57,7 @@ int enrol_request_new(const uint8_t secret[static DEVICE_SECRET_SIZE], const cha
         crypto_sign_detached(signature, NULL, (const uint8_t *)text, strlen(text), secret);
         hex_encode(signature, sizeof(signature), proof);
         hex_encode(public_key, sizeof(public_key), device_key);
-        root = json_pack("{s:s, s:s, s:s, s:s, s:s}", "token", token, "csr", csr, "device_key", device_key, "proof",
+        root = json_pack("{s:s*, s:s, s:s, s:s, s:s}", "token", token, "csr", csr, "device_key", device_key, "proof",
                          proof, "name", name);
         line = root ? json_dumps(root, JSON_COMPACT) : NULL;
         if (!line)
@@ -144,27 +148,15 @@ static int take_answer(struct enrolment *e, const struct response *response)
                 return log_errno(LOG_ERR, -EBADMSG, "the answer of '%s' is not an enrolment", e->config->url);
         if (strcmp(device, e->device_id) != 0 || certificate_check(certificate, ca, e->key, e->device_id) < 0)
                 return log_errno(LOG_ERR, -EBADMSG, "the collector's certificate is not for this device");
-        r = store(e, "key.pem", e->key, e->key_mode);
-        if (r >= 0)
-                r = store(e, "ca.pem", ca, 0644);
-        if (r >= 0) /* last: the uplink waits for it */
-                r = store(e, "cert.pem", certificate, 0644);
+        r = store(e, "ca.pem", ca, 0644);
+        if (r < 0)
+                return r;
+        r = identity_write(e->config, e->key, certificate, e->key_mode); /* last: the uplink waits for it */
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot write '%s/cert.pem'", e->folder);
         if (r >= 0)
                 log_line(LOG_NOTICE, "enrolled '%s' as %s at %s", e->config->device, e->device_id, e->config->url);
         return r;
-}
-
-/* The CA comes from memory: the file may be readable by root only. */
-static int set_ca(CURL *easy, const char *ca)
-{
-        struct curl_blob blob = {.data = (void *)ca, .len = strlen(ca), .flags = CURL_BLOB_COPY};
-
-        if (curl_easy_setopt(easy, CURLOPT_CAINFO, NULL) != CURLE_OK ||
-            curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob) != CURLE_OK ||
-            curl_easy_setopt(easy, CURLOPT_SSLCERT, NULL) != CURLE_OK ||
-            curl_easy_setopt(easy, CURLOPT_SSLKEY, NULL) != CURLE_OK)
-                return -EIO;
-        return 0;
 }
 
 static int post(struct enrolment *e)
@@ -185,7 +177,7 @@ static int post(struct enrolment *e)
         r = http_request_new(e->config, &q, &response, &easy, &headers);
         if (r < 0)
                 return log_errno(LOG_ERR, r, "cannot make a request to '%s'", e->config->url);
-        r = set_ca(easy, e->ca);
+        r = http_set_identity(easy, e->ca, e->firm_certificate, e->firm_key);
         code = r < 0 ? CURLE_FAILED_INIT : curl_easy_perform(easy);
         curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &response.status);
         if (code == CURLE_OK && response.status == 200) {
@@ -200,19 +192,29 @@ static int post(struct enrolment *e)
         return r;
 }
 
-int enrol_run(struct uplink_config *c, const char *token, const char *ca_file)
+static int read_pem(const char *path, const char *what, char **ret)
+{
+        size_t size;
+        int r = file_read(path, UPLINK_PEM_MAX, ret, &size);
+
+        return r < 0 ? log_errno(LOG_ERR, r, "cannot read %s '%s'", what, path) : 0;
+}
+
+int enrol_run(struct uplink_config *c, const struct enrol_options *o)
 {
         _cleanup_(enrolment_done) struct enrolment e = {.config = c};
-        size_t size;
         int r;
 
         e.folder = format_new("%s/uplink", c->state);
         if (!e.folder)
                 return -ENOMEM;
-        r = file_read(ca_file, PEM_MAX_BYTES, &e.ca, &size);
-        if (r < 0)
-                return log_errno(LOG_ERR, r, "cannot read the collector's CA certificate '%s'", ca_file);
-        r = make_request(&e, token);
+        r = read_pem(o->ca, "the collector's CA certificate", &e.ca);
+        if (r == 0 && !o->token)
+                r = read_pem(o->certificate, "the firm's certificate", &e.firm_certificate);
+        if (r == 0 && !o->token)
+                r = read_pem(o->key, "its key", &e.firm_key);
+        if (r == 0)
+                r = make_request(&e, o->token);
         if (r < 0)
                 return r;
         r = become_owner(&e);

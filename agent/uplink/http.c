@@ -83,22 +83,47 @@ static int add_header(struct curl_slist **list, const char *name, const char *va
 
 #define SET(easy, option, value) (failed |= curl_easy_setopt(easy, option, value) != CURLE_OK)
 
+static int set_blob(CURL *easy, CURLoption option, const char *text)
+{
+        struct curl_blob blob = {.data = (void *)text, .len = text ? strlen(text) : 0, .flags = CURL_BLOB_COPY};
+
+        return curl_easy_setopt(easy, option, text ? &blob : NULL) == CURLE_OK ? 0 : -EINVAL;
+}
+
+int http_set_identity(CURL *easy, const char *ca, const char *certificate, const char *key)
+{
+        if (set_blob(easy, CURLOPT_CAINFO_BLOB, ca) < 0 || set_blob(easy, CURLOPT_SSLCERT_BLOB, certificate) < 0 ||
+            set_blob(easy, CURLOPT_SSLKEY_BLOB, key) < 0)
+                return -EINVAL;
+        return 0;
+}
+
+/* From memory: libcurl takes another connection when what a blob holds has changed, not when a file has. What the
+ * collector told is trusted besides what the configuration names, so that its next authority is known in time. */
 static int set_tls(CURL *easy, const struct uplink_config *c)
 {
-        _cleanup_free_ char *ca = NULL, *certificate = NULL, *key = NULL;
+        _cleanup_free_ char *told_path = format_new("%s/uplink/ca.pem", c->state), *pinned = NULL, *told = NULL;
+        _cleanup_free_ char *path = format_new("%s/uplink/cert.pem", c->state), *identity = NULL, *ca = NULL;
         bool failed = false;
+        size_t size;
+        int r;
 
-        ca = c->ca ? strdup(c->ca) : format_new("%s/uplink/ca.pem", c->state);
-        certificate = format_new("%s/uplink/cert.pem", c->state);
-        key = format_new("%s/uplink/key.pem", c->state);
-        if (!ca || !certificate || !key)
+        if (!told_path || !path)
                 return -ENOMEM;
         SET(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3);
-        SET(easy, CURLOPT_CAINFO, ca);
-        SET(easy, CURLOPT_CAPATH, NULL); /* else libcurl adds the system's CAs to the one pinned */
-        SET(easy, CURLOPT_SSLCERT, certificate);
-        SET(easy, CURLOPT_SSLKEY, key);
-        return failed ? -EINVAL : 0;
+        SET(easy, CURLOPT_CAINFO, NULL);
+        SET(easy, CURLOPT_CAPATH, NULL); /* else libcurl adds the system's CAs to those pinned */
+        if (c->ca)
+                (void)file_read(c->ca, UPLINK_PEM_MAX, &pinned, &size);
+        (void)file_read(told_path, UPLINK_PEM_MAX, &told, &size);
+        ca = format_new("%s\n%s", pinned ?: "", told ?: "");
+        r = file_read(path, UPLINK_PEM_MAX, &identity, &size);
+        if (!ca || (r < 0 && r != -ENOENT))
+                return ca ? r : -ENOMEM;
+        r = http_set_identity(easy, ca, identity, identity);
+        if (identity)
+                explicit_bzero(identity, size);
+        return failed ? -EINVAL : r;
 }
 
 static int set_request(CURL *easy, const struct uplink_config *c, const struct request *q, struct response *response)

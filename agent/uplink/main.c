@@ -13,18 +13,31 @@
 static const char usage[] =
         "Usage: onchannel-uplink [--config FILE]\n"
         "       onchannel-uplink enrol --token T [--ca FILE] [--config FILE] [URL]\n"
+        "       onchannel-uplink enrol --certificate FILE --key FILE [--ca FILE] [--config FILE] [URL]\n"
         "Ships the spool to the collector and fetches policy and catalogue; runs without privileges.\n"
         "enrol, run once by root, makes this device known to the collector.\n"
         "  --config FILE  the agent's configuration; default: " DEFAULT_CONFIG "\n"
         "  --url URL      the collector, https://HOST[:PORT]; default: [collector] url\n"
         "  --token T      one-time token from 'onchannel-collector token'\n"
+        "  --certificate FILE, --key FILE  in place of a token: this device's certificate of the firm's own "
+        "authority\n"
         "  --ca FILE      the collector's CA certificate; default: [collector] ca\n"
         "Exit status: 0 done, 1 failed, 2 wrong usage.\n";
 
 struct arguments {
-        const char *config, *url, *token, *ca;
+        const char *config, *url;
+        struct enrol_options enrolment;
         bool enrol;
 };
+
+static bool options_fit(const struct arguments *a)
+{
+        const struct enrol_options *e = &a->enrolment;
+
+        if (!a->enrol)
+                return !a->url && !e->ca && !e->token && !e->certificate && !e->key;
+        return e->token ? !e->certificate && !e->key : e->certificate && e->key;
+}
 
 /* 0, or an exit status plus one. */
 static int parse_arguments(int argc, char **argv, struct arguments *a)
@@ -34,6 +47,8 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
                 {"url", required_argument, NULL, 'u'},
                 {"token", required_argument, NULL, 't'},
                 {"ca", required_argument, NULL, 'a'},
+                {"certificate", required_argument, NULL, 'C'},
+                {"key", required_argument, NULL, 'k'},
                 {"help", no_argument, NULL, 'h'},
                 {"version", no_argument, NULL, 'v'},
                 {0},
@@ -49,10 +64,16 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
                         a->url = optarg;
                         break;
                 case 't':
-                        a->token = optarg;
+                        a->enrolment.token = optarg;
                         break;
                 case 'a':
-                        a->ca = optarg;
+                        a->enrolment.ca = optarg;
+                        break;
+                case 'C':
+                        a->enrolment.certificate = optarg;
+                        break;
+                case 'k':
+                        a->enrolment.key = optarg;
                         break;
                 case 'h':
                         fputs(usage, stdout);
@@ -68,7 +89,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
         optind += a->enrol;
         if (a->enrol && optind < argc && !a->url)
                 a->url = argv[optind++];
-        if (optind < argc || a->enrol != (a->token != NULL) || (!a->enrol && (a->url || a->ca))) {
+        if (optind < argc || !options_fit(a)) {
                 fputs(usage, stderr);
                 return 3;
         }
@@ -77,15 +98,17 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
 
 static int enrol(struct uplink_config *c, const struct arguments *a)
 {
-        const char *ca = a->ca ? a->ca : c->ca;
+        struct enrol_options o = a->enrolment;
 
         if (a->url && uplink_url_set(c, a->url) < 0)
                 return log_errno(LOG_ERR, -EINVAL, "'%s' is not https://HOST[:PORT]", a->url);
         if (!c->url)
                 return log_errno(LOG_ERR, -EINVAL, "no collector: give --url or set [collector] url");
-        if (!ca)
+        if (!o.ca)
+                o.ca = c->ca;
+        if (!o.ca)
                 return log_errno(LOG_ERR, -EINVAL, "no CA certificate: give --ca or set [collector] ca");
-        return enrol_run(c, a->token, ca);
+        return enrol_run(c, &o);
 }
 
 static int run(struct uplink_config *c)

@@ -45,6 +45,7 @@ int uplink_init(struct uplink *u)
         u->jobs[JOB_REPORTS] = (struct job){.name = "reports", .start = reports_start, .done = reports_done};
         u->jobs[JOB_POLICY] = (struct job){.name = "policy", .start = policy_start, .done = policy_done};
         u->jobs[JOB_STATUS] = (struct job){.name = "status", .start = status_start, .done = status_done};
+        u->jobs[JOB_RENEW] = (struct job){.name = "renewal", .start = renew_start, .done = renew_done};
         u->has_problem = true; /* of an earlier run, perhaps: the first success removes it */
         u->multi = curl_multi_init();
         if (!u->multi)
@@ -73,6 +74,7 @@ void uplink_disconnect(struct uplink *u)
 void uplink_done(struct uplink *u)
 {
         uplink_disconnect(u);
+        freep(&u->renewal_key);
         uplink_config_done(&u->config);
 }
 
@@ -104,7 +106,7 @@ static void clear_problem(struct uplink *u)
                 u->has_problem = false;
 }
 
-static int find_device_id(struct uplink *u)
+int find_device_id(struct uplink *u)
 {
         _cleanup_free_ char *path = format_new("%s/device.pub", u->config.state), *text = NULL;
         uint8_t public_key[DEVICE_KEY_SIZE];

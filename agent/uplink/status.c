@@ -42,16 +42,19 @@ int status_start(struct uplink *u, struct job *j)
 
 /* The log as it was shown: kept for coverage records to repeat, so that it cannot be shown otherwise to others. Whose
  * key signed it does not matter here; it is what was said. */
-static void checkpoint_keep(const struct uplink *u, const struct response *response)
+static void answer_keep(const struct uplink *u, const struct response *response)
 {
         _cleanup_free_ char *path = format_new("%s/uplink/checkpoint", u->config.state), *old = NULL;
         json_auto_t *o =
                 json_loadb((const char *)response->body.data, response->body.size, JSON_REJECT_DUPLICATES, NULL);
         const char *note = json_string_value(json_object_get(o, "checkpoint"));
+        const char *ca = json_string_value(json_object_get(o, "ca"));
         struct checkpoint c;
         size_t size;
         int r = 0;
 
+        if (ca)
+                authorities_keep(u, ca);
         if (!note || !path || note_text(note, strlen(note), &size) < 0 || checkpoint_parse(note, size, &c) < 0)
                 return;
         if (file_read(path, NOTE_MAX_BYTES, &old, &size) < 0 || strcmp(old, note) != 0)
@@ -65,7 +68,7 @@ void status_done(struct uplink *u, struct job *j, CURLcode code)
         char reason[UPLINK_ERROR_MAX];
 
         if (code == CURLE_OK && j->response.status == 200) {
-                checkpoint_keep(u, &j->response);
+                answer_keep(u, &j->response);
                 job_succeeded(j, STATUS_PERIOD_MS - STATUS_JITTER_MS + randombytes_uniform(2 * STATUS_JITTER_MS + 1));
         } else
                 job_failed(j, response_error(&j->response, code, reason));

@@ -22,6 +22,7 @@
 #define UPLINK_EXEMPTION_MAX (16u << 10)
 #define UPLINK_EXEMPTIONS    256
 #define UPLINK_STATUS_MAX    (64u << 10)
+#define UPLINK_PEM_MAX       (256u << 10)
 
 /* ---- config.c ---- */
 
@@ -66,6 +67,8 @@ struct request {
 /* A new easy handle for the request, answer into *response; the caller frees both. */
 int http_request_new(const struct uplink_config *c, const struct request *q, struct response *response, CURL **ret,
                      struct curl_slist **ret_headers);
+/* Texts in PEM, copied; NULL: none. */
+int http_set_identity(CURL *easy, const char *ca, const char *certificate, const char *key);
 void response_done(struct response *r);
 /* One sentence why it failed: curl's, or the collector's own `error`. */
 const char *response_error(const struct response *r, CURLcode code, char buf[static UPLINK_ERROR_MAX]);
@@ -81,6 +84,7 @@ enum job_id {
         JOB_REPORTS,
         JOB_POLICY,
         JOB_STATUS,
+        JOB_RENEW,
         _JOB_MAX,
 };
 
@@ -126,6 +130,8 @@ struct uplink {
                 char failing[UPLINK_ERROR_MAX]; /* why it is not reached now, or "" */
         } contact; /* with the collector, as STATE/uplink/contact has it */
         char etag[UPLINK_ETAG_MAX];
+        uint64_t renew_after_ms; /* CLOCK_BOOTTIME: not again before */
+        char *renewal_key; /* PEM, of the request under way */
 };
 
 /* Sets config-dependent state, reads STATE/uplink/ack. */
@@ -152,10 +158,20 @@ struct uplink_list {
 int list_store(const struct uplink_config *c, const struct uplink_list *l, json_t *list);
 int status_start(struct uplink *u, struct job *j);
 void status_done(struct uplink *u, struct job *j, CURLcode code);
+int renew_start(struct uplink *u, struct job *j);
+void renew_done(struct uplink *u, struct job *j, CURLcode code);
+/* When, of a life from..to (seconds since 1970), to ask for the next certificate: at two thirds, give or take a
+ * twentieth by `chance`, so that a fleet that was enrolled together does not come back together. */
+int64_t renew_due(int64_t from, int64_t to, uint16_t chance);
 
 /* ---- loop.c ---- */
 
 int uplink_run(struct uplink *u);
+
+/* Keeps what the collector says it is to be known by, when that has changed. */
+void authorities_keep(const struct uplink *u, const char *ca);
+/* device.pub, once it is there. */
+int find_device_id(struct uplink *u);
 
 /* ---- csr.c, enrol.c ---- */
 
@@ -163,7 +179,16 @@ int uplink_run(struct uplink *u);
 int csr_new(const char *device_id, char **ret_key, char **ret_csr);
 /* The certificate is for this key and this device; `ca` is a certificate. -EBADMSG. */
 int certificate_check(const char *certificate, const char *ca, const char *key, const char *device_id);
+/* From when to when the first certificate of a text holds, seconds since 1970. -EBADMSG. */
+int certificate_life(const char *certificate, int64_t *ret_from, int64_t *ret_to);
+/* cert.pem: the key and its certificate in one file, so that a crash cannot part them. */
+int identity_write(const struct uplink_config *c, const char *key, const char *certificate, mode_t mode);
 /* The enrol request's JSON; free(). */
 int enrol_request_new(const uint8_t secret[static DEVICE_SECRET_SIZE], const char *token, const char *name,
                       const char *csr, char **ret);
-int enrol_run(struct uplink_config *c, const char *token, const char *ca_file);
+struct enrol_options {
+        const char *token; /* or, with token NULL: */
+        const char *certificate, *key; /* files: a firm's own, which says which device this is */
+        const char *ca;
+};
+int enrol_run(struct uplink_config *c, const struct enrol_options *o);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The agents' calls but reports: enrol, policy, status. */
+/* The agents' calls policy and status, and who is calling. */
 #include <errno.h>
 #include <search.h>
 #include <sodium.h>
@@ -10,7 +10,6 @@
 #include "collector/api/private.h"
 #include "collector/net/message.h"
 
-#define PROOF_PREFIX           "onchannel-enrol/v1\n"
 #define CONNECTIONS_PER_SECOND 100 /* that reconnects should not exceed */
 #define SPREAD_MAX_S           300
 
@@ -58,10 +57,9 @@ void agents_flush_seen(struct api *a)
         a->seen = NULL;
 }
 
-bool agents_device(struct http_request *req, struct store_device *ret)
+bool device_of(struct http_request *req, const char *id, struct store_device *ret)
 {
-        struct api *a = api_of(req);
-        int r = store_device_get(a->store, req->peer, ret);
+        int r = store_device_get(api_of(req)->store, id, ret);
 
         if (r == -ENOENT || (r == 0 && ret->retired_ms)) {
                 reply_error(req, 403, r < 0 ? "this device is not known: enrol it" : "this device has been retired");
@@ -71,93 +69,26 @@ bool agents_device(struct http_request *req, struct store_device *ret)
                 reply_errno(req, r, NULL);
                 return false;
         }
-        device_seen(a, ret->id);
         return true;
 }
 
-/* ---- enrol ---- */
-
-struct enrolment {
-        const char *token, *csr, *name;
-        uint8_t key[DEVICE_KEY_SIZE];
-        char id[DEVICE_ID_MAX];
-};
-
-static bool is_device_name(const char *s)
+/* The certificate of before counts until the next one is used for the first time. */
+static void certificate_note(struct http_request *req, const struct store_device *d)
 {
-        return *s && strlen(s) < STORE_NAME_MAX &&
-               strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == strlen(s);
+        const uint8_t *hash = req->certificate->hash;
+
+        if (memcmp(hash, d->certificate_hash, STORE_HASH_SIZE) != 0 &&
+            memcmp(hash, d->issued_hash, STORE_HASH_SIZE) == 0)
+                (void)store_device_adopt(api_of(req)->store, d->number, hash, clock_utc_ms());
 }
 
-/* NULL, or what is wrong. */
-static const char *enrolment_parse(json_t *o, struct enrolment *ret)
+bool agents_device(struct http_request *req, struct store_device *ret)
 {
-        const char *key, *proof;
-        uint8_t signature[crypto_sign_BYTES];
-        _cleanup_buf_ struct buf signed_text = {0};
-
-        if (json_unpack_ex(o, NULL, JSON_STRICT, "{s:s,s:s,s:s,s:s,s:s}", "token", &ret->token, "csr", &ret->csr,
-                           "device_key", &key, "proof", &proof, "name", &ret->name) < 0)
-                return "exactly token, csr, device_key, proof and name are needed, all text";
-        if (!is_device_name(ret->name))
-                return "name must be up to 63 letters, digits, '-', '_' and '.'";
-        if (hex_decode(key, ret->key, sizeof(ret->key)) < 0)
-                return "device_key must be 64 hex digits";
-        if (hex_decode(proof, signature, sizeof(signature)) < 0)
-                return "proof must be 128 hex digits";
-        buf_addf(&signed_text, PROOF_PREFIX "%s", ret->csr);
-        if (buf_error(&signed_text) < 0 ||
-            crypto_sign_verify_detached(signature, signed_text.data, signed_text.size, ret->key) != 0)
-                return "proof is not the device key's signature over the certificate request";
-        device_id_format(ret->key, ret->id);
-        return NULL;
-}
-
-static void enrol(struct http_request *req, const struct enrolment *e)
-{
-        struct api *a = api_of(req);
-        _cleanup_free_ char *certificate = NULL;
-        uint8_t token_hash[STORE_HASH_SIZE], certificate_hash[STORE_HASH_SIZE];
-        struct diag d = {0};
-        int r = pki_sign_request(a->device_ca, e->csr, e->id, &certificate, certificate_hash, &d);
-
-        if (r == 0) {
-                crypto_hash_sha256(token_hash, (const uint8_t *)e->token, strlen(e->token));
-                r = store_device_enrol(a->store, &(struct store_enrol){.id = e->id,
-                                                                       .name = e->name,
-                                                                       .public_key = e->key,
-                                                                       .token_hash = token_hash,
-                                                                       .certificate_hash = certificate_hash,
-                                                                       .now_ms = clock_utc_ms()});
-        }
-        if (r == -EACCES) {
-                reply_error(req, 403, "the token is unknown, used up or expired");
-        } else if (r == -EEXIST) {
-                reply_error(req, 409, "a device of this name is enrolled already with another key");
-        } else if (r < 0) {
-                reply_errno(req, r, &d);
-        } else {
-                log_line(LOG_INFO, "enrolled '%s' as %s from %s", e->name, e->id, req->address);
-                (void)store_audit_add(a->store, &(struct store_audit){clock_utc_ms(), e->id, "enrol", e->name});
-                reply_after_commit(
-                        req, 200,
-                        json_pack("{s:s,s:s,s:s}", "device", e->id, "certificate", certificate, "ca", a->server_ca));
-        }
-}
-
-void agents_enrol(struct http_request *req)
-{
-        json_auto_t *o = request_json(req);
-        struct enrolment e;
-        const char *wrong;
-
-        if (!o)
-                return;
-        wrong = enrolment_parse(o, &e);
-        if (wrong)
-                reply_error(req, 400, wrong);
-        else
-                enrol(req, &e);
+        if (!device_of(req, req->peer, ret))
+                return false;
+        certificate_note(req, ret);
+        device_seen(api_of(req), ret->id);
+        return true;
 }
 
 /* ---- policy ---- */
@@ -230,5 +161,6 @@ void agents_status(struct http_request *req)
         if (r < 0)
                 reply_errno(req, r, NULL);
         else
-                reply_after_commit(req, 200, json_pack("{s:o*}", "checkpoint", log_checkpoint_json(a)));
+                reply_after_commit(req, 200,
+                                   json_pack("{s:o*,s:s}", "checkpoint", log_checkpoint_json(a), "ca", a->server_ca));
 }

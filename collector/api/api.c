@@ -5,44 +5,44 @@
 #include <sodium.h>
 #include <string.h>
 #include "base/cleanup.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "collector/api/private.h"
 
 #define HEADERS_MS     5000
 #define MINUTE_MS      60000
-#define PEM_MAX        65536
+#define OVERLAP_MS     10000 /* between the clocks of who retires a device and of this collector */
 #define GRANT_BODY_MAX (64u << 10) /* a file of EXEMPTION_MAX_BYTES with its signatures, escaped */
 
 static const struct http_route agents_routes[] = {
-        {"POST", "/v1/enrol", false, 16 << 10, agents_enrol},
-        {"GET", "/v1/policy", true, 0, agents_policy},
-        {"POST", "/v1/reports", true, BATCH_MAX_BYTES, agents_reports},
-        {"POST", "/v1/status", true, 64 << 10, agents_status},
+        {"POST", "/v1/enrol", HTTP_PEER_ANY, 16 << 10, agents_enrol},
+        {"POST", "/v1/renew", HTTP_PEER_EXPIRED, 16 << 10, agents_renew},
+        {"GET", "/v1/policy", HTTP_PEER_GOOD, 0, agents_policy},
+        {"POST", "/v1/reports", HTTP_PEER_GOOD, BATCH_MAX_BYTES, agents_reports},
+        {"POST", "/v1/status", HTTP_PEER_GOOD, 64 << 10, agents_status},
         {0},
 };
 
 static const struct http_route page_routes[] = {
-        {"POST", "/api/v1/login", false, 4 << 10, page_login},
-        {"POST", "/api/v1/logout", false, 4 << 10, page_logout},
-        {"GET", "/api/v1/session", false, 0, page_session},
-        {"GET", "/api/v1/violations", false, 0, page_violations},
-        {"GET", "/api/v1/violations/", false, 0, page_violation},
-        {"GET", "/api/v1/devices", false, 0, page_devices},
-        {"GET", "/api/v1/facets", false, 0, page_facets},
-        {"GET", "/api/v1/integrity", false, 0, page_integrity},
-        {"GET", "/api/v1/export", false, 0, page_export},
-        {"GET", "/api/v1/coverage/", false, 0, page_coverage},
-        {"GET", "/api/v1/rollout", false, 0, page_rollout},
-        {"GET", "/api/v1/exemptions", false, 0, page_exemptions},
-        {"POST", "/api/v1/exemptions", false, GRANT_BODY_MAX, page_grant},
-        {"POST", "/api/v1/exemptions/text", false, GRANT_BODY_MAX, page_grant_text},
-        {"POST", "/api/v1/exemptions/signed", false, GRANT_BODY_MAX, page_grant_signed},
-        {"POST", "/api/v1/requests", false, 4 << 10, page_request_answer},
-        {"POST", "/log/cosignature", false, NOTE_MAX_BYTES, log_cosign},
-        {"GET", "/log/", false, 0, log_static},
-        {"GET", "/metrics", false, 0, page_metrics},
-        {"GET", "/", false, 0, page_asset},
+        {"POST", "/api/v1/login", HTTP_PEER_ANY, 4 << 10, page_login},
+        {"POST", "/api/v1/logout", HTTP_PEER_ANY, 4 << 10, page_logout},
+        {"GET", "/api/v1/session", HTTP_PEER_ANY, 0, page_session},
+        {"GET", "/api/v1/violations", HTTP_PEER_ANY, 0, page_violations},
+        {"GET", "/api/v1/violations/", HTTP_PEER_ANY, 0, page_violation},
+        {"GET", "/api/v1/devices", HTTP_PEER_ANY, 0, page_devices},
+        {"GET", "/api/v1/facets", HTTP_PEER_ANY, 0, page_facets},
+        {"GET", "/api/v1/integrity", HTTP_PEER_ANY, 0, page_integrity},
+        {"GET", "/api/v1/export", HTTP_PEER_ANY, 0, page_export},
+        {"GET", "/api/v1/coverage/", HTTP_PEER_ANY, 0, page_coverage},
+        {"GET", "/api/v1/rollout", HTTP_PEER_ANY, 0, page_rollout},
+        {"GET", "/api/v1/exemptions", HTTP_PEER_ANY, 0, page_exemptions},
+        {"POST", "/api/v1/exemptions", HTTP_PEER_ANY, GRANT_BODY_MAX, page_grant},
+        {"POST", "/api/v1/exemptions/text", HTTP_PEER_ANY, GRANT_BODY_MAX, page_grant_text},
+        {"POST", "/api/v1/exemptions/signed", HTTP_PEER_ANY, GRANT_BODY_MAX, page_grant_signed},
+        {"POST", "/api/v1/requests", HTTP_PEER_ANY, 4 << 10, page_request_answer},
+        {"POST", "/log/cosignature", HTTP_PEER_ANY, NOTE_MAX_BYTES, log_cosign},
+        {"GET", "/log/", HTTP_PEER_ANY, 0, log_static},
+        {"GET", "/metrics", HTTP_PEER_ANY, 0, page_metrics},
+        {"GET", "/", HTTP_PEER_ANY, 0, page_asset},
         {0},
 };
 
@@ -99,6 +99,20 @@ void api_page_config(struct api *a, struct http_config *ret)
         };
 }
 
+static int device_retired(const char *id, void *userdata)
+{
+        http_server_close_peer(userdata, id);
+        return 0;
+}
+
+void retired_close(struct api *a)
+{
+        uint64_t now_ms = clock_utc_ms();
+
+        if (a->agents && store_retired_since(a->store, a->retired_ms - OVERLAP_MS, device_retired, a->agents) == 0)
+                a->retired_ms = now_ms;
+}
+
 static void every_second(void *userdata)
 {
         ((struct api *)userdata)->turn.due |= TURN_LOG;
@@ -106,13 +120,15 @@ static void every_second(void *userdata)
 
 static void every_minute(void *userdata)
 {
-        ((struct api *)userdata)->turn.due |= TURN_SEEN | TURN_MINUTE;
+        struct api *a = userdata;
+
+        (void)authorities_read(a, NULL);
+        a->turn.due |= TURN_SEEN | TURN_MINUTE;
 }
 
 int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
 {
         struct api *a = calloc(1, sizeof(*a));
-        size_t size;
         int r;
 
         if (!a)
@@ -121,16 +137,20 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         a->loop = o->loop;
         a->store = o->store;
         a->database = o->database;
+        a->server_ca_file = o->server_ca;
+        a->next_ca_file = o->next_ca;
+        a->firm = o->firm;
+        a->grace_s = o->grace_s;
+        a->retired_ms = clock_utc_ms();
         a->metrics_token = o->metrics_token;
         memcpy(a->receivers, o->receivers, sizeof(a->receivers));
         a->exemption_key = o->exemption_key;
         limiter_init(&a->logins);
         r = pki_authority_load(o->device_ca, o->device_ca_key, &a->device_ca, reterr);
-        if (r == 0) {
-                r = file_read(o->server_ca, PEM_MAX, &a->server_ca, &size);
-                if (r < 0)
-                        diag_set(reterr, r, o->server_ca, 0, "cannot be read: %s", strerror(-r));
-        }
+        if (r == 0)
+                r = authorities_read(a, reterr);
+        if (r == 0 && o->lifetime_s)
+                pki_authority_set_lifetime(a->device_ca, o->lifetime_s);
         if (r == 0)
                 r = bundle_open(o->store, &a->bundle, reterr);
         if (r == 0 && o->log_key)
@@ -153,7 +173,7 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         return 0;
 }
 
-void api_set_servers(struct api *a, const struct http_server *agents, const struct http_server *page)
+void api_set_servers(struct api *a, struct http_server *agents, const struct http_server *page)
 {
         a->agents = agents;
         a->page = page;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 /* The calls of ARCHITECTURE.md, "Agent and collector", and of the page, between the HTTP servers and the store. */
+#include "collector/net/firm.h"
 #include "collector/net/http.h"
 #include "collector/store/store.h"
 
@@ -13,7 +14,10 @@ struct api_options {
         struct store *store; /* borrowed */
         const char *device_ca; /* PEM files: signs device certificates */
         const char *device_ca_key;
-        const char *server_ca; /* told to agents at enrolment */
+        const char *server_ca; /* told to agents, with next_ca where that is there */
+        const char *next_ca;
+        uint64_t lifetime_s, grace_s; /* of devices' certificates; 0: PKI_LIFETIME_S, none */
+        const struct firm *firm; /* vouches for devices in place of a token; NULL: none */
         const char *database; /* as store_open() takes it: exports have a connection of their own */
         const char *log_key; /* the Merkle log's key, made when it is not there; NULL: no log */
         const char *exemption_key; /* a secret key with a password, with which the page signs; where it may be */
@@ -29,7 +33,7 @@ void api_stop(struct api *a);
 bool api_is_idle(const struct api *a); /* nothing waits for the store */
 void api_free(struct api *a);
 /* To say in answers how far reconnects should spread, and for metrics; borrowed. */
-void api_set_servers(struct api *a, const struct http_server *agents, const struct http_server *page);
+void api_set_servers(struct api *a, struct http_server *agents, const struct http_server *page);
 
 /* Routes, headers and limits of the two listeners; userdata is the api. */
 void api_agents_config(struct api *a, struct http_config *ret);

@@ -61,10 +61,15 @@ struct turn {
 struct api {
         struct loop *loop;
         struct store *store;
-        const struct http_server *agents, *page;
+        struct http_server *agents;
+        const struct http_server *page;
         struct bundle *bundle;
         struct pki_authority *device_ca;
-        char *server_ca; /* PEM text */
+        const char *server_ca_file, *next_ca_file;
+        char *server_ca; /* PEM text of both */
+        const struct firm *firm;
+        uint64_t grace_s;
+        uint64_t retired_ms; /* devices retired before that have no connection any more */
         struct worker *worker;
         unsigned logins_waiting; /* for the worker */
         struct turn turn;
@@ -139,10 +144,19 @@ json_t *request_json(struct http_request *req);
 #define CONTENT_JSON "application/json"
 bool request_content_is(const struct http_request *req, const char *type);
 
-/* ---- agents.c ---- */
+/* ---- api.c ---- */
+/* Who is retired loses the connections that are open, also one that waits for a policy. */
+void retired_close(struct api *a);
+/* ---- enrol.c ---- */
 void agents_enrol(struct http_request *req);
+void agents_renew(struct http_request *req);
+/* Reads what agents are to trust; the old text stays where that is not to be had. */
+int authorities_read(struct api *a, struct diag *reterr);
+/* ---- agents.c ---- */
 void agents_policy(struct http_request *req);
 void agents_status(struct http_request *req);
+/* The device of this id, or false after answering 403. */
+bool device_of(struct http_request *req, const char *id, struct store_device *ret);
 /* The device behind the client certificate, noted as seen, or false after answering 403. */
 bool agents_device(struct http_request *req, struct store_device *ret);
 void agents_flush_seen(struct api *a); /* into the open transaction */

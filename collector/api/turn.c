@@ -111,6 +111,7 @@ static void turn_done(struct worker_job *job)
         if (did & TURN_LOG) {
                 t->log_size = t->api->log ? tlog_size(t->api->log) : 0;
                 bundle_tick(t->api->bundle);
+                retired_close(t->api);
         }
         if (t->due && !t->closing)
                 start(t, t->due);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "collector/net/message.h"
@@ -53,7 +54,7 @@ static void stranger_remove(struct conn *c)
 void conn_idle_from_now(struct conn *c)
 {
         const struct http_config *config = c->server->config;
-        bool anonymous = !c->has_peer && SSL_get_verify_mode(c->ssl) != SSL_VERIFY_NONE;
+        bool anonymous = c->peer.state != TLS_PEER_GOOD && SSL_get_verify_mode(c->ssl) != SSL_VERIFY_NONE;
 
         if (!c->closed && is_stranger(c)) {
                 stranger_remove(c);
@@ -146,7 +147,7 @@ static int conn_introduce(struct conn *c)
         struct http_server *s = c->server;
         struct account *a;
         struct conn *oldest = NULL;
-        int r = account_join(&s->accounts, c->peer, loop_now_ms(s->loop), &a);
+        int r = account_join(&s->accounts, c->peer.name, loop_now_ms(s->loop), &a);
 
         if (r < 0)
                 return r;
@@ -220,9 +221,9 @@ static int conn_handshake(struct conn *c)
                 conn_close(c, tls_error(text, sizeof(text)));
                 return r;
         }
-        c->has_peer = tls_peer_name(c->ssl, c->peer);
+        tls_peer_get(c->ssl, &c->peer);
         c->idle_deadline_ms = loop_now_ms(c->server->loop) + c->server->config->headers_ms;
-        r = c->has_peer ? conn_introduce(c) : 0;
+        r = c->peer.state == TLS_PEER_GOOD ? conn_introduce(c) : 0;
         if (r == 0)
                 r = session_open(c);
         if (r < 0)
@@ -318,7 +319,8 @@ static int conn_new(struct http_server *s, int fd, const struct sockaddr_storage
                 c->next->prev = c;
         s->connections = c;
         s->n_connections++;
-        s->counters.accepted++;
+        c->number = ++s->counters.accepted;
+        c->since_ms = clock_utc_ms();
         stranger_add(c);
         TAKE_PTR(c);
         return 0;
@@ -484,6 +486,30 @@ size_t http_server_n_connections(const struct http_server *s)
 const struct http_counters *http_server_counters(const struct http_server *s)
 {
         return &s->counters;
+}
+
+void http_server_close_peer(struct http_server *s, const char *name)
+{
+        for (struct conn *c = s->connections, *next; c; c = next) {
+                next = c->next;
+                if (c->session && strcmp(c->peer.name, name) == 0)
+                        conn_close(c, "closed on our side");
+        }
+}
+
+SSL *http_tls(const struct http_request *req)
+{
+        return req->conn->ssl;
+}
+
+uint64_t http_connection_number(const struct http_request *req)
+{
+        return req->conn->number;
+}
+
+uint64_t http_connection_since_ms(const struct http_request *req)
+{
+        return req->conn->since_ms;
 }
 
 void http_server_stop(struct http_server *s)

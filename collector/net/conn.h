@@ -23,8 +23,9 @@ struct conn {
         uint64_t idle_deadline_ms; /* counts while there is no request */
         uint64_t stalled_ms; /* since when `out` waits; 0: it does not */
         uint32_t events;
-        bool dirty, closed, lingering, has_peer;
-        char peer[TLS_NAME_MAX];
+        bool dirty, closed, lingering;
+        struct tls_peer peer;
+        uint64_t number, since_ms; /* UTC */
         char address[INET6_ADDRSTRLEN];
 };
 

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/diag.h"
 #include "collector/net/loop.h"
+#include "collector/net/tls.h"
 
 #define HTTP_HEADERS_MAX   (16u << 10) /* bytes, counted as in RFC 9113 6.5.2 */
 #define HTTP_BODIES_MAX    (128u << 20) /* bytes of unfinished request bodies, all connections together */
@@ -70,10 +71,16 @@ struct http_response {
         void *stream_userdata;
 };
 
+enum http_peer {
+        HTTP_PEER_ANY, /* also none */
+        HTTP_PEER_GOOD, /* a client certificate of our authority */
+        HTTP_PEER_EXPIRED, /* or one that was */
+};
+
 struct http_route {
         const char *method;
         const char *path; /* the whole path; ending in '/': everything below as well */
-        bool needs_peer; /* 401 without a client certificate, before any body is taken */
+        enum http_peer needs_peer; /* else 401, before any body is taken */
         size_t body_max; /* 413 above */
         http_fn handle;
 };
@@ -83,7 +90,8 @@ struct http_request {
         char *method, *path, *query; /* query: without '?', NULL when there is none */
         char *field[_HTTP_FIELD_MAX]; /* NULL: not sent */
         struct buf body;
-        const char *peer; /* name in the client's certificate, or NULL */
+        const char *peer; /* name in the client's certificate, when that is good; or NULL */
+        const struct tls_peer *certificate;
         const char *address; /* the client's, as text */
         void *userdata; /* of the server */
 
@@ -148,4 +156,10 @@ const struct http_counters *http_server_counters(const struct http_server *s);
 void http_server_stop(struct http_server *s);
 /* Closes everything; accepts NULL. Before loop_free(). */
 void http_server_free(struct http_server *s);
+/* Closes a peer's connections, without answers: what it asks next is judged anew. */
+void http_server_close_peer(struct http_server *s, const char *name);
 uint64_t http_now_ms(const struct http_request *req);
+SSL *http_tls(const struct http_request *req);
+/* Connections are numbered as they come, from 1. */
+uint64_t http_connection_number(const struct http_request *req);
+uint64_t http_connection_since_ms(const struct http_request *req); /* UTC */

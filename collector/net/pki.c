@@ -3,18 +3,20 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <string.h>
+#include <time.h>
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "collector/net/tls.h"
 
-#define CA_DAYS     7300
-#define SERVER_DAYS 825 /* longer ones are refused by browsers */
-#define DEVICE_DAYS 3650 /* a device leaves by being retired in the store; there is no renewal call */
-#define BACKDATE_S  86400 /* for laptops whose clock is late */
+#define CA_S       (7300ull * DAY_S)
+#define SERVER_S   (825ull * DAY_S) /* longer ones are refused by browsers */
+#define DAY_S      86400
+#define BACKDATE_S DAY_S /* for collectors whose clock is late; less of a short life */
 
 DEFINE_CLEANUP(EVP_PKEY, EVP_PKEY_free)
 DEFINE_CLEANUP(X509, X509_free)
@@ -24,6 +26,7 @@ DEFINE_CLEANUP(BIO, BIO_free_all)
 struct pki_authority {
         X509 *certificate;
         EVP_PKEY *key;
+        uint64_t lifetime_s;
 };
 
 void pki_authority_free(struct pki_authority *a)
@@ -33,6 +36,11 @@ void pki_authority_free(struct pki_authority *a)
         X509_free(a->certificate);
         EVP_PKEY_free(a->key);
         free(a);
+}
+
+void pki_authority_set_lifetime(struct pki_authority *a, uint64_t seconds)
+{
+        a->lifetime_s = seconds;
 }
 
 static int pem_error(struct diag *reterr, const char *file, const char *what)
@@ -94,9 +102,10 @@ static int serial_set(X509 *c)
 }
 
 /* A version 3 certificate with everything but extensions and signature. */
-static int certificate_new(const char *name, X509 *issuer, EVP_PKEY *key, int days, X509 **ret)
+static int certificate_new(const char *name, X509 *issuer, EVP_PKEY *key, uint64_t life_s, X509 **ret)
 {
         _cleanup_(X509_freep) X509 *c = X509_new();
+        long backdate_s = life_s / 10 < BACKDATE_S ? (long)life_s / 10 : BACKDATE_S;
         X509_NAME *subject;
 
         if (!c || X509_set_version(c, X509_VERSION_3) != 1 || serial_set(c) < 0)
@@ -105,8 +114,8 @@ static int certificate_new(const char *name, X509 *issuer, EVP_PKEY *key, int da
         if (X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8, (const unsigned char *)name, -1, -1,
                                        0) != 1 ||
             X509_set_issuer_name(c, issuer ? X509_get_subject_name(issuer) : subject) != 1 ||
-            !X509_gmtime_adj(X509_getm_notBefore(c), -BACKDATE_S) ||
-            !X509_gmtime_adj(X509_getm_notAfter(c), days * 86400L) || X509_set_pubkey(c, key) != 1)
+            !X509_gmtime_adj(X509_getm_notBefore(c), -backdate_s) ||
+            !X509_gmtime_adj(X509_getm_notAfter(c), (long)life_s) || X509_set_pubkey(c, key) != 1)
                 return -ENOMEM;
         *ret = TAKE_PTR(c);
         return 0;
@@ -127,7 +136,7 @@ int pki_authority_new(const char *common_name, char **ret_key, char **ret_certif
         _cleanup_(X509_freep) X509 *c = NULL;
         _cleanup_free_ char *certificate = NULL, *secret = NULL;
 
-        if (!key || certificate_new(common_name, NULL, key, CA_DAYS, &c) < 0 ||
+        if (!key || certificate_new(common_name, NULL, key, CA_S, &c) < 0 ||
             extension_add(c, c, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") < 0 ||
             extension_add(c, c, NID_key_usage, "critical,keyCertSign,cRLSign") < 0 || certificate_sign(c, c, key) < 0)
                 return -EIO;
@@ -155,6 +164,7 @@ int pki_authority_load(const char *certificate_file, const char *key_file, struc
         a = calloc(1, sizeof(*a));
         if (!a)
                 return -ENOMEM;
+        a->lifetime_s = PKI_LIFETIME_S;
         a->certificate = PEM_read_bio_X509(certificate, NULL, NULL, NULL);
         a->key = PEM_read_bio_PrivateKey(key, NULL, NULL, NULL);
         if (!a->certificate || !a->key || X509_check_private_key(a->certificate, a->key) != 1) {
@@ -202,7 +212,7 @@ int pki_server_new(const struct pki_authority *a, const char *const *names, char
         _cleanup_free_ char *certificate = NULL, *secret = NULL;
         int r;
 
-        if (!key || certificate_new("onchannel-collector", a->certificate, key, SERVER_DAYS, &c) < 0)
+        if (!key || certificate_new("onchannel-collector", a->certificate, key, SERVER_S, &c) < 0)
                 return -EIO;
         r = names_add(c, a->certificate, names, reterr);
         if (r < 0)
@@ -218,6 +228,48 @@ int pki_server_new(const struct pki_authority *a, const char *const *names, char
                 return -ENOMEM;
         *ret_certificate = TAKE_PTR(certificate);
         *ret_key = TAKE_PTR(secret);
+        return 0;
+}
+
+static char *name_text(const GENERAL_NAME *name)
+{
+        char text[INET6_ADDRSTRLEN];
+        const ASN1_STRING *s = name->d.ia5;
+        int size = name->type == GEN_DNS || name->type == GEN_IPADD ? ASN1_STRING_length(s) : 0;
+
+        if (name->type == GEN_DNS && size > 0)
+                return strndup((const char *)ASN1_STRING_get0_data(s), (size_t)size);
+        if (name->type == GEN_IPADD && (size == 4 || size == 16) &&
+            inet_ntop(size == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(s), text, sizeof(text)))
+                return strdup(text);
+        return NULL;
+}
+
+int pki_server_names(const char *certificate, char *ret[static PKI_NAMES_MAX + 1])
+{
+        _cleanup_(BIO_free_allp) BIO *b = BIO_new_mem_buf(certificate, -1);
+        _cleanup_(X509_freep) X509 *c = b ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
+        GENERAL_NAMES *names = c ? X509_get_ext_d2i(c, NID_subject_alt_name, NULL, NULL) : NULL;
+        size_t n = 0;
+
+        for (int i = 0; names && i < sk_GENERAL_NAME_num(names) && n < PKI_NAMES_MAX; i++)
+                if ((ret[n] = name_text(sk_GENERAL_NAME_value(names, i))))
+                        n++;
+        GENERAL_NAMES_free(names);
+        ret[n] = NULL;
+        return n > 0 ? 0 : -EBADMSG;
+}
+
+int pki_certificate_end(const char *file, uint64_t *ret_s)
+{
+        _cleanup_(BIO_free_allp) BIO *b = BIO_new_file(file, "r");
+        _cleanup_(X509_freep) X509 *c = b ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
+        struct tm tm;
+
+        ERR_clear_error();
+        if (!c || ASN1_TIME_to_tm(X509_get0_notAfter(c), &tm) != 1)
+                return -EBADMSG;
+        *ret_s = (uint64_t)timegm(&tm);
         return 0;
 }
 
@@ -266,7 +318,7 @@ int pki_sign_request(const struct pki_authority *a, const char *csr, const char 
 
         if (r < 0)
                 return r;
-        if (certificate_new(name, a->certificate, X509_REQ_get0_pubkey(request), DEVICE_DAYS, &c) < 0 ||
+        if (certificate_new(name, a->certificate, X509_REQ_get0_pubkey(request), a->lifetime_s, &c) < 0 ||
             extension_add(c, a->certificate, NID_basic_constraints, "critical,CA:FALSE") < 0 ||
             extension_add(c, a->certificate, NID_key_usage, "critical,digitalSignature") < 0 ||
             extension_add(c, a->certificate, NID_ext_key_usage, "clientAuth") < 0 ||

@@ -36,7 +36,8 @@ static struct http_request *request_new(struct conn *c, int32_t stream)
         req->conn = c;
         req->stream = stream;
         req->userdata = c->server->config->userdata;
-        req->peer = c->has_peer ? c->peer : NULL;
+        req->peer = c->peer.state == TLS_PEER_GOOD ? c->peer.name : NULL;
+        req->certificate = &c->peer;
         req->address = c->address;
         req->progress_ms = loop_now_ms(c->server->loop);
         req->next = c->requests;
@@ -272,6 +273,40 @@ static bool headers_are_right(struct http_request *req)
         return false;
 }
 
+static bool peer_suffices(const struct http_request *req)
+{
+        enum tls_peer_state state = req->certificate->state;
+
+        switch (req->route->needs_peer) {
+        case HTTP_PEER_ANY:
+                return true;
+        case HTTP_PEER_GOOD:
+                return state == TLS_PEER_GOOD;
+        case HTTP_PEER_EXPIRED:
+                return state == TLS_PEER_GOOD || state == TLS_PEER_EXPIRED;
+        }
+        return false;
+}
+
+static void respond_unauthorised(struct http_request *req)
+{
+        char text[192];
+
+        switch (req->certificate->state) {
+        case TLS_PEER_NONE:
+        case TLS_PEER_GOOD:
+                http_respond_error(req, 401, "a client certificate is needed: enrol first");
+                return;
+        case TLS_PEER_EXPIRED:
+                http_respond_error(req, 401, "the client certificate has expired: it is good for its renewal alone");
+                return;
+        case TLS_PEER_REFUSED:
+                snprintf(text, sizeof(text), "the client certificate is refused: %s", req->certificate->problem);
+                http_respond_error(req, 401, text);
+                return;
+        }
+}
+
 static void request_route(struct http_request *req)
 {
         struct http_header allow = {"allow", NULL};
@@ -295,8 +330,8 @@ static void request_route(struct http_request *req)
                 respond_error(req, 405, "{\"error\":\"this address does not take that method\"}", &allow);
         else if (!req->route)
                 http_respond_error(req, 404, "there is nothing at this address");
-        else if (req->route->needs_peer && !req->peer)
-                http_respond_error(req, 401, "a client certificate is needed: enrol first");
+        else if (!peer_suffices(req))
+                respond_unauthorised(req);
         else if (req->content_length > req->route->body_max)
                 respond_too_large(req);
         else if (req->content_length > bodies_room(req->conn))

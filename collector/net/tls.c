@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <string.h>
+#include <time.h>
 #include "base/cleanup.h"
 
 DEFINE_CLEANUP(SSL_CTX, SSL_CTX_free)
@@ -35,6 +36,25 @@ static int alpn_select(SSL *ssl, const unsigned char **out, unsigned char *out_s
         return SSL_TLSEXT_ERR_OK;
 }
 
+#define PEER_EXPIRED (1u << 20) /* above OpenSSL's errors */
+
+/* What is wrong with the client's certificate is noted, the first of it, and judged after the handshake. */
+static int on_verify(int ok, X509_STORE_CTX *ctx)
+{
+        SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+        uintptr_t errors = (uintptr_t)SSL_get_app_data(ssl);
+        int error = X509_STORE_CTX_get_error(ctx);
+
+        if (ok)
+                return 1;
+        if (error == X509_V_ERR_CERT_HAS_EXPIRED && X509_STORE_CTX_get_error_depth(ctx) == 0)
+                errors |= PEER_EXPIRED;
+        else if (!(errors & ~(uintptr_t)PEER_EXPIRED))
+                errors |= (uintptr_t)error;
+        SSL_set_app_data(ssl, (void *)errors);
+        return 1;
+}
+
 static int file_error(struct diag *reterr, const char *file, const char *what)
 {
         char text[256];
@@ -63,7 +83,7 @@ int tls_context_new(const struct tls_config *c, SSL_CTX **ret, struct diag *rete
         if (c->client_ca) {
                 if (SSL_CTX_load_verify_file(ctx, c->client_ca) != 1)
                         return file_error(reterr, c->client_ca, "no usable CA certificate");
-                SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+                SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, on_verify);
                 SSL_CTX_set_verify_depth(ctx, 1);
         }
         *ret = TAKE_PTR(ctx);
@@ -122,11 +142,25 @@ int tls_write(SSL *ssl, const void *buf, size_t size, enum tls_want *ret_want)
         return n > 0 ? n : tls_result(ssl, n, ret_want);
 }
 
-bool tls_peer_name(const SSL *ssl, char ret[static TLS_NAME_MAX])
+void tls_peer_get(SSL *ssl, struct tls_peer *ret)
 {
-        X509 *peer = SSL_get0_peer_certificate(ssl);
+        struct tls_peer peer = {.state = TLS_PEER_NONE};
+        X509 *c = SSL_get0_peer_certificate(ssl);
+        uintptr_t errors = (uintptr_t)SSL_get_app_data(ssl);
+        unsigned size = TLS_HASH_SIZE;
+        struct tm ends;
 
-        if (!peer || SSL_get_verify_result(ssl) != X509_V_OK)
-                return false;
-        return X509_NAME_get_text_by_NID(X509_get_subject_name(peer), NID_commonName, ret, TLS_NAME_MAX) > 0;
+        if (c && (X509_digest(c, EVP_sha256(), peer.hash, &size) != 1 ||
+                  ASN1_TIME_to_tm(X509_get0_notAfter(c), &ends) != 1 ||
+                  X509_NAME_get_text_by_NID(X509_get_subject_name(c), NID_commonName, peer.name, TLS_NAME_MAX) <= 0))
+                errors = errors ?: X509_V_ERR_UNSPECIFIED;
+        if (c && (errors & ~(uintptr_t)PEER_EXPIRED)) {
+                peer.state = TLS_PEER_REFUSED;
+                peer.problem = X509_verify_cert_error_string((long)(errors & ~(uintptr_t)PEER_EXPIRED));
+                *peer.name = 0;
+        } else if (c) {
+                peer.state = errors ? TLS_PEER_EXPIRED : TLS_PEER_GOOD;
+                peer.ends_s = (uint64_t)timegm(&ends);
+        }
+        *ret = peer;
 }

@@ -27,12 +27,17 @@ struct store_device {
         uint64_t next_seq;
         uint8_t head[CHAIN_HASH_SIZE];
         uint64_t enrolled_ms, last_seen_ms, retired_ms;
+        uint8_t certificate_hash[STORE_HASH_SIZE]; /* of the certificate in use */
+        uint64_t certificate_ms; /* since when */
+        uint8_t issued_hash[STORE_HASH_SIZE]; /* of the next one, not used yet; all 0: none */
+        uint64_t revoked_ms; /* its key never comes back */
+        int64_t branch_of; /* number of the device whose key it has; 0: none, it is a device of its own */
         const char *status; /* JSON or NULL; only in store_devices(), until the callback returns */
 };
 
 struct store_enrol {
         const char *id, *name;
-        const uint8_t *public_key, *token_hash, *certificate_hash;
+        const uint8_t *public_key, *token_hash, *certificate_hash; /* token_hash NULL: a firm's certificate vouches */
         uint64_t now_ms;
 };
 
@@ -145,12 +150,24 @@ void store_may_connect(struct store *s, bool may);
 int store_commit(struct store *s);
 
 int store_token_add(struct store *s, const uint8_t hash[static STORE_HASH_SIZE], unsigned uses, uint64_t expires_ms);
-/* Takes one use of the token. The same device key may use its token again (a lost answer).
- * -EACCES token unknown, used up, expired; -EEXIST another device has the name. */
+/* Who enrols with it under this name replaces the device that has it. */
+int store_token_replaces(struct store *s, const uint8_t hash[static STORE_HASH_SIZE], const char *name);
+/* Takes one use of the token. The same device key may use its token again (a lost answer). A firm's certificate, or a
+ * token made for that, retires the device that had the name. 1: so it did.
+ * -EACCES token unknown, used up, expired; -EEXIST another device has the name; -EKEYREVOKED the device's key was. */
 int store_device_enrol(struct store *s, const struct store_enrol *e);
 int store_device_get(struct store *s, const char *id, struct store_device *ret); /* -ENOENT */
 /* By id or name; its name is free again. -ENOENT */
 int store_device_retire(struct store *s, const char *name, uint64_t now_ms);
+/* The same, and its key never enrols again; by its id also one that is retired. -ENOENT */
+int store_device_revoke(struct store *s, const char *name, uint64_t now_ms);
+/* Ids of those that were retired since. */
+int store_retired_since(struct store *s, uint64_t since_ms, store_facet_fn fn, void *userdata);
+/* A renewal: issued, then used for the first time. */
+int store_device_issue(struct store *s, int64_t device, const uint8_t hash[static STORE_HASH_SIZE]);
+int store_device_adopt(struct store *s, int64_t device, const uint8_t hash[static STORE_HASH_SIZE], uint64_t now_ms);
+/* Devices not retired that were not heard of since. */
+int store_unseen(struct store *s, uint64_t since_ms, uint64_t *ret);
 int store_device_seen(struct store *s, const char *id, uint64_t now_ms);
 int store_device_status(struct store *s, int64_t device, const char *json);
 
