@@ -35,6 +35,14 @@ static uint16_t chance_of(const char *certificate)
         return chance;
 }
 
+static void key_forget(struct uplink *u)
+{
+        if (u->renewal_key)
+                sodium_memzero(u->renewal_key, strlen(u->renewal_key));
+        freep(&u->renewal_key);
+        u->renewal_key = NULL;
+}
+
 static int ask(struct uplink *u, struct job *j)
 {
         _cleanup_free_ char *csr = NULL, *text = NULL;
@@ -43,7 +51,7 @@ static int ask(struct uplink *u, struct job *j)
 
         if (r < 0)
                 return r;
-        freep(&u->renewal_key);
+        key_forget(u);
         r = csr_new(u->device_id, &u->renewal_key, &csr);
         if (r < 0)
                 return r;
@@ -135,9 +143,7 @@ void renew_done(struct uplink *u, struct job *j, CURLcode code)
                 wrong = response_error(&j->response, code, reason);
         else
                 wrong = take(u, &j->response);
-        if (u->renewal_key)
-                sodium_memzero(u->renewal_key, strlen(u->renewal_key));
-        freep(&u->renewal_key);
+        key_forget(u);
         if (wrong)
                 job_failed(j, wrong);
         else

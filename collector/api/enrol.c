@@ -164,11 +164,11 @@ static const char *renewal_refuse(const struct http_request *req, const struct s
 
         if (c->state != TLS_PEER_EXPIRED)
                 return NULL;
-        if (clock_utc_ms() / 1000 > c->ends_s + api_of(req)->grace_s)
-                return "the certificate ended too long ago: enrol this device again, its records are kept meanwhile";
         if (memcmp(c->hash, d->certificate_hash, TLS_HASH_SIZE) != 0 &&
             memcmp(c->hash, d->issued_hash, TLS_HASH_SIZE) != 0)
                 return "the certificate has ended, and is not the latest one of this device: enrol it again";
+        if (clock_utc_ms() / 1000 > c->ends_s + api_of(req)->grace_s)
+                return "the certificate ended too long ago: enrol this device again, its records are kept meanwhile";
         return NULL;
 }
 

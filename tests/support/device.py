@@ -60,26 +60,61 @@ class Device:
         self.next_seq = 1
         self.boot = '00000000-0000-4000-8000-000000000001'
         self.prefix = ()
+        self.n_identities = 0
+        self.proof_key = None
 
-    def call(self, path, **keys):
-        args = ['--cert', str(self.folder / 'cert.pem'), '--key', str(self.folder / 'key.pem')]
-        return curl(self.url + path, *args, ca=self.ca, prefix=self.prefix, **keys)
+    def identity(self):
+        """The certificate and the key in use, as files that stay when they are renewed."""
+        return self.folder / f'cert{self.n_identities}.pem', self.folder / f'key{self.n_identities}.pem'
 
-    def enrol(self, token):
+    def _arguments(self, identity):
+        certificate, key = identity or (self.folder / 'cert.pem', self.folder / 'key.pem')
+        return ['--cert', str(certificate), '--key', str(key)]
+
+    def call(self, path, identity=None, **keys):
+        return curl(self.url + path, *self._arguments(identity), ca=self.ca, prefix=self.prefix, **keys)
+
+    def hold(self, path):
+        """curl, waiting for another answer than the one that there is."""
+        command = [*self.prefix, 'curl', '--silent', '--http2', '--max-time', '300', '--cacert', str(self.ca), *self._arguments(None)]
+        first = subprocess.run([*command, '--head', '-X', 'GET', self.url + path], capture_output=True, text=True, check=True).stdout
+        etag, = [line.split(': ')[1] for line in first.splitlines() if line.lower().startswith('etag')]
+        return subprocess.Popen([*command, '-H', f'If-None-Match: {etag}', self.url + path], stdout=subprocess.DEVNULL)
+
+    def request(self):
+        """A new TLS key and its certificate request, PEM."""
         tls = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.id)])
         csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(tls, hashes.SHA256())
-        pem = csr.public_bytes(serialization.Encoding.PEM)
-        body = {'token': token, 'csr': pem.decode(), 'device_key': self.public.hex(), 'name': self.name,
-                'proof': self.key.sign(b'onchannel-enrol/v1\n' + pem).hex()}
-        answer = curl(self.url + '/v1/enrol', data=json.dumps(body).encode(), ca=self.ca, prefix=self.prefix,
-                      headers=['Content-Type: application/json'])
+        return tls, csr.public_bytes(serialization.Encoding.PEM)
+
+    def keep(self, tls, certificate):
+        key = tls.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        self.n_identities += 1
+        for name, data in (('cert', certificate.encode()), ('key', key)):
+            for path in (self.folder / f'{name}.pem', self.folder / f'{name}{self.n_identities}.pem'):
+                path.write_bytes(data)
+                os.chmod(path, 0o600)
+
+    def enrol(self, token, identity=None):
+        """By token, or with None by a firm's certificate."""
+        tls, pem = self.request()
+        body = {'csr': pem.decode(), 'device_key': self.public.hex(), 'name': self.name,
+                'proof': (self.proof_key or self.key).sign(b'onchannel-enrol/v1\n' + pem).hex()}
+        if token is not None:
+            body['token'] = token
+        answer = curl(self.url + '/v1/enrol', *(self._arguments(identity) if identity else []), data=json.dumps(body).encode(), ca=self.ca,
+                      prefix=self.prefix, headers=['Content-Type: application/json'])
         if answer.status == 200:
             assert answer.json['device'] == self.id, 'device ids are computed differently'
-            (self.folder / 'cert.pem').write_text(answer.json['certificate'])
-            (self.folder / 'key.pem').write_bytes(tls.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-            os.chmod(self.folder / 'key.pem', 0o600)
+            self.keep(tls, answer.json['certificate'])
+        return answer
+
+    def renew(self, identity=None, store=True):
+        tls, pem = self.request()
+        answer = self.call('/v1/renew', identity, data=json.dumps({'csr': pem.decode()}).encode(), headers=['Content-Type: application/json'])
+        if answer.status == 200 and store:
+            self.keep(tls, answer.json['certificate'])
         return answer
 
     def record(self, seq, prev, **change):

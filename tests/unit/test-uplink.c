@@ -347,6 +347,15 @@ static void test_lists(void **state)
         assert_int_equal(count_files(folder), 1);
 }
 
+/* Between 61.7 and 71.7 hundredths of the life, and not all at once. */
+static void test_renew_due(void **state)
+{
+        assert_int_equal(renew_due(0, 3000000, 0), 2000000 - 150000);
+        assert_int_equal(renew_due(0, 3000000, UINT16_MAX), 2000000 + 150000);
+        assert_in_range(renew_due(1000, 3001000, UINT16_MAX / 2), 2000990, 2001010);
+        assert_int_equal(renew_due(50, 53, 9), 52);
+}
+
 static void test_enrol(void **state)
 {
         _cleanup_free_ char *key = NULL, *other = NULL, *csr = NULL, *request = NULL, *text = NULL;
@@ -404,9 +413,11 @@ int main(void)
 {
 #define UPLINK_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_config), cmocka_unit_test(test_backoff),  cmocka_unit_test(test_job),
-                UPLINK_TEST(test_reports),     UPLINK_TEST(test_reports_start), UPLINK_TEST(test_policy_store),
-                UPLINK_TEST(test_lists),       cmocka_unit_test(test_enrol),    cmocka_unit_test(test_response_error),
+                cmocka_unit_test(test_config),    cmocka_unit_test(test_backoff),
+                cmocka_unit_test(test_job),       UPLINK_TEST(test_reports),
+                UPLINK_TEST(test_reports_start),  UPLINK_TEST(test_policy_store),
+                UPLINK_TEST(test_lists),          cmocka_unit_test(test_enrol),
+                cmocka_unit_test(test_renew_due), cmocka_unit_test(test_response_error),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
