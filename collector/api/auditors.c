@@ -43,18 +43,24 @@ static json_t *problem_of(const struct store_device *d, json_t *status, json_t *
         return json_null();
 }
 
-static json_t *list_of(json_t *status, const char *key)
+/* What a device wrote there is its own word: only elements of the kind that is expected. */
+static json_t *list_of(json_t *status, const char *key, json_type kind)
 {
-        json_t *list = json_object_get(status, key);
+        json_t *list = json_array(), *one;
+        size_t i;
 
-        return json_is_array(list) ? json_incref(list) : json_array();
+        json_array_foreach(json_object_get(status, key), i, one) if (json_typeof(one) == kind)
+                json_array_append(list, one);
+        return list;
 }
 
 /* What may be empty, and mostly is. */
-static json_t *of_exemptions(json_t *status)
+static json_t *of_exemptions(json_t *status, json_t *policy)
 {
-        return json_pack("{s:o,s:o,s:o}", "tags", list_of(status, "tags"), "exemptions",
-                         list_of(status, "exemptions"), "exemptions_refused", list_of(status, "exemptions_refused"));
+        return json_pack("{s:o,s:o,s:o,s:s?}", "tags", list_of(status, "tags", JSON_STRING), "exemptions",
+                         list_of(status, "exemptions", JSON_OBJECT), "exemptions_refused",
+                         list_of(status, "exemptions_refused", JSON_OBJECT), "refused",
+                         json_string_value(json_object_get(json_object_get(policy, "refused"), "reason")));
 }
 
 static int device_add(const struct store_device *d, void *userdata)
@@ -74,8 +80,7 @@ static int device_add(const struct store_device *d, void *userdata)
                          copy_of(json_object_get(spool, "queue")), "lost",
                          copy_of(json_object_get(json_object_get(status, "counters"), "lost")), "agent_version",
                          copy_of(json_object_get(status, "version")), "problem", problem_of(d, status, policy));
-        json_object_update_new(o, of_exemptions(status));
-        json_object_set_new(o, "refused", copy_of(json_object_get(json_object_get(policy, "refused"), "reason")));
+        json_object_update_new(o, of_exemptions(status, policy));
         if (!o || json_object_update_new(o, told) < 0 || json_array_append_new(userdata, o) < 0)
                 return -ENOMEM;
         return 0;

@@ -130,30 +130,32 @@ static int on_answer(const struct store_answer *a, void *userdata)
                        : 0;
 }
 
+/* NULL where a device wrote something else. */
+static const char *text_of(const json_t *o, const char *key)
+{
+        return json_string_value(json_object_get(o, key));
+}
+
 static int on_request(const struct store_row *row, void *userdata)
 {
         struct list *l = userdata;
         json_auto_t *record = row->body ? json_loadb(row->body, row->body_size, 0, NULL) : NULL;
         const json_t *own = json_object_get(json_object_get(record, "unmapped"), "onchannel");
-        const json_t *hours = json_object_get(own, "hours");
-        json_t *answer;
         char place[48];
+        json_t *o;
 
         if (!record) /* erased */
                 return 0;
         place_format(row->device_number, row->seq, place);
-        answer = json_object_get(l->answers, place);
-        return json_array_append_new(
-                       l->requests,
-                       json_pack("{s:s,s:s,s:I,s:I,s:O?,s:O?,s:O?,s:O?,s:s?,s:I,s:O?}", "device", row->device,
-                                 "device_name", row->device_name, "seq", (json_int_t)row->seq, "time",
-                                 (json_int_t)row->time_ms, "channel", json_object_get(own, "channel"), "channel_name",
-                                 json_object_get(own, "channel_name"), "reason", json_object_get(own, "reason"),
-                                 "hours", hours, "user",
-                                 json_string_value(json_object_get(json_object_get(record, "user"), "name")), "uid",
-                                 (json_int_t)row->uid, "answer", answer)) < 0
-                       ? -ENOMEM
-                       : 0;
+        o = json_pack("{s:s,s:s,s:I,s:I,s:I,s:O?}", "device", row->device, "device_name", row->device_name, "seq",
+                      (json_int_t)row->seq, "time", (json_int_t)row->time_ms, "uid", (json_int_t)row->uid, "answer",
+                      json_object_get(l->answers, place));
+        json_object_update_new(o, json_pack("{s:s?,s:s?,s:s?,s:s?,s:I}", "channel", text_of(own, "channel"),
+                                            "channel_name", text_of(own, "channel_name"), "reason",
+                                            text_of(own, "reason"), "user",
+                                            text_of(json_object_get(record, "user"), "name"), "hours",
+                                            json_integer_value(json_object_get(own, "hours"))));
+        return json_array_append_new(l->requests, o) < 0 ? -ENOMEM : 0;
 }
 
 static json_t *exemptions_run(struct later *later)

@@ -83,14 +83,15 @@ def days_of_records():
 def days():
     device = Device(*sys.argv[2:5], sys.argv[6])
     assert device.enrol(sys.argv[5]).status == 200
-    records = [*days_of_records(), asks('anna', 1000, 'a client in Brazil uses nothing else', 48), asks(MARKUP, 1001, MARKUP, 0)]
+    records = [*days_of_records(), asks('anna', 1000, 'a client in Brazil uses nothing else', 48), {'time': 2**53 - 1, **asks(MARKUP, 1001, MARKUP, 0)}]
     for first in range(0, len(records), 200):
         answer = device.send(records[first:first + 200])
         assert answer.status == 200, answer
-    status = {'version': '0.1.0', 'sensors': 'exec=lsm dns=cgroup_skb', 'tags': ['trading-floor', 'london'], 'self_test_passed': True,
+    status = {'version': '0.1.0', 'sensors': 'exec=lsm dns=cgroup_skb', 'tags': ['trading-floor', None, 'london', {}], 'self_test_passed': True,
               'policy': {'serial': 42, 'mode': 'enforce', 'expired': False,
                          'refused': {'file': 'policy.ini', 'line': 12, 'reason': "there is no channel 'carrier-pigeon'"}},
-              'counters': {'lost': 0}, 'spool': {'queue': 0}, 'exemptions': [], 'exemptions_refused': []}
+              'counters': {'lost': 0}, 'spool': {'queue': 0}, 'exemptions': [None, 'x', {'id': {}, 'state': []}],
+              'exemptions_refused': [7, {'reason': ['odd']}]}
     answer = device.call('/v1/status', data=json.dumps(status).encode(), headers=['Content-Type: application/json'])
     assert answer.status == 200, answer
     print(device.id)

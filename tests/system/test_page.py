@@ -97,7 +97,7 @@ def test_granted_on_the_page(blocking, employee, approver):
     wait_for(lambda: asked_for(approver, employee, "client in Brazil"), 20 * SLOW, "the request on the page")
     request = asked_for(approver, employee, "client in Brazil")
     assert (request["channel"], request["hours"], request["device_name"], request["answer"]) == ("whatsapp", 1, "ws-0301", None)
-    lasting = 15 + 10 * SLOW
+    lasting = 12 + 4 * SLOW
     click = time.monotonic()
     status, answer = approver.post("exemptions", wish(employee, seconds=lasting, request={k: request[k] for k in ("device", "seq")}))
     assert status == 200, answer

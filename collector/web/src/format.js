@@ -6,8 +6,9 @@ const absolute = new Intl.DateTimeFormat('sv-SE',
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' });
 
 export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-export const time = (ms) => (ms ? absolute.format(new Date(ms)) : '–');
-export const utc = (ms) => (ms ? new Date(ms).toISOString() : undefined);
+const LAST_MS = 8.64e15; // ECMA-262, "Time Values and Time Range": what a device says may lie behind it
+export const time = (ms) => (ms && ms <= LAST_MS ? absolute.format(new Date(ms)) : '–');
+export const utc = (ms) => (ms && ms <= LAST_MS ? new Date(ms).toISOString() : undefined);
 
 export function ago(ms, now = Date.now()) {
   if (!ms) return 'never';
