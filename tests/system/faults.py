@@ -296,7 +296,7 @@ DATABASE_FAULTS = {
 class Plan:
     """Which faults, when and for how long: the same for the same seed, number and store."""
 
-    def __init__(self, seed, n, kind, every_s=1.0):
+    def __init__(self, seed, n, kind, every_s=0.7):
         self.seed, self.list = seed, []
         chance, busy, used, at = random.Random(seed), {}, [], 0
         kinds = {**FAULTS, **(DATABASE_FAULTS if kind == "PostgreSQL" else {})}

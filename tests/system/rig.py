@@ -26,7 +26,7 @@ from internet import wait_for
 sys.path.insert(0, str(TREE / "tests/support"))
 from postgres import Postgres  # noqa: E402
 
-AGAIN_S = 0.1  # systemd's RestartSec=
+AGAIN_S, END_S = 0.1, 5  # systemd's RestartSec= and TimeoutStopSec=
 EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH = 2 << 30 | 4 << 16 | ord("X") << 8 | 125, 2  # Linux fs/ext4/ext4.h
 
 
@@ -121,11 +121,15 @@ class Service:
             self.process.send_signal(number)
 
     def end(self, number=signal.SIGKILL):
-        """It is gone when this returns."""
+        """It is gone when this returns: killed when it waits for something that stands still, as systemd does."""
         if self.process:
             self.process.send_signal(signal.SIGCONT)
             self.process.send_signal(number)
-            self.process.wait(20 * SLOW)
+            try:
+                self.process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(20 * SLOW)
             self.tick()
 
 

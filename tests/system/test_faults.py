@@ -32,6 +32,8 @@ SEED = int(os.environ.get("ONCHANNEL_FAULTS_SEED") or random.randrange(10**6))
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
 def rig(request, needs):
     needs("mkfs.ext4", "setpriv", "nft")
+    if not os.path.exists("/dev/loop-control"):
+        pytest.skip("no loop devices")
     if request.param == "PostgreSQL" and not postgres_programs():
         pytest.skip("PostgreSQL is not installed (Debian package postgresql)")
     try:
@@ -154,7 +156,7 @@ def test_faults(rig, capsys):
     present, entries = check_log(rig)
     counted, losses, events, times = told(records)
     # a power cut may take the attempts of its last second, see ARCHITECTURE.md
-    untold = plan.counts().get("agent's power cut", 0) * 3 * sum(made.values()) / took
+    untold = plan.counts().get("agent's power cut", 0) * 2 * sum(made.values()) / took
     missing = check_truth(made, counted, losses, untold)
     assert not passed, f"got through: {passed[:10]}"
     got_out = {r["name"] for r in rig.internet.seen("dns")} & load.names
