@@ -139,8 +139,10 @@ static int server_open(struct server *s, const char *dir, struct diag *reterr)
                 return r;
         api_agents_config(s->api, &s->agents_config);
         api_page_config(s->api, &s->page_config);
-        if (s->config.agents_max)
+        if (s->config.agents_max) {
                 s->agents_config.connections_max = s->config.agents_max;
+                s->agents_config.strangers_max = s->config.agents_max / 4 + 1;
+        }
         r = listener_open(s, &s->agents_config, s->config.device_ca, &s->agents, reterr);
         if (r == 0)
                 r = listener_open(s, &s->page_config, NULL, &s->page, reterr);
