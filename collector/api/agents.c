@@ -12,6 +12,7 @@
 
 #define CONNECTIONS_PER_SECOND 100 /* that reconnects should not exceed */
 #define SPREAD_MAX_S           300
+#define BOOT_ID_MAX            36
 
 /* ---- last seen: in memory, written by the minute ---- */
 
@@ -77,9 +78,12 @@ static void certificate_note(struct http_request *req, const struct store_device
 {
         const uint8_t *hash = req->certificate->hash;
 
-        if (memcmp(hash, d->certificate_hash, STORE_HASH_SIZE) != 0 &&
-            memcmp(hash, d->issued_hash, STORE_HASH_SIZE) == 0)
+        if (memcmp(hash, d->certificate_hash, STORE_HASH_SIZE) == 0)
+                return;
+        if (memcmp(hash, d->issued_hash, STORE_HASH_SIZE) == 0)
                 (void)store_device_adopt(api_of(req)->store, d->number, hash, clock_utc_ms());
+        else
+                clone_check_certificate(req, d);
 }
 
 bool agents_device(struct http_request *req, struct store_device *ret)
@@ -87,6 +91,7 @@ bool agents_device(struct http_request *req, struct store_device *ret)
         if (!device_of(req, req->peer, ret))
                 return false;
         certificate_note(req, ret);
+        clone_check_connection(req, ret);
         device_seen(api_of(req), ret->id);
         return true;
 }
@@ -148,6 +153,7 @@ void agents_status(struct http_request *req)
         struct store_device device;
         _cleanup_free_ char *text = NULL;
         json_auto_t *o = NULL;
+        const char *boot;
         int r;
 
         if (!agents_device(req, &device))
@@ -156,6 +162,9 @@ void agents_status(struct http_request *req)
         if (!o)
                 return;
         echo_check(a, &device, json_object_get(o, "checkpoint"));
+        boot = json_string_value(json_object_get(o, "boot"));
+        if (boot && strlen(boot) <= BOOT_ID_MAX)
+                clone_check_boot(a, &device, boot);
         text = json_dumps(o, JSON_COMPACT);
         r = text ? store_device_status(a->store, device.number, text) : -ENOMEM;
         if (r < 0)

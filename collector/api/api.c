@@ -2,6 +2,7 @@
 /* Which call is where, and what ties the calls together. */
 #include "collector/api/api.h"
 #include <errno.h>
+#include <search.h>
 #include <sodium.h>
 #include <string.h>
 #include "base/cleanup.h"
@@ -205,6 +206,7 @@ void api_free(struct api *a)
         tlog_free(a->log);
         bundle_free(a->bundle);
         pki_authority_free(a->device_ca);
+        tdestroy(a->paths, free);
         free(a->server_ca);
         free(a);
 }

@@ -24,6 +24,8 @@ static json_t *problem_of(const struct store_device *d, json_t *status, json_t *
         json_t *catalogue_refused = json_object_get(json_object_get(status, "catalogue"), "refused");
         const char *mode = json_string_value(json_object_get(policy, "mode"));
 
+        if (d->retired_ms)
+                return json_string("another device has taken its place");
         if (!status)
                 return json_string("has sent no status yet");
         if (clock_utc_ms() > d->last_seen_ms + SILENT_MS)
@@ -91,6 +93,8 @@ static json_t *devices_run(struct later *l)
         json_auto_t *rows = json_array();
 
         l->r = store_devices(l->api->store, device_add, rows);
+        if (l->r == 0)
+                l->r = store_devices_replaced(l->api->store, device_add, rows);
         return l->r < 0 ? NULL : json_pack("{s:O}", "rows", rows);
 }
 

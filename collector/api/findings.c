@@ -25,6 +25,7 @@ static const struct {
         [FINDING_CHAIN_GAP] = {"chain-gap", "Records of a device are missing", SEVERITY_HIGH},
         [FINDING_CHAIN_FORK] = {"chain-fork", "Two histories of one device", SEVERITY_HIGH},
         [FINDING_LOG_FORK] = {"log-fork", "A device saw another history of the evidence log", SEVERITY_HIGH},
+        [FINDING_CLONE] = {"clone", "One device key is used on two machines", SEVERITY_HIGH},
         [FINDING_SILENT] = {"silent", "A device has gone silent", SEVERITY_MEDIUM},
 };
 _Static_assert(ELEMENTSOF(kinds) == _FINDING_MAX, "enum finding");

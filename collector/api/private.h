@@ -75,6 +75,7 @@ struct api {
         struct turn turn;
         struct pending *pending; /* answers that wait for the commit of this turn */
         void *seen; /* tsearch(3) tree of struct seen: since the last flush */
+        void *paths; /* tsearch(3) tree of clones.c: a device's connections */
         struct limiter logins;
         struct tlog *log; /* NULL: none */
         const char *database; /* as store_open() takes it */
@@ -205,6 +206,7 @@ enum finding {
         FINDING_CHAIN_FORK,
         FINDING_LOG_FORK,
         FINDING_SILENT,
+        FINDING_CLONE,
         _FINDING_MAX,
 };
 const char *finding_kind(enum finding which);
@@ -214,5 +216,9 @@ void findings_silence(struct api *a);
 /* ---- metrics.c ---- */
 void page_metrics(struct http_request *req);
 void commit_count(struct counters *c, double seconds, int r);
+/* ---- clones.c: each notes what it is shown, and adds a finding ---- */
+void clone_check_certificate(struct http_request *req, const struct store_device *d); /* a superseded one */
+void clone_check_boot(struct api *a, const struct store_device *d, const char *boot);
+void clone_check_connection(struct http_request *req, const struct store_device *d);
 /* ---- assets.c ---- */
 void page_asset(struct http_request *req);

@@ -54,6 +54,8 @@ static bool is_violation(const struct store_row *row)
 
 static int severity(const struct store_row *row)
 {
+        if (strcmp(row->kind, "finding") == 0)
+                return strcmp(row->class, "silent") == 0 ? SEVERITY_WARNING : SEVERITY_CRITICAL;
         if (!is_violation(row))
                 return SEVERITY_INFO;
         return row->class && strcmp(row->class, "tamper") == 0 ? SEVERITY_CRITICAL : SEVERITY_WARNING;
@@ -90,7 +92,10 @@ static void cef_message(const struct store_row *row, struct buf *b)
         add_cef_header(b, row->class ? row->class : row->kind);
         buf_add_string(b, "|");
         add_cef_header(b, row->channel_name ? row->channel_name : row->kind);
-        buf_addf(b, "|%d|rt=%llu cnt=%llu", is_violation(row) ? (severity(row) == SEVERITY_CRITICAL ? 9 : 6) : 1,
+        buf_addf(b, "|%d|rt=%llu cnt=%llu",
+                 severity(row) == SEVERITY_CRITICAL  ? 9
+                 : severity(row) == SEVERITY_WARNING ? 6
+                                                     : 1,
                  (unsigned long long)row->time_ms, (unsigned long long)row->count);
         buf_addf(b, " externalId=%s:%llu", row->device, (unsigned long long)row->seq);
         add_cef(b, "shost", row->device_name);

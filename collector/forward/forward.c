@@ -77,7 +77,8 @@ static int on_row(const struct store_row *row, void *userdata)
 
         f->last = row->seq;
         f->n++;
-        if (row->time_ms < c->since_ms || (!c->coverage && strcmp(row->kind, "violation") != 0))
+        if (row->time_ms < c->since_ms ||
+            (!c->coverage && strcmp(row->kind, "violation") != 0 && strcmp(row->kind, "finding") != 0))
                 return 0;
         form_add(c->form, row, &f->d->body);
         f->d->n_rows++;
@@ -88,7 +89,8 @@ static int on_row(const struct store_row *row, void *userdata)
 static int fill_from(struct destination *d, struct forward_place *p, unsigned max)
 {
         struct filling f = {.d = d};
-        int r = forward_rows(d->db, p, max, on_row, &f);
+        int r = p->device == FORWARD_FINDINGS ? forward_finding_rows(d->db, p, max, on_row, &f)
+                                              : forward_rows(d->db, p, max, on_row, &f);
 
         if (r < 0 && r != -ENOBUFS)
                 return r;
@@ -96,15 +98,26 @@ static int fill_from(struct destination *d, struct forward_place *p, unsigned ma
         return (int)f.n;
 }
 
-static int batch_fill(struct destination *d)
+/* Findings first, then devices in turn. */
+static int places_find(struct destination *d)
 {
-        unsigned left = d->limit;
-        int n = forward_places(d->db, d->config->name, d->after, d->places, BATCH_DEVICES);
+        int found = forward_findings(d->db, d->config->name, &d->places[0]);
+        int n = found < 0 ? found
+                          : forward_places(d->db, d->config->name, d->after, d->places + found,
+                                           BATCH_DEVICES - (size_t)found);
 
         if (n == 0 && d->after > 0) {
                 d->after = 0;
-                n = forward_places(d->db, d->config->name, 0, d->places, BATCH_DEVICES);
+                n = forward_places(d->db, d->config->name, 0, d->places + found, BATCH_DEVICES - (size_t)found);
         }
+        return n < 0 ? n : n + found;
+}
+
+static int batch_fill(struct destination *d)
+{
+        unsigned left = d->limit;
+        int n = places_find(d);
+
         if (n < 0)
                 return n;
         buf_done(&d->body);

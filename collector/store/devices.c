@@ -265,13 +265,10 @@ int store_device_status(struct store *s, int64_t device, const char *json)
         return r < 0 ? r : 0;
 }
 
-int store_devices(struct store *s, store_device_fn fn, void *userdata)
+static int devices_each(struct db *db, const char *sql, store_device_fn fn, void *userdata)
 {
         _cleanup_rows_ struct db_rows q = {0};
-        int r = db_query(s->read,
-                         "SELECT " DEVICE_COLUMNS ", status FROM device WHERE retired_ms IS NULL"
-                         " ORDER BY name LIMIT $1",
-                         &q, "i", (int64_t)DEVICES_MAX);
+        int r = db_query(db, sql, &q, "i", (int64_t)DEVICES_MAX);
 
         while (r >= 0 && (r = db_next(&q)) > 0) {
                 struct store_device d;
@@ -283,4 +280,37 @@ int store_devices(struct store *s, store_device_fn fn, void *userdata)
                 r = fn(&d, userdata);
         }
         return r < 0 ? r : 0;
+}
+
+int store_devices(struct store *s, store_device_fn fn, void *userdata)
+{
+        return devices_each(s->read,
+                            "SELECT " DEVICE_COLUMNS
+                            ", status FROM device WHERE retired_ms IS NULL ORDER BY name LIMIT $1",
+                            fn, userdata);
+}
+
+int store_devices_replaced(struct store *s, store_device_fn fn, void *userdata)
+{
+        return devices_each(s->read,
+                            "SELECT " DEVICE_COLUMNS ", status FROM device WHERE retired_ms IS NOT NULL"
+                            " AND replaced_by IS NOT NULL ORDER BY name LIMIT $1",
+                            fn, userdata);
+}
+
+int store_boot_note(struct store *s, int64_t device, const char *boot, uint64_t now_ms)
+{
+        int64_t first_ms = 0, later = 0;
+        int r = db_number(s->write, "SELECT first_ms FROM device_boot WHERE device = $1 AND boot = $2", &first_ms,
+                          "it", device, boot);
+
+        if (r == 0) {
+                r = db_run(s->write, "INSERT INTO device_boot (device, boot, first_ms) VALUES ($1, $2, $3)", "iti",
+                           device, boot, (int64_t)now_ms);
+                return r < 0 ? r : 0;
+        }
+        if (r > 0)
+                r = db_number(s->write, "SELECT count(*) FROM device_boot WHERE device = $1 AND first_ms > $2",
+                              &later, "ii", device, first_ms);
+        return r < 0 ? r : later > 0;
 }

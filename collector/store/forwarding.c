@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
+#include "base/clock.h"
 #include "collector/store/private.h"
 
 int forward_places(struct db *db, const char *name, int64_t after, struct forward_place *ret, size_t max)
@@ -46,6 +47,51 @@ int forward_rows(struct db *db, const struct forward_place *p, unsigned max, sto
                          &rows, "iiii", p->device, (int64_t)p->next, (int64_t)p->end, (int64_t)max);
 
         return r < 0 ? r : store_rows(&rows, true, on_row, &present);
+}
+
+#define SETTLED_MS 5000
+
+/* 1: there are some. */
+int forward_findings(struct db *db, const char *name, struct forward_place *ret_place)
+{
+        int64_t next = 1, last = 0;
+        int r = db_number(db, "SELECT next_seq FROM forward_place WHERE name = $1 AND device = $2", &next, "ti", name,
+                          (int64_t)FORWARD_FINDINGS);
+
+        if (r >= 0)
+                r = db_number(db, "SELECT coalesce(max(number), 0) FROM finding WHERE time_ms < $1", &last, "i",
+                              (int64_t)(clock_utc_ms() - SETTLED_MS));
+        if (r < 0)
+                return r;
+        *ret_place = (struct forward_place){FORWARD_FINDINGS, (uint64_t)next, (uint64_t)last + 1};
+        return last >= next;
+}
+
+int forward_finding_rows(struct db *db, const struct forward_place *p, unsigned max, store_row_fn fn, void *userdata)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        int r = db_query(db,
+                         "SELECT f.number, f.time_ms, f.kind, f.device, f.body, coalesce(d.name, f.device)"
+                         " FROM finding f LEFT JOIN device d ON d.id = f.device"
+                         " WHERE f.number >= $1 AND f.number < $2 ORDER BY f.number LIMIT $3",
+                         &q, "iii", (int64_t)p->next, (int64_t)p->end, (int64_t)max);
+
+        while (r >= 0 && (r = db_next(&q)) > 0) {
+                const char *body = db_text(&q, 4);
+
+                r = fn(&(struct store_row){.device = "finding",
+                                           .device_name = db_text(&q, 5),
+                                           .seq = (uint64_t)db_int(&q, 0),
+                                           .time_ms = (uint64_t)db_int(&q, 1),
+                                           .kind = "finding",
+                                           .class = db_text(&q, 2),
+                                           .uid = -1,
+                                           .count = 1,
+                                           .body = body,
+                                           .body_size = strlen(body)},
+                       userdata);
+        }
+        return r < 0 ? r : 0;
 }
 
 int forward_move(struct db *db, const char *name, const struct forward_place *p)

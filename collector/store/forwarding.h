@@ -19,6 +19,12 @@ int forward_places(struct db *db, const char *name, int64_t after, struct forwar
 int forward_rows(struct db *db, const struct forward_place *p, unsigned max, store_row_fn fn, void *userdata);
 int forward_move(struct db *db, const char *name, const struct forward_place *p);
 
+/* What collectors concluded, from p->next on, as rows of kind "finding": class is what is found, seq its number. Of
+ * device FORWARD_FINDINGS; those of the last seconds are left out, since several collectors may be writing some. */
+#define FORWARD_FINDINGS 0
+int forward_findings(struct db *db, const char *name, struct forward_place *ret_place);
+int forward_finding_rows(struct db *db, const struct forward_place *p, unsigned max, store_row_fn fn, void *userdata);
+
 struct forward_state {
         char name[FORWARD_NAME_MAX];
         uint64_t sent, refused; /* records, ever */

@@ -5,6 +5,8 @@
 #include "collector/store/private.h"
 #include "collector/store/schema.h"
 
+#define BOOTS_KEPT_MS (90ll * 86400 * 1000) /* of devices */
+
 void store_free(struct store *s)
 {
         if (!s)
@@ -116,6 +118,9 @@ int store_tidy(struct store *s, uint64_t now_ms)
 
         if (r >= 0)
                 r = db_run(s->write, "DELETE FROM token WHERE expires_ms <= $1", "i", (int64_t)now_ms);
+        if (r >= 0)
+                r = db_run(s->write, "DELETE FROM device_boot WHERE first_ms <= $1", "i",
+                           (int64_t)now_ms - BOOTS_KEPT_MS);
         if (r >= 0)
                 r = months_prepare(s, now_ms);
         return r < 0 ? r : 0;

@@ -166,6 +166,8 @@ int store_retired_since(struct store *s, uint64_t since_ms, store_facet_fn fn, v
 /* A renewal: issued, then used for the first time. */
 int store_device_issue(struct store *s, int64_t device, const uint8_t hash[static STORE_HASH_SIZE]);
 int store_device_adopt(struct store *s, int64_t device, const uint8_t hash[static STORE_HASH_SIZE], uint64_t now_ms);
+/* A boot in which the device runs. 1: another one began after this one did. */
+int store_boot_note(struct store *s, int64_t device, const char *boot, uint64_t now_ms);
 /* Devices not retired that were not heard of since. */
 int store_unseen(struct store *s, uint64_t since_ms, uint64_t *ret);
 int store_device_seen(struct store *s, const char *id, uint64_t now_ms);
@@ -233,7 +235,8 @@ int store_finding_end(struct store *s, const char *kind, uint64_t since_ms, uint
 int store_silent(struct store *s, const char *kind, uint64_t before_ms, store_device_fn fn, void *userdata);
 
 /* ---- searches, on the worker's connection ---- */
-int store_devices(struct store *s, store_device_fn fn, void *userdata);
+int store_devices(struct store *s, store_device_fn fn, void *userdata); /* not retired */
+int store_devices_replaced(struct store *s, store_device_fn fn, void *userdata);
 int store_records(struct store *s, int64_t device, uint64_t first, uint64_t n, store_row_fn fn, void *userdata);
 /* The seal over a record: -ENOENT. */
 struct store_totals {

@@ -262,3 +262,11 @@ def test_configuration(collector, tmp_path, section, complaint):
     (folder / "collector.ini").write_text("[collector]\nagents = 127.0.0.1:1\npage = 127.0.0.1:2\n" + section)
     r = subprocess.run([collector.programs.collector, "forward", folder], capture_output=True, text=True, check=False)
     assert r.returncode == 1 and complaint in r.stderr and "collector.ini:" in r.stderr, r.stderr
+
+
+def test_findings_go_on(collector, device, receiver, syslog):
+    """What the collector concludes reaches the other systems as well."""
+    receiver.mode("ok")
+    assert device.post(device.batch(first=9)[0]).status == 409
+    wait_for(lambda: any(device.id in json.dumps(t) and "chain-gap" in json.dumps(t) for t in receiver.taken("ndjson")), SECONDS * SLOW, "the finding")
+    wait_for(lambda: [line for line in syslog.lines(device.name) if "CEF:0" in line and "|chain-gap|" in line], SECONDS * SLOW, "the finding as CEF")

@@ -294,3 +294,34 @@ def test_uplink_renews(collector, agent):
         collector.stop()
         (collector.dir / "collector.ini").write_text(ini)
         collector.start()
+
+
+# ---- two machines with one key ----
+
+def findings(collector, device, kind):
+    return [f for f in collector.call("/api/v1/integrity")[1]["findings"] if f["device"] == device.id and f["kind"] == kind]
+
+
+def status(device, boot, identity=None):
+    body = b'{"boot":"%s"}' % boot.encode()
+    assert device.call("/v1/status", identity, data=body, headers=["Content-Type: application/json"]).status == 200
+
+
+def test_cloned_boots(collector, device):
+    for boot in ("boot-a", "boot-a", "boot-b", "boot-b"):
+        status(device, boot)
+    assert not findings(collector, device, "clone"), "a restart is none"
+    status(device, "boot-a")
+    finding, = findings(collector, device, "clone")
+    assert finding["record"]["class_uid"] == 2004 and "two machines" in finding["record"]["message"]
+
+
+def test_cloned_certificate(collector, device):
+    old = device.identity()
+    assert device.renew().status == 200
+    status(device, "boot-a", old)
+    status(device, "boot-a")
+    assert not findings(collector, device, "clone"), "until the next one is used, either may be"
+    status(device, "boot-a", old)
+    finding, = findings(collector, device, "clone")
+    assert "its key was copied" in finding["record"]["message"]
