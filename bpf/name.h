@@ -8,6 +8,14 @@
 #define DROP    0
 #define SWALLOW 2 /* drop and tell nobody (BPF_RET_SET_CN), unless with IP_RECVERR */
 
+/* A socket's owner may fill what the kernel grants a socket for options (net.core.optmem_max): it is not read, so it
+ * does not leave. */
+static __always_inline int storage_full(void)
+{
+        drops_add(DROP_FLOW_MAP_FULL);
+        return DROP;
+}
+
 #define NAME_STEPS (WIRE_NAME_SIZE / 2 + WIRE_NAME_SIZE / 8) /* each label, each eight bytes */
 
 struct name_walk {

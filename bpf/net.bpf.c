@@ -122,7 +122,7 @@ static __always_inline int datagram_judge(struct __sk_buff *skb, struct packet *
         if (!sock)
                 sock = sock_new(skb, sk);
         if (!sock)
-                return PASS;
+                return DROP; /* unread: TCP is left */
         int verdict = quic_judge(skb, p, sock);
         return verdict == DROP || verdict == SWALLOW ? verdict : PASS;
 }
@@ -150,10 +150,8 @@ static __always_inline int hello_judge(struct __sk_buff *skb, struct packet *p, 
         if (sock->talk != TALK_TLS)
                 bpf_sk_storage_delete(&oc_tls, sk);
         struct tls_stream *s = bpf_sk_storage_get(&oc_tls, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-        if (!s) {
-                drops_add(DROP_FLOW_MAP_FULL);
-                return PASS;
-        }
+        if (!s)
+                return storage_full();
         int r = tls_next(skb, p, s);
         sock->talk = r == WIRE_CUT ? TALK_TLS : TALK_OPEN;
         if (r == WIRE_CUT)
@@ -187,10 +185,8 @@ __noinline int stream_questions(struct __sk_buff *skb, struct packet *p, struct 
         struct dns_stream *s = bpf_sk_storage_get(&oc_dns, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
         __u32 pos = p->pos;
 
-        if (!s) {
-                drops_add(DROP_FLOW_MAP_FULL);
-                return PASS;
-        }
+        if (!s)
+                return storage_full();
         int verdict = questions_judge(skb, p, sock, s, 0);
 
         p->pos = pos; /* a proxy may stand behind this port, too */
@@ -207,9 +203,20 @@ __noinline int stream_judge(struct __sk_buff *skb, struct packet *p, struct oc_s
 
         if (!p || !sock || !sk || bpf_skb_load_bytes(skb, p->pos, &first, 1) < 0)
                 return PASS;
-        if (sock->talk == TALK_TLS || (sock->talk <= TALK_OPEN && (first == TLS_HANDSHAKE || first == TLS_CCS)))
+        if (sock->talk == TALK_TLS || (sock->talk <= TALK_OPEN && (first == TLS_HANDSHAKE || tls_is_aside(first))))
                 return hello_judge(skb, p, sock, sk);
         return request_judge(skb, p, sock, first);
+}
+
+/* Servers leave the urgent byte out of the stream, or they do not: whoever has one in the middle of what is
+ * read here wants it misread. It may also stand before that, as it does in telnet and ftp. */
+static __always_inline int urgent_judge(struct packet *p, struct oc_sock *sock, int verdict)
+{
+        if (verdict == MORE || sock->talk > TALK_OPEN || p->remote_port == PORT_DNS)
+                return DROP;
+        p->pos = p->start = p->urgent;
+        p->urgent = 0;
+        return MORE;
 }
 
 __noinline int segment_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
@@ -225,9 +232,11 @@ __noinline int segment_judge(struct __sk_buff *skb, struct packet *p, struct oc_
         p->start = p->pos;
         verdict = p->remote_port == PORT_DNS ? stream_questions(skb, p, sock) : PASS;
         if (verdict != DROP) {
-                do
+                do {
                         verdict = stream_judge(skb, p, sock);
-                while (verdict == MORE && p->pos < p->end && ++n < REQUESTS_MAX);
+                        if (p->urgent && verdict != DROP)
+                                verdict = urgent_judge(p, sock, verdict);
+                } while (verdict == MORE && p->pos < p->end && ++n < REQUESTS_MAX);
                 if (verdict == MORE && p->pos < p->end)
                         verdict = DROP;
         }
@@ -259,7 +268,8 @@ int oc_egress(struct __sk_buff *skb)
                 return datagram_judge(skb, &p, sk);
         if (!sock)
                 sock = sock_new(skb, sk);
-        return sock && segment_judge(skb, &p, sock) == DROP ? DROP : PASS;
+        /* without storage it is unread, and will be sent again */
+        return sock && segment_judge(skb, &p, sock) == PASS ? PASS : DROP;
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -21,6 +21,7 @@ struct packet {
         __u16 incoming; /* 1: our side is the destination */
         __u32 sequence; /* TCP: of the first byte of payload */
         __u32 acknowledged; /* TCP: what the other side sends next */
+        __u32 urgent; /* TCP: behind the urgent byte; 0: there is none */
 };
 
 static __always_inline int hdr_ipv4(struct __sk_buff *skb, struct packet *p)
@@ -80,7 +81,7 @@ static __always_inline int hdr_udp(struct __sk_buff *skb, struct packet *p)
 
 static __always_inline int hdr_tcp(struct __sk_buff *skb, struct packet *p)
 {
-        __u8 h[14];
+        __u8 h[20];
 
         if (bpf_skb_load_bytes(skb, p->pos, h, sizeof(h)) < 0)
                 return -1;
@@ -95,6 +96,9 @@ static __always_inline int hdr_tcp(struct __sk_buff *skb, struct packet *p)
         if (h[13] & 2)
                 p->sequence++;
         p->pos += (h[12] >> 4) * 4;
+        /* RFC 9293 3.1: URG; the pointer is taken as everybody takes it, RFC 6093 2.1 */
+        if (h[13] & 0x20)
+                p->urgent = p->pos + (h[18] << 8 | h[19]);
         return 0;
 }
 

@@ -119,10 +119,8 @@ __noinline int request_judge(struct __sk_buff *skb, struct packet *p, struct oc_
                 sock->talk = socks ? TALK_SOCKS : TALK_HTTP;
         }
         struct oc_request *q = bpf_sk_storage_get(&oc_requests, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-        if (!q) {
-                drops_add(DROP_FLOW_MAP_FULL);
-                return PASS;
-        }
+        if (!q)
+                return storage_full();
         int verdict = sock->talk == TALK_SOCKS ? socks_judge(skb, p, sock, q) : http_judge(skb, p, sock, q);
         /* what began in an earlier segment: this one may begin something else, as the hello does
          * behind the clear text of STARTTLS */

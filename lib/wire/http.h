@@ -143,9 +143,10 @@ static inline long http_method(struct http_stream *s, __u8 c)
                 s->length++;
                 return 0;
         }
-        if (c != ' ' || s->length == 0)
+        if ((c != ' ' && c != '\t') || s->length == 0)
                 return http_end(s, HTTP_NONE);
-        s->connect = s->length == 7 && (s->last & 0xffffffffffffff) == 0x434f4e4e454354; /* CONNECT */
+        /* "connect": Squid takes it in lower case, and blanks before and behind the host */
+        s->connect = s->length == 7 && ((s->last | 0x20202020202020) & 0xffffffffffffff) == 0x636f6e6e656374;
         s->part = s->connect ? HTTP_AUTHORITY : HTTP_TARGET;
         s->length = 0;
         return 0;
@@ -161,9 +162,9 @@ static inline void http_target(struct http_stream *s, __u8 c)
 
 static inline void http_authority(struct http_stream *s, __u8 c)
 {
-        if (c == ' ')
+        if ((c == ' ' || c == '\t') && s->host.size)
                 s->part = HTTP_VERSION;
-        else
+        else if (c != ' ' && c != '\t')
                 authority_byte(&s->host, c);
         if (s->host.part == AUTHORITY_OVER)
                 s->part = HTTP_VERSION;

@@ -4,7 +4,7 @@
  * (RFC 1928) with no login or a password (RFC 1929). */
 #include "authority.h"
 
-#define SOCKS_USER_MAX 512 /* version 4: bytes of a user id */
+#define SOCKS_USER_MAX 8192 /* version 4: bytes of a user id; OpenSSH takes 4096 */
 #define SOCKS_IPV4     1
 #define SOCKS_DOMAIN   3
 #define SOCKS_IPV6     4
@@ -121,8 +121,6 @@ static inline long socks5_byte(struct socks_stream *s, __u8 c, int last)
         case SOCKS_PASSWORD:
                 return last ? socks_expect(s, SOCKS_NEXT, 1) : 0;
         case SOCKS_REQUEST:
-                if (last && c != 0)
-                        return socks_end(s, SOCKS_NONE);
                 return last ? socks_expect(s, SOCKS_KIND, 1) : 0;
         case SOCKS_KIND:
                 return socks_kind(s, c);

@@ -7,6 +7,8 @@
 #define TLS_SNI_MAX     254 /* a name of 253 and a trailing dot */
 #define TLS_NO_RECORDS  0xffffffffU /* `record` of a stream without a record layer: QUIC's */
 #define TLS_CCS         20
+#define TLS_ALERT       21
+#define TLS_ASIDE_MAX   2 /* bytes of these, as long as nothing is encrypted */
 #define TLS_HANDSHAKE   22
 #define TLS_RECORD_HEAD 5
 
@@ -61,22 +63,29 @@ static inline long tls_expect(struct tls_stream *s, enum tls_part part, __u32 sk
         return 0;
 }
 
+/* Records that a server steps over: a change_cipher_spec before a second hello (RFC 8446 D.4); warnings, by BoringSSL also
+ * between the records of one. */
+static inline int tls_is_aside(__u32 type)
+{
+        return type == TLS_CCS || type == TLS_ALERT;
+}
+
+/* RFC 8446 5.1: the version must be ignored. */
 static inline long tls_record_byte(struct tls_walk *w, struct tls_stream *s, __u8 c)
 {
         __u32 at = s->head++;
 
         if (at == 0) {
                 s->type = c;
-                /* RFC 8446 D.4: before a second hello comes a change_cipher_spec */
-                if (c != TLS_HANDSHAKE && (c != TLS_CCS || s->message))
+                if (c != TLS_HANDSHAKE && !tls_is_aside(c))
                         return tls_end(w, WIRE_NONE);
-        } else if (at == 1 && c != 3) {
-                return tls_end(w, WIRE_NONE);
         } else if (at == 3) {
                 s->type |= (__u32)c << 8;
         } else if (at == TLS_RECORD_HEAD - 1) {
                 s->record = (s->type & 0xff00) | c;
                 s->type &= 0xff;
+                if (tls_is_aside(s->type) && s->record > TLS_ASIDE_MAX)
+                        return tls_end(w, WIRE_NONE);
                 s->head = s->record ? TLS_RECORD_HEAD : 0;
         }
         return 0;
@@ -160,10 +169,10 @@ static long tls_step(__u32 i, struct tls_walk *w)
         (void)i;
         if (w->pos >= w->end)
                 return 1;
-        if (s->record && (s->skip || s->type == TLS_CCS)) {
+        if (s->record && (s->skip || tls_is_aside(s->type))) {
                 if (n > s->record)
                         n = s->record;
-                if (s->type != TLS_CCS) {
+                if (!tls_is_aside(s->type)) {
                         if (n > s->skip)
                                 n = s->skip;
                         if (s->part != TLS_MESSAGE && n > s->message)

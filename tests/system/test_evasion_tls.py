@@ -292,3 +292,80 @@ def test_row_9_odd_port(blocking, employee, port):
     since = time.monotonic()
     r = attempt(employee, "two-writes", more=f", port={port}")
     assert_stopped(blocking, employee, r, since, port=port)
+
+
+DECOYS = {  # what servers step over, or do not look at
+    "warning-first": "lambda s, hello: s.sendall(record(21, b'\\x01\\x5a') + hello)",
+    "warning-between": "lambda s, hello: s.sendall(record(22, hello[5:60]) + record(21, b'\\x01\\x5a') + record(22, hello[60:]))",
+    "ccs-between": "lambda s, hello: s.sendall(record(22, hello[5:60]) + record(20, b'\\x01') + record(22, hello[60:]))",
+    "version": "lambda s, hello: s.sendall(record(22, hello[5:], b'\\x04\\x01'))",
+}
+RECORD = """
+def record(kind, body, version=b"\\3\\1"):
+    return bytes([kind]) + version + struct.pack("!H", len(body)) + body
+"""
+
+
+@pytest.mark.parametrize("decoy", DECOYS)
+@pytest.mark.evasion(7, "records that servers step over, any version", "egress")
+def test_row_7_decoys(blocking, employee, decoy):
+    since = time.monotonic()
+    r = employee.python(CLIENT + RECORD + f"result = attempt(handshake, 'web.whatsapp.com', {DECOYS[decoy]})")
+    assert_stopped(blocking, employee, r, since)
+
+
+URGENT = """
+def split_name(s, hello):
+    at = hello.index(NAME) + 5
+    s.send(hello[:at] + b"X", socket.MSG_OOB)  # which the server's stream does not have
+    s.sendall(hello[at:])
+def before(s, hello):
+    s.send(b"\\xff\\xf2", socket.MSG_OOB)  # of telnet; its first byte is in the stream
+    s.sendall(hello)
+def pushed_before(s, hello):
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    s.send(b"\\xf2", socket.MSG_OOB)
+    s.sendall(hello)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+"""
+
+
+def urgent(employee, how, name):
+    return employee.python(CLIENT + URGENT + f"NAME = {name.encode()!r}\nresult = attempt(handshake, {name!r}, {how})")
+
+
+@pytest.mark.parametrize("how", ["split_name", "pushed_before"])
+@pytest.mark.evasion(7, "an urgent byte, which servers leave out", "egress")
+def test_row_7_urgent(blocking, employee, how):
+    since = time.monotonic()
+    r = urgent(employee, how, "web.whatsapp.com")
+    assert r["error"], r
+    assert not blocking.internet.seen("tls", since=since, name="web.whatsapp.com"), "the hello has left the laptop"
+
+
+@pytest.mark.evasion(7, "an urgent byte, which servers leave out", "egress")
+def test_row_7_urgent_of_others_passes(blocking, employee):
+    assert urgent(employee, "pushed_before", "www.example.org")["error"] is None
+    assert blocking.violations(employee) == []
+
+
+# Keys for peers that nobody talks to (RFC 2385) take from the room that eBPF's storage of the socket is charged to.
+NO_ROOM = """
+def no_room(s, hello):
+    for n in range(1 << 20):
+        peer = struct.pack("HH4s", socket.AF_INET, 0, struct.pack("!I", 0x0a000000 + n)).ljust(128, b"\\0")
+        try:
+            s.setsockopt(socket.IPPROTO_TCP, 14, peer + struct.pack("BBHI", 0, 0, 4, 0) + b"abcd".ljust(80, b"\\0"))  # TCP_MD5SIG
+        except OSError as e:
+            assert e.errno == errno.ENOMEM
+            break
+    s.sendall(hello)
+"""
+
+
+@pytest.mark.evasion(7, "a socket without room for what is to be remembered of it", "egress")
+def test_row_7_no_room(blocking, employee):
+    since = time.monotonic()
+    r = employee.python(CLIENT + NO_ROOM + "result = attempt(handshake, 'web.whatsapp.com', no_room)")
+    assert r["error"], r
+    assert not blocking.internet.seen("tls", since=since, name="web.whatsapp.com"), "the hello has left the laptop"

@@ -82,7 +82,7 @@ static void test_version_5(void **state)
                 {BYTES("\5\1\0\7\1\0\3\3a.b\1\xbb"), SOCKS_NONE, NULL, 0},
                 {BYTES("\5\1\0\5\1\0\3\0\1\xbb\0"), SOCKS_NONE, NULL, 0}, /* an empty name */
                 {BYTES("\5\1\0\5\1\0\2\1\1\1\1"), SOCKS_NONE, NULL, 0},
-                {BYTES("\5\1\0\5\1\1\3\3a.b\1\xbb"), SOCKS_NONE, NULL, 0},
+                {BYTES("\5\1\0\5\1\1\3\3a.b\1\xbb"), SOCKS_NAME, "a.b", 0}, /* reserved */
                 {BYTES("\x16\x03\x01"), SOCKS_NONE, NULL, 0},
         };
 
@@ -106,14 +106,14 @@ static void test_version_4(void **state)
 
 static void test_lengths(void **state)
 {
-        char request[1024], name[300];
+        char request[SOCKS_USER_MAX + 16], name[300];
         struct row t = {.payload = request, .target = name};
 
         memset(name, 'a', sizeof(name));
         for (size_t size = 250; size <= 255; size++) {
                 memcpy(request, "\5\1\0\5\1\0\3", 7);
                 request[7] = (char)size;
-                memset(request + 8, 'a', sizeof(request) - 8);
+                memset(request + 8, 'a', 300);
                 t.size = 10 + size;
                 t.expected = size <= AUTHORITY_HOST_MAX ? SOCKS_NAME : SOCKS_NONE;
                 name[size] = 0;

@@ -405,7 +405,7 @@ static void test_tls_records(void **state)
                 buf_add(&records, "\x14\3\3\0\1\1\x16\3\3\0\0", 11);
                 for (size_t at = 5; at < b.size; at += step) {
                         size_t size = b.size - at < step ? b.size - at : step;
-                        buf_add(&records, "\x16\3\3", 3);
+                        buf_add(&records, "\x15\3\3\0\2\1\x5a\x16\4\1", 10);
                         buf_add_be16(&records, (__u16)size);
                         buf_add(&records, b.data + at, size);
                 }
@@ -427,7 +427,8 @@ static void test_tls_other(void **state)
                 {"GET / HTTP/1.1\r\nHost: web.example.org\r\n\r\n        ", 50, WIRE_NONE},
                 {"\x16", 1, WIRE_CUT},
                 {"\x17\3\3\0\5aaaaa", 10, WIRE_NONE},
-                {"\x16\2\1\0\x40\1aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 50, WIRE_NONE},
+                {"\x15\3\3\0\3aaaa", 9, WIRE_NONE},
+                {"\x14\3\3\1\1aaaa", 9, WIRE_NONE},
                 {"\x16\3\3\0\x40\2aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 50, WIRE_NONE},
                 {"\x16\3\3\0\x40\1\0\0\0", 9, WIRE_NONE},
         };
