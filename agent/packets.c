@@ -6,8 +6,10 @@
 #include <netinet/in.h>
 
 #include "agent/classify/classify.h"
+#include "base/cleanup.h"
 #include "base/log.h"
 
+#define QUIC_PORT      443
 #define NOTICE_DEFAULT "This channel is not approved."
 
 /* A client over a connected socket, or with EDNS, takes REFUSED; one that has taken it takes no second answer. */
@@ -93,6 +95,10 @@ static bool read_datagram(struct runtime *rt, const struct watch_packet *p)
                 /* no honest client sends that, and nobody could say what it is: TCP is left */
                 (void)watch_refuse_flow(rt->watch, &p->fact);
                 return false;
+        case QUIC_HEADLESS: /* kept until its beginning comes: this may be the end of a hello that was forgotten */
+                return false;
+        case QUIC_UNREADABLE: /* the same; on other ports a server of this machine may answer */
+                return p->fact.flow.remote_port != QUIC_PORT;
         case QUIC_MORE: /* no server answers before it has the last part of a hello */
         case QUIC_NO_NAME:
         case QUIC_NOT_QUIC:
@@ -103,15 +109,25 @@ static bool read_datagram(struct runtime *rt, const struct watch_packet *p)
         return true;
 }
 
+static void send_on(struct runtime *rt, const struct fact *f, const uint8_t *bytes, size_t size)
+{
+        int r = rt->refuse ? refuse_forward(rt->refuse, f, bytes, size) : -EOPNOTSUPP;
+
+        if (r < 0)
+                log_errno(LOG_DEBUG, r, "cannot send a QUIC datagram on, ignoring");
+}
+
 static void handle_datagram(struct runtime *rt, const struct watch_packet *p)
 {
-        int r;
+        _cleanup_free_ uint8_t *held = NULL;
+        size_t size;
 
         if (!read_datagram(rt, p))
                 return;
-        r = rt->refuse ? refuse_forward(rt->refuse, &p->fact, p->bytes, p->size) : -EOPNOTSUPP;
-        if (r < 0)
-                log_errno(LOG_DEBUG, r, "cannot send a QUIC datagram on, ignoring");
+        size = rt->hellos ? hellos_take_held(rt->hellos, &p->fact.flow, &held) : 0;
+        if (size > 0)
+                send_on(rt, &p->fact, held, size);
+        send_on(rt, &p->fact, p->bytes, p->size);
 }
 
 void packets_handle(const struct watch_packet *p, void *userdata)

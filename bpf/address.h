@@ -12,6 +12,17 @@ static __always_inline bool is_ipv4(const struct oc_prefix_key *k)
         return !a[0] && !a[1] && a[2] == bpf_htonl(0xffff);
 }
 
+/* RFC 6052 2.1: through a translator (NAT64) that is an IPv4 address. */
+static __always_inline void address_translate(struct oc_prefix_key *k)
+{
+        __u32 *a = (__u32 *)k->address;
+
+        if (a[0] != bpf_htonl(0x0064ff9b) || a[1] || a[2])
+                return;
+        a[0] = 0;
+        a[2] = bpf_htonl(0xffff);
+}
+
 /* A service on this machine is no channel, but its resolver may ask for one. */
 static __always_inline bool is_local_service(const struct oc_prefix_key *to, __u16 port)
 {

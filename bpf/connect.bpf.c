@@ -188,6 +188,7 @@ static __always_inline void address_set6(struct oc_prefix_key *k, struct bpf_soc
         a[1] = ctx->user_ip6[1];
         a[2] = ctx->user_ip6[2];
         a[3] = ctx->user_ip6[3];
+        address_translate(k);
 }
 
 SEC("cgroup/connect4")

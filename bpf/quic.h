@@ -9,6 +9,7 @@
 #define QUIC_V2                0x6b3343cf /* RFC 9369 3.1 */
 #define QUIC_PORT              443
 #define QUIC_INITIAL_MIN       1200 /* RFC 9000 14.1 */
+#define QUIC_COALESCED_MAX     4 /* packets before the Initial */
 #define QUIC_COPIES_PER_SECOND 64 /* of one flow; a client sends two to ten for a connection */
 #define QUIC_DATAGRAMS_MAX     128 /* in one packet: UDP_MAX_SEGMENTS (Linux 6.9) */
 
@@ -19,6 +20,52 @@ enum quic_kind {
         QUIC_SHORT, /* of a connection that stands, perhaps */
 };
 
+/* Where the next packet of the datagram begins, behind a 0-RTT or Handshake packet at `at` (RFC 9000 17.2): they may
+ * stand in any order. 0: there is none. */
+static __always_inline __u32 quic_behind(struct __sk_buff *skb, __u32 at, __u32 end)
+{
+        __u64 size;
+        __u32 bytes;
+        __u8 cid;
+
+        at += 5;
+        for (int i = 0; i < 2; i++) { /* destination and source */
+                if (bpf_skb_load_bytes(skb, at, &cid, 1) < 0)
+                        return 0;
+                at += 1 + cid;
+        }
+        /* RFC 9000 16: its first two bits say how many bytes a number has; any number may have eight */
+        if (bpf_skb_load_bytes(skb, at, &size, sizeof(size)) < 0)
+                return 0; /* the packet itself is longer */
+        size = __builtin_bswap64(size);
+        bytes = 1u << (size >> 62);
+        size = size << 2 >> 2 >> ((64 - 8 * bytes) & 63);
+        return size < end && at + bytes + size < end ? at + bytes + (__u32)size : 0;
+}
+
+/* Global, with `at` and the end of the datagram in one number: see packet_parse(). */
+__noinline int quic_kind_at(struct __sk_buff *skb, __u64 at_end)
+{
+        __u32 at = at_end >> 32, end = (__u32)at_end;
+        __u8 h[5];
+
+#pragma clang loop unroll(disable)
+        for (int i = 0; i < QUIC_COALESCED_MAX; i++) {
+                if (at >= end || bpf_skb_load_bytes(skb, at, h, sizeof(h)) < 0 || !(h[0] & 0x80))
+                        return QUIC_OTHER;
+                __u32 version = (__u32)h[1] << 24 | h[2] << 16 | h[3] << 8 | h[4], type = h[0] >> 4 & 3;
+                if (version != QUIC_V1 && version != QUIC_V2)
+                        return QUIC_OTHER;
+                type = (type - (version == QUIC_V2)) & 3; /* RFC 9369 3.2 */
+                if (type == 0)
+                        return QUIC_INITIAL;
+                at = type == 3 ? 0 : quic_behind(skb, at, end); /* nothing stands behind a Retry */
+                if (!at)
+                        return QUIC_OTHER;
+        }
+        return QUIC_UNKNOWN;
+}
+
 /* Global: see packet_parse(). */
 __noinline int quic_kind(struct __sk_buff *skb, const struct packet *p)
 {
@@ -26,16 +73,18 @@ __noinline int quic_kind(struct __sk_buff *skb, const struct packet *p)
 
         if (!p || bpf_skb_load_bytes(skb, p->start, h, sizeof(h)) < 0)
                 return QUIC_OTHER;
-        __u32 version = (__u32)h[1] << 24 | h[2] << 16 | h[3] << 8 | h[4], type = h[0] >> 4 & 3;
+        __u32 version = (__u32)h[1] << 24 | h[2] << 16 | h[3] << 8 | h[4];
         bool is_web = p->remote_port == QUIC_PORT && h[0] & 0x40; /* RFC 9000 17.2: the fixed bit */
 
         if (!(h[0] & 0x80)) /* RFC 9000 17.3: short header */
                 return is_web ? QUIC_SHORT : QUIC_OTHER;
-        if (p->end - p->start < QUIC_INITIAL_MIN)
-                return QUIC_OTHER;
-        if (version == QUIC_V1 || version == QUIC_V2)
-                return type == (version == QUIC_V2) ? QUIC_INITIAL : QUIC_OTHER;
-        return is_web ? QUIC_UNKNOWN : QUIC_OTHER;
+        bool is_small = p->end - p->start < QUIC_INITIAL_MIN;
+        if (version != QUIC_V1 && version != QUIC_V2)
+                return is_web && !is_small ? QUIC_UNKNOWN : QUIC_OTHER;
+        int kind = quic_kind_at(skb, (__u64)p->start << 32 | p->end);
+        if (kind == QUIC_INITIAL && is_small) /* RFC 9000 14.1: servers discard it, but for some */
+                return p->remote_port == QUIC_PORT ? QUIC_UNKNOWN : QUIC_OTHER;
+        return kind;
 }
 
 static __always_inline struct oc_flow *quic_flow(struct __sk_buff *skb, const struct packet *p, __u64 whose,

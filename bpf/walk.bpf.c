@@ -47,6 +47,7 @@ static void address_of(struct sock *sk, struct oc_prefix_key *k)
                 a[3] = sk->__sk_common.skc_daddr;
         } else {
                 bpf_core_read(k->address, sizeof(k->address), &sk->__sk_common.skc_v6_daddr);
+                address_translate(k);
         }
 }
 

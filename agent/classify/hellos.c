@@ -5,11 +5,14 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/cleanup.h"
 
 struct hello {
         struct fact_flow flow;
         uint64_t used;
         struct quic_flow *quic; /* NULL: free */
+        uint8_t *held; /* a datagram that must not leave before the hello's beginning is known */
+        size_t held_size;
 };
 
 struct hellos {
@@ -32,8 +35,10 @@ struct hellos *hellos_free(struct hellos *h)
 {
         if (!h)
                 return NULL;
-        for (size_t i = 0; i < HELLOS_MAX; i++)
+        for (size_t i = 0; i < HELLOS_MAX; i++) {
                 free(h->table[i].quic);
+                free(h->table[i].held);
+        }
         quic_free(h->quic);
         free(h);
         return NULL;
@@ -76,7 +81,23 @@ int hellos_feed(struct hellos *h, const struct fact_flow *f, const uint8_t *data
         if (x->used == 0 || !is_same(&x->flow, f)) {
                 x->flow = *f;
                 quic_flow_init(x->quic, h->quic);
+                free(TAKE_PTR(x->held));
         }
         x->used = ++h->clock;
-        return quic_flow_feed(x->quic, data, size, ret_name);
+        r = quic_flow_feed(x->quic, data, size, ret_name);
+        if (r == QUIC_HEADLESS && !x->held && (x->held = malloc(size))) {
+                memcpy(x->held, data, size);
+                x->held_size = size;
+        }
+        return r;
+}
+
+size_t hellos_take_held(struct hellos *h, const struct fact_flow *f, uint8_t **ret)
+{
+        struct hello *x = find(h, f);
+
+        if (!x->held || !is_same(&x->flow, f))
+                return 0;
+        *ret = TAKE_PTR(x->held);
+        return x->held_size;
 }

@@ -13,3 +13,6 @@ struct hellos *hellos_free(struct hellos *h);
 /* Takes one datagram; an enum quic_result, or -ENOMEM, -EIO. Writes *ret_name for QUIC_FOUND only. */
 int hellos_feed(struct hellos *h, const struct fact_flow *f, const uint8_t *data, size_t size,
                 char ret_name[static WIRE_NAME_SIZE]);
+/* The datagram of a flow that was QUIC_HEADLESS, once it is not any more: its size, and *ret is the caller's; 0: there is none.
+ * Of several only the first is kept, the others the client sends again. */
+size_t hellos_take_held(struct hellos *h, const struct fact_flow *f, uint8_t **ret);

@@ -164,6 +164,7 @@ static enum quic_result flow_add(struct quic_flow *f, uint64_t offset, const uin
                 f->have[i / 8] |= bit;
                 f->stream[i] = data[i - offset];
         }
+        f->begun |= size > 0;
         while (f->whole < QUIC_CRYPTO_MAX && f->have[f->whole / 8] & 1 << f->whole % 8)
                 f->whole++;
         return QUIC_MORE;
@@ -268,7 +269,7 @@ static enum quic_result hello_name(const struct quic_flow *f, size_t pos, size_t
 /* After a HelloRetryRequest a second hello follows the first; the last name counts. */
 static enum quic_result flow_name(struct quic_flow *f, char *ret_name)
 {
-        enum quic_result result = QUIC_MORE;
+        enum quic_result result = f->begun && f->whole == 0 ? QUIC_HEADLESS : QUIC_MORE;
         char name[WIRE_NAME_SIZE];
         size_t size;
 
@@ -291,7 +292,7 @@ int quic_flow_feed(struct quic_flow *f, const uint8_t *datagram, size_t size, ch
 {
         struct reader r = {.data = datagram, .size = size};
         enum quic_result result = QUIC_MORE;
-        bool opened = false;
+        bool opened = false, sealed = false;
 
         if (f->final != QUIC_MORE)
                 return f->final;
@@ -308,6 +309,7 @@ int quic_flow_feed(struct quic_flow *f, const uint8_t *datagram, size_t size, ch
                 if (p.type != p.version->initial)
                         continue;
                 int plain = flow_open(f, &p);
+                sealed |= plain == -EBADMSG;
                 if (plain == -EBADMSG)
                         continue;
                 if (plain < 0)
@@ -319,5 +321,7 @@ int quic_flow_feed(struct quic_flow *f, const uint8_t *datagram, size_t size, ch
         }
         if (opened)
                 return flow_name(f, ret_name);
+        if (sealed)
+                return QUIC_UNREADABLE;
         return result == QUIC_UNKNOWN_VERSION ? result : QUIC_NOT_QUIC;
 }

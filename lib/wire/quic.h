@@ -25,9 +25,11 @@
 /* What is known of a flow after a datagram. */
 enum quic_result {
         QUIC_MORE, /* a hello that goes on in a later datagram */
+        QUIC_HEADLESS, /* a hello whose beginning is still to come */
         QUIC_FOUND,
         QUIC_NO_NAME, /* a hello without a server name */
         QUIC_NOT_QUIC, /* the datagram holds no Initial of a client that could be read */
+        QUIC_UNREADABLE, /* an Initial with other keys: of a connection whose first one was not seen */
         QUIC_UNKNOWN_VERSION, /* QUIC, but a version whose Initials have other keys */
         QUIC_MALFORMED, /* authentic, but no server should accept it; stays so */
         QUIC_TOO_LARGE, /* over a limit above; stays so */
@@ -55,6 +57,7 @@ struct quic_flow {
         uint64_t next_number; /* behind the highest packet number */
         enum quic_result final; /* QUIC_MORE: none yet */
         unsigned starts;
+        bool begun; /* a part of the hello is there */
         size_t whole; /* bytes of `stream` before its first hole */
         uint8_t have[QUIC_CRYPTO_MAX / 8]; /* bit i: byte i of `stream` is there */
         uint8_t stream[QUIC_CRYPTO_MAX];

@@ -47,6 +47,14 @@ def test_13_edges_of_every_prefix(blocking, employee):
     assert not [r for r in blocking.internet.seen("tcp", since=start) if r["address"] in edges()]
 
 
+@pytest.mark.evasion(13, "through NAT64 (64:ff9b::/96)", "connect")
+def test_13_nat64(blocking, employee):
+    results = talk(employee, ["64:ff9b::149.154.167.51"], ("443", "80"))
+    assert not {k: r for k, r in results.items() if r["error"] is None or r["ms"] > FAST_MS}
+    assert {(r["channel"], r["tier"], r["remote"]) for r in blocking.violations(employee)} == {("telegram", "address", "149.154.167.51")}
+    assert not [r for r in talk(employee, ["64:ff9b::203.0.113.9"], ("443",)).values() if r["error"]]
+
+
 @pytest.mark.parametrize("port", ["443", "80", "5222"])
 @pytest.mark.evasion(13, "obfuscated, on 443, 80, 5222", "connect")
 def test_13_obfuscated_on_its_ports(blocking, employee, port):

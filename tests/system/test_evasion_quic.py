@@ -59,6 +59,9 @@ def initial(frames, number=0, version=1, dcid=b"8 random", size=1200):
     mask = Cipher(algorithms.AES(hp), modes.ECB()).encryptor().update(sealed[2:18])
     return bytes([head[0] ^ mask[0] & 15]) + head[1:-2] + bytes(a ^ b for a, b in zip(number_bytes, mask[1:])) + sealed
 
+def unreadable(kind, size=100, dcid=b"8 random"):  # a 0-RTT (1) or Handshake (2) packet that nobody can open
+    return bytes([0xc0 | kind << 4]) + struct.pack("!I", 1) + bytes([len(dcid)]) + dcid + b"\\0" + struct.pack("!I", 0x80000000 | size) + os.urandom(size)
+
 def client(family=socket.AF_INET, address=ADDRESS):
     s = socket.socket(family, socket.SOCK_DGRAM)
     s.settimeout(1)
@@ -81,6 +84,8 @@ SENDING = {
     "out-of-order": "s = client(); h = hello(NAME); s.send(initial(crypto(h[90:], 90), 1)); s.send(initial(crypto(h[:90])))",
     "shuffled-frames": "s = client(); h = hello(NAME); s.send(initial(crypto(h[200:], 200) + b'\\1' + crypto(h[:70]) + crypto(h[70:200], 70)))",
     "coalesced": "s = client(); h = hello(NAME); s.send(initial(crypto(h[:90]), size=0) + initial(crypto(h[90:], 90), 1))",
+    "behind-0-rtt": "s = client(); h = hello(NAME); s.send(initial(crypto(h[:90]))); s.send(unreadable(1) + initial(crypto(h[90:], 90), 1))",
+    "behind-handshake": "s = client(); h = hello(NAME); s.send(initial(crypto(h[:90]))); s.send(unreadable(2) * 2 + initial(crypto(h[90:], 90), 1))",
     "segmentation": """
 s = client(); h = hello(NAME)
 s.setsockopt(socket.IPPROTO_UDP, 103, 1200)  # UDP_SEGMENT
@@ -292,3 +297,27 @@ def test_row_10_chromium(blocking, employee, needs):
     assert error and ms < 50 * FAST_MS, (error, ms)
     rows = blocking.violations(employee)
     assert {r["channel"] for r in rows} == {"whatsapp"} and "quic" in {r["layer"] for r in rows}
+
+
+@pytest.mark.evasion(10, "a hello in two datagrams, of which the agent does not see both", "egress")
+@pytest.mark.parametrize("how", ["too-small", "forgotten"])
+def test_row_10_parted(blocking, employee, how):
+    """The second half does not leave: servers discard what is too small, but for some; and the agent remembers 64 connections."""
+    since = time.monotonic()
+    code = CLIENT + f"""
+h = hello("web.whatsapp.com")
+s = client()
+s.send(initial(crypto(h[:90])))
+others = [client() for _ in range(80 if {how == "forgotten"} else 0)]
+for other in others:
+    other.send(initial(crypto(h[:80])))
+    time.sleep(0.01)
+second = initial(crypto(h[90:], 90), 1, size={0 if how == "too-small" else 1203})
+result = attempt(s.send, second)
+result["size"] = len(second)
+s.send(b"\\x40" + bytes(30))
+"""
+    r = employee.python(code)
+    blocking.fence()
+    seen = blocking.internet.seen("udp", since=since)
+    assert [x for x in seen if x["size"] == 31] and not [x for x in seen if x["size"] == r["size"]], (r, seen)
