@@ -6,10 +6,12 @@
 #include <time.h>
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "collector/api/filter.h"
 #include "collector/command.h"
 
-#define PURGE_ROWS 20000 /* of SQLite a transaction */
-#define REASON_MAX 200
+#define PURGE_ROWS    20000 /* removed one by one, a transaction */
+#define REASON_MAX    200
+#define RULE_TEXT_MAX 256
 
 static int store_failed(struct store *s, int r)
 {
@@ -36,47 +38,183 @@ static int purge_all(struct store *s)
         return EXIT_SUCCESS;
 }
 
+/* '*' and '?' alone: what both databases match alike. */
+static bool pattern_ok(const char *text)
+{
+        return *text && strlen(text) < STORE_NAME_MAX && !strpbrk(text, "[]\\");
+}
+
+struct retention {
+        struct store_rule rule;
+        bool set, dry_run;
+};
+
+static int option_take(struct retention *q, int option)
+{
+        uint64_t months;
+
+        switch (option) { /* switch: not an enum */
+        case 'm':
+                if (parse_u64(optarg, STORE_MONTHS_MAX, &months) < 0)
+                        return fail_usage("--months must be 0 (for ever) to %d", STORE_MONTHS_MAX);
+                q->rule.months = (unsigned)months;
+                q->set = true;
+                return EXIT_SUCCESS;
+        case 'c':
+                if (!filter_class_known(optarg))
+                        return fail_usage("there is no class '%s': use, bypass, tamper or exemption-use", optarg);
+                q->rule.class = optarg;
+                return EXIT_SUCCESS;
+        case 'h':
+                if (!*optarg || optarg[strspn(optarg, "abcdefghijklmnopqrstuvwxyz0123456789-_.")])
+                        return fail_usage("'%s' is not the id of a channel", optarg);
+                q->rule.channel = optarg;
+                return EXIT_SUCCESS;
+        case 'd':
+                if (!pattern_ok(optarg))
+                        return fail_usage("'%s' is not a device's id, name or pattern of names with * and ?", optarg);
+                q->rule.device = optarg;
+                return EXIT_SUCCESS;
+        case 'n':
+                q->dry_run = true;
+                return EXIT_SUCCESS;
+        default: /* switch: not an enum */
+                return fail_usage("retention does not take that");
+        }
+}
+
+static int retention_parse(int argc, char **argv, struct retention *q)
+{
+        static const struct option options[] = {
+                {"months", required_argument, NULL, 'm'},  {"class", required_argument, NULL, 'c'},
+                {"channel", required_argument, NULL, 'h'}, {"device", required_argument, NULL, 'd'},
+                {"dry-run", no_argument, NULL, 'n'},       {0},
+        };
+        int c, r = EXIT_SUCCESS;
+
+        while (r == EXIT_SUCCESS && (c = getopt_long(argc, argv, "", options, NULL)) != -1)
+                r = option_take(q, c);
+        if (r == EXIT_SUCCESS && !q->set && (q->rule.class || q->rule.channel || q->rule.device))
+                return fail_usage("a rule needs --months: for how long what it is about is kept");
+        return r;
+}
+
+static void rule_text(const struct store_rule *rule, char *ret, size_t size)
+{
+        snprintf(ret, size, "class %s  channel %s  device %s", rule->class ?: "any", rule->channel ?: "any",
+                 rule->device ?: "any");
+}
+
+static int rule_print(const struct store_rule *rule, void *userdata)
+{
+        char about[RULE_TEXT_MAX], months[32] = "for ever";
+
+        if (rule->months)
+                snprintf(months, sizeof(months), "%u months", rule->months);
+        rule_text(rule, about, sizeof(about));
+        printf("%-4lld %-12s %s\n", (long long)rule->number, months, about);
+        ++*(unsigned *)userdata;
+        return 0;
+}
+
 static int retention_show(struct store *s)
 {
-        unsigned months = 0;
-        int r = store_retention_get(s, &months);
+        unsigned n = 0;
+        int r = store_rules(s, rule_print, &n);
 
         if (r < 0)
                 return store_failed(s, r);
-        if (months)
-                printf("Records are kept for %u months after the month in which they came.\n", months);
-        else
-                printf("Records are kept for ever.\n");
+        printf(n ? "Months are those after the one in which a record came. The first rule that fits it holds; "
+                   "without any "
+                   "it is kept for ever.\n"
+                 : "Records are kept for ever.\n");
         return EXIT_SUCCESS;
+}
+
+static int due_print(const struct store_due *due, void *userdata)
+{
+        uint64_t *total = userdata;
+        char rule[32] = "this rule", month[32] = "held until now";
+
+        if (due->rule)
+                snprintf(rule, sizeof(rule), "rule %lld", (long long)due->rule);
+        if (due->month)
+                snprintf(month, sizeof(month), "%lld-%02lld", (long long)due->month / 100,
+                         (long long)due->month % 100);
+        printf("%-10s %s  %llu records", rule, month, (unsigned long long)due->n_gone);
+        printf(due->n_held ? ", %llu more stay under a hold\n" : "\n", (unsigned long long)due->n_held);
+        *total += due->n_gone;
+        return 0;
+}
+
+static int retention_preview(struct store *s, const struct store_rule *more)
+{
+        uint64_t total = 0;
+        int r = store_due(s, now_ms(), more, due_print, &total);
+
+        if (r < 0)
+                return store_failed(s, r);
+        printf("%llu records would be removed. Nothing was changed.\n", (unsigned long long)total);
+        return EXIT_SUCCESS;
+}
+
+static int retention_set(struct store *s, const struct store_rule *rule)
+{
+        char detail[RULE_TEXT_MAX + 32], about[RULE_TEXT_MAX];
+        int r = store_rule_set(s, rule);
+
+        if (r == -E2BIG)
+                return fail_with("there are %d rules already", STORE_RULES_MAX);
+        if (r < 0)
+                return store_failed(s, r);
+        rule_text(rule, about, sizeof(about));
+        snprintf(detail, sizeof(detail), "months %u  %s", rule->months, about);
+        r = audit(s, "retention", detail);
+        return r == EXIT_SUCCESS ? retention_show(s) : r;
+}
+
+static int retention_remove(struct store *s, const char *text)
+{
+        uint64_t number = 0;
+        char detail[48];
+        int r;
+
+        if (parse_u64(text, INT64_MAX, &number) < 0)
+                return fail_usage("retention remove needs the rule's number");
+        r = store_rule_remove(s, (int64_t)number);
+        if (r == -ENOENT)
+                return fail_with("there is no rule %s", text);
+        if (r < 0)
+                return store_failed(s, r);
+        snprintf(detail, sizeof(detail), "rule %llu removed", (unsigned long long)number);
+        r = audit(s, "retention", detail);
+        return r == EXIT_SUCCESS ? retention_show(s) : r;
 }
 
 int command_retention(int argc, char **argv)
 {
-        static const struct option options[] = {{"months", required_argument, NULL, 'm'}, {0}};
         _cleanup_(config_done) struct config config = {0};
         _cleanup_(store_freep) struct store *s = NULL;
-        uint64_t months = UINT64_MAX;
-        char detail[32];
-        bool run;
-        int c, r;
+        struct retention q = {0};
+        const char *verb;
+        int r = retention_parse(argc, argv, &q), n = argc - optind;
 
-        while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
-                if (c != 'm' || parse_u64(optarg, STORE_MONTHS_MAX, &months) < 0)
-                        return fail_usage("--months must be 0 (for ever) to %d", STORE_MONTHS_MAX);
-        run = optind + 2 == argc && strcmp(argv[optind + 1], "run") == 0;
-        if (optind + 1 != argc && !run)
-                return fail_usage("retention needs DIR, or DIR run");
+        if (r != EXIT_SUCCESS)
+                return r;
+        verb = n >= 2 ? argv[optind + 1] : "";
+        if (n != 1 && !(n == 2 && strcmp(verb, "run") == 0) && !(n == 3 && strcmp(verb, "remove") == 0))
+                return fail_usage("retention needs DIR, DIR run or DIR remove NUMBER");
+        if (*verb && (q.set || (q.dry_run && n == 3)))
+                return fail_usage("retention %s does not take that option", verb);
         if (collector_open(argv[optind], &config, &s) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
-        if (months != UINT64_MAX) {
-                r = store_retention_set(s, (unsigned)months);
-                if (r < 0)
-                        return store_failed(s, r);
-                snprintf(detail, sizeof(detail), "months %llu", (unsigned long long)months);
-                if (audit(s, "retention", detail) != EXIT_SUCCESS)
-                        return EXIT_FAILURE;
-        }
-        return run ? purge_all(s) : retention_show(s);
+        if (q.dry_run)
+                return retention_preview(s, q.set ? &q.rule : NULL);
+        if (n == 2)
+                return purge_all(s);
+        if (n == 3)
+                return retention_remove(s, argv[optind + 2]);
+        return q.set ? retention_set(s, &q.rule) : retention_show(s);
 }
 
 /* ---- what a hold or an erasure is about ---- */

@@ -29,9 +29,11 @@ static const struct {
          "make a collector's folder from a backup; PostgreSQL: into its empty database"},
         {"migrate", command_migrate, "DIR",
          "bring the database of an older version up to date; stop the server before"},
-        {"retention", command_retention, "DIR [--months N] | DIR run",
-         "how long records are kept; or remove now what is older (the server does so by and by)\n"
-         "      --months N           months after the month in which a record came; 0: for ever (default)"},
+        {"retention", command_retention, "DIR [options] | DIR run [--dry-run] | DIR remove NUMBER",
+         "by which rules records are kept, or a new one; remove now what is older (the server does so by and by)\n"
+         "      --months N           months after the month in which a record came; 0: for ever (default)\n"
+         "      --class CLASS, --channel ID, --device PATTERN   only of these: the most specific rule holds\n"
+         "      --dry-run            only say what would be removed, by these rules and the new one"},
         {"hold", command_hold, "DIR list | DIR add [options] | DIR release NUMBER",
          "keep records whatever their age: a legal hold\n"
          "      --user NAME, --device DEVICE, --channel ID, --from TIME, --to TIME   about what\n"

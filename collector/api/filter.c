@@ -81,6 +81,14 @@ static bool value_known(size_t which, const char *value)
         return !texts[which].name;
 }
 
+bool filter_class_known(const char *class)
+{
+        for (size_t i = 0; i < ELEMENTSOF(classes); i++)
+                if (strcmp(classes[i], class) == 0)
+                        return true;
+        return false;
+}
+
 /* 0: not a text parameter, 1: taken. */
 static int text_set(struct store_filter *f, const char *name, const char *value, struct diag *reterr)
 {

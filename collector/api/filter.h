@@ -12,3 +12,5 @@
 int filter_parse(const struct http_query *q, struct store_filter *ret, struct diag *reterr);
 /* Where the page behind a row begins, as text for `before`. */
 void cursor_format(const struct store_cursor *c, char ret[static FILTER_CURSOR_MAX]);
+/* "use", "bypass", "tamper", "exemption-use" */
+bool filter_class_known(const char *class);

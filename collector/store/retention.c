@@ -1,256 +1,25 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* How long records stay: by rule, longer under a legal hold, shorter when a person's are erased. */
+/* What is too old goes: whole months where all of one is, else single records, whose links stay while something of
+ * their batch does. */
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
-#include "base/buf.h"
-#include "base/text.h"
+#include "base/cleanup.h"
+#include "collector/store/erase.h"
 #include "collector/store/private.h"
+#include "collector/store/rules.h"
 #include "collector/store/schema.h"
 
-#define SETTING_MONTHS "retention-months"
-#define HOLDS_MAX      1000
-#define CHUNK          500 /* records read at once to be erased */
+#define WINDOW     20000 /* records that one turn of a walk looks at */
+#define MONTH_HELD 0 /* where what is held goes before its month is removed */
 
-/* ---- the rule ---- */
-
-int store_retention_get(struct store *s, unsigned *ret_months)
-{
-        _cleanup_rows_ struct db_rows q = {0};
-        uint64_t months = 0;
-        int r = db_query(s->write, "SELECT value FROM setting WHERE name = '" SETTING_MONTHS "'", &q, "");
-
-        if (r < 0 || (r = db_next(&q)) < 0)
-                return r;
-        if (r > 0 && parse_u64(db_text(&q, 0), STORE_MONTHS_MAX, &months) < 0)
-                return -EUCLEAN;
-        *ret_months = (unsigned)months;
-        return 0;
-}
-
-int store_retention_set(struct store *s, unsigned months)
-{
-        char text[16];
-        int r;
-
-        snprintf(text, sizeof(text), "%u", months);
-        r = db_run(s->write,
-                   "INSERT INTO setting (name, value) VALUES ('" SETTING_MONTHS "', $1)"
-                   " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                   "t", text);
-        return r < 0 ? r : store_commit(s);
-}
-
-static int64_t month_before(int64_t month, unsigned n)
-{
-        int64_t count = month / 100 * 12 + month % 100 - 1 - n;
-
-        return count / 12 * 100 + count % 12 + 1;
-}
-
-/* ---- holds ---- */
-
-int store_hold_add(struct store *s, const struct store_hold *h, int64_t *ret_number)
-{
-        _cleanup_rows_ struct db_rows q = {0};
-        const struct store_selection *w = &h->what;
-        int64_t to_ms = w->to_ms ? (int64_t)w->to_ms : INT64_MAX;
-        int r = db_query(s->write,
-                         "INSERT INTO hold (reason, device, user_name, channel, from_ms, to_ms, who, time_ms)"
-                         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING number",
-                         &q, "ttttiiti", h->reason, w->device, w->user, w->channel, (int64_t)w->from_ms, to_ms,
-                         h->who, (int64_t)h->time_ms);
-
-        if (r < 0 || (r = db_next(&q)) <= 0)
-                return r < 0 ? r : -EIO;
-        *ret_number = db_int(&q, 0);
-        db_rows_done(&q);
-        return store_commit(s);
-}
-
-int store_hold_release(struct store *s, int64_t number, uint64_t now_ms)
-{
-        int r = db_run(s->write, "UPDATE hold SET released_ms = $2 WHERE number = $1 AND released_ms IS NULL", "ii",
-                       number, (int64_t)now_ms);
-
-        return r < 0 ? r : r == 0 ? -ENOENT : store_commit(s);
-}
-
-int store_holds(struct store *s, store_hold_fn fn, void *userdata)
-{
-        _cleanup_rows_ struct db_rows q = {0};
-        int r = db_query(s->write,
-                         "SELECT number, reason, who, device, user_name, channel, from_ms, to_ms, time_ms,"
-                         " coalesce(released_ms, 0) FROM hold ORDER BY number LIMIT $1",
-                         &q, "i", (int64_t)HOLDS_MAX);
-
-        while (r >= 0 && (r = db_next(&q)) > 0) {
-                struct store_hold h = {
-                        .number = db_int(&q, 0),
-                        .reason = db_text(&q, 1),
-                        .who = db_text(&q, 2),
-                        .what = {db_text(&q, 3), db_text(&q, 4), db_text(&q, 5), (uint64_t)db_int(&q, 6),
-                                 (uint64_t)db_int(&q, 7)},
-                        .time_ms = (uint64_t)db_int(&q, 8),
-                        .released_ms = (uint64_t)db_int(&q, 9),
-                };
-
-                r = fn(&h, userdata);
-        }
-        return r < 0 ? r : 0;
-}
-
-/* Under a hold that is in force, for a record r. */
-#define HELD                                                                                                         \
-        "EXISTS (SELECT 1 FROM hold h LEFT JOIN device hd ON hd.id = h.device OR hd.name = h.device"                 \
-        " WHERE h.released_ms IS NULL AND (h.device IS NULL OR hd.number = r.device)"                                \
-        " AND (h.user_name IS NULL OR h.user_name = r.user_name) AND (h.channel IS NULL OR h.channel = r.channel)"   \
-        " AND r.time_ms >= h.from_ms AND r.time_ms < h.to_ms)"
-
-/* ---- erasing ---- */
-
-struct place {
-        int64_t device, seq;
-        uint8_t commitment[CHAIN_HASH_SIZE];
-};
-
-static int record_erase(struct db *db, const struct place *p, uint64_t now_ms)
-{
-        int r = db_run(db,
-                       "UPDATE record SET erased_ms = $3, commitment = $4, salt = $5, body = $5, kind = 'erased',"
-                       " channel = NULL, channel_name = NULL, class = NULL, tier = NULL, layer = NULL,"
-                       " outcome = NULL, verdict = NULL, user_name = NULL, uid = NULL, program = NULL,"
-                       " program_name = NULL, remote = NULL, port = 0, count = 0, entry = NULL"
-                       " WHERE device = $1 AND seq = $2",
-                       "iiibb", p->device, p->seq, (int64_t)now_ms, p->commitment, sizeof(p->commitment), "",
-                       (size_t)0);
-
-        return r < 0 ? r : 0;
-}
-
-/* Reads up to CHUNK records "device, seq, salt, body" of a query and erases them; returns how many. */
-static int chunk_erase(struct db *db, struct db_rows *q, uint64_t now_ms)
-{
-        _cleanup_free_ struct place *places = calloc(CHUNK, sizeof(*places));
-        size_t n = 0, salt_size, size;
-        int r = places ? 0 : -ENOMEM;
-
-        while (r >= 0 && n < CHUNK && (r = db_next(q)) > 0) {
-                const void *salt = db_blob(q, 2, &salt_size), *body = db_blob(q, 3, &size);
-
-                if (salt_size != CHAIN_SALT_SIZE)
-                        return -EUCLEAN;
-                places[n] = (struct place){.device = db_int(q, 0), .seq = db_int(q, 1)};
-                chain_commit(salt, body, size, places[n++].commitment);
-        }
-        db_rows_done(q);
-        for (size_t i = 0; i < n && r >= 0; i++)
-                r = record_erase(db, &places[i], now_ms);
-        return r < 0 ? r : (int)n;
-}
-
-struct selected {
-        struct buf sql;
-        struct db_value values[8];
-        size_t n;
-};
-
-static void selected_done(struct selected *q)
-{
-        buf_done(&q->sql);
-}
-
-static void select_text(struct selected *q, const char *sql, const char *value)
-{
-        if (!value)
-                return;
-        q->values[q->n++] = (struct db_value){.type = 't', .data = value, .size = strlen(value)};
-        buf_addf(&q->sql, "%s$%zu", sql, q->n);
-}
-
-static void select_number(struct selected *q, const char *sql, uint64_t value)
-{
-        if (!value)
-                return;
-        q->values[q->n++] = (struct db_value){.type = 'i', .number = (int64_t)value};
-        buf_addf(&q->sql, "%s$%zu", sql, q->n);
-}
-
-/* `what` also holds what is no violation of this device, unless a user or a channel is given. */
-static int selection_query(struct db *db, const char *columns, const struct store_selection *what, bool held,
-                           struct selected *q)
-{
-        buf_addf(&q->sql, "SELECT %s FROM record r WHERE r.erased_ms IS NULL AND %s" HELD, columns,
-                 held ? "" : "NOT ");
-        select_text(q, " AND r.user_name = ", what->user);
-        select_text(q, " AND r.channel = ", what->channel);
-        select_number(q, " AND r.time_ms >= ", what->from_ms);
-        select_number(q, " AND r.time_ms < ", what->to_ms);
-        if (what->device) {
-                select_text(q, " AND r.device IN (SELECT number FROM device WHERE id = ", what->device);
-                select_text(q, " OR name = ", what->device);
-                buf_add_string(&q->sql, ")");
-        }
-        select_number(q, " LIMIT ", CHUNK);
-        return buf_error(&q->sql);
-}
-
-static int selection_count(struct db *db, const struct store_selection *what, uint64_t *ret)
-{
-        _cleanup_(selected_done) struct selected q = {0};
-        _cleanup_rows_ struct db_rows rows = {0};
-        int r = selection_query(db, "count(*)", what, true, &q);
-
-        if (r == 0)
-                r = db_query_values(db, (const char *)q.sql.data, &rows, q.values, q.n);
-        if (r == 0 && (r = db_next(&rows)) > 0)
-                *ret = (uint64_t)db_int(&rows, 0);
-        return r < 0 ? r : 0;
-}
-
-int store_erase(struct store *s, const struct store_selection *what, uint64_t now_ms, uint64_t *ret_erased,
-                uint64_t *ret_held)
-{
-        struct db *db = s->write;
-        uint64_t erased = 0;
-        int64_t devices = 1;
-        int r = 0;
-
-        if (what->device)
-                r = db_number(db, "SELECT count(*) FROM device WHERE id = $1 OR name = $1", &devices, "t",
-                              what->device);
-        if (r < 0 || devices == 0)
-                return r < 0 ? r : -ENOENT;
-        r = selection_count(db, what, ret_held);
-        while (r >= 0) {
-                _cleanup_(selected_done) struct selected q = {0};
-                _cleanup_rows_ struct db_rows rows = {0};
-
-                r = selection_query(db, "r.device, r.seq, r.salt, r.body", what, false, &q);
-                if (r == 0)
-                        r = db_query_values(db, (const char *)q.sql.data, &rows, q.values, q.n);
-                if (r == 0)
-                        r = chunk_erase(db, &rows, now_ms);
-                if (r <= 0)
-                        break;
-                erased += (uint64_t)r;
-                r = store_commit(s);
-        }
-        if (r < 0) {
-                db_rollback(db);
-                return r;
-        }
-        *ret_erased = erased;
-        return 0;
-}
-
-/* ---- what is too old ---- */
+/* ---- a whole month ---- */
 
 /* What is held leaves its month, and with it the rest of its seals, erased: their chain is proof of what is held. */
 static int month_hold(struct store *s, int64_t month, uint64_t now_ms, uint64_t *ret)
 {
         struct db *db = s->write;
-        int r = db_run(db, "UPDATE record AS r SET month = 0 WHERE r.month = $1 AND " HELD, "i", month);
+        int r = db_run(db, "UPDATE record AS r SET month = 0 WHERE r.month = $1 AND r.erased_ms IS NULL AND " HELD,
+                       "i", month);
         int erased = r;
 
         if (r < 0)
@@ -260,12 +29,12 @@ static int month_hold(struct store *s, int64_t month, uint64_t now_ms, uint64_t 
                 _cleanup_rows_ struct db_rows rows = {0};
 
                 r = db_query(db,
-                             "SELECT r.device, r.seq, r.salt, r.body FROM record r WHERE r.month = $1"
+                             "SELECT " ERASE_COLUMNS " FROM record r WHERE r.month = $1"
                              " AND r.erased_ms IS NULL AND EXISTS (SELECT 1 FROM record k WHERE k.month = 0"
                              " AND k.device = r.device AND k.received_ms = r.received_ms) LIMIT $2",
-                             &rows, "ii", month, (int64_t)CHUNK);
+                             &rows, "ii", month, (int64_t)ERASE_CHUNK);
                 if (r == 0)
-                        r = erased = chunk_erase(db, &rows, now_ms);
+                        r = erased = erase_rows(db, &rows, now_ms);
         }
         if (r >= 0 && *ret > 0)
                 r = db_run(db,
@@ -280,14 +49,15 @@ static int month_remove(struct db *db, int64_t month, unsigned max, struct store
 {
         int64_t n = 0;
         char sql[64];
-        int r;
+        int r = db_run(db, "DELETE FROM retention_swept WHERE month = $1", "i", month);
 
+        if (r < 0)
+                return r;
         if (db_kind(db) == DB_SQLITE) {
                 r = db_run(db,
                            "DELETE FROM record WHERE rowid IN (SELECT rowid FROM record WHERE month = $1 LIMIT $2)",
                            "ii", month, (int64_t)max);
                 p->n_gone = r < 0 ? 0 : (uint64_t)r;
-                p->more = r == (int)max;
                 return r < 0 ? r : 0;
         }
         r = db_number(db, "SELECT count(*) FROM record WHERE month = $1", &n, "i", month);
@@ -299,50 +69,260 @@ static int month_remove(struct db *db, int64_t month, unsigned max, struct store
         return r < 0 ? r : db_script(db, sql);
 }
 
-/* Of the held, what no hold keeps any more: whole seals. */
-static int held_remove(struct db *db, int64_t before_month, struct store_purge *p)
-{
-        int r = db_run(db,
-                       "DELETE FROM record AS o WHERE o.month = 0 AND NOT EXISTS (SELECT 1 FROM record r"
-                       " WHERE r.month = 0 AND r.device = o.device AND r.received_ms = o.received_ms AND " HELD ")",
-                       "");
+/* ---- single records ---- */
 
-        if (r > 0)
-                *p = (struct store_purge){.month = before_month, .n_gone = (uint64_t)r};
+/* A walk over a month's records, in the order of an index that each database has. */
+static const struct {
+        const char *key, *behind, *until, *order;
+} walks[_DB_KIND_MAX] = {
+        [DB_SQLITE] = {"0, r.rowid", "r.rowid > $3", "r.rowid <= $5", "r.rowid"},
+        [DB_POSTGRES] = {"r.device, r.seq", "(r.device, r.seq) > ($2, $3)", "(r.device, r.seq) <= ($4, $5)",
+                         "r.device, r.seq"},
+};
+
+struct sweep {
+        struct db *db;
+        const struct rules *rules;
+        int64_t month, stage; /* done again when the stage is another one: rules_stage() */
+        struct place_key at; /* looked at so far */
+        bool fresh, done;
+        uint64_t now_ms;
+};
+
+static int sweep_load(struct sweep *w)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        int r = db_query(w->db, "SELECT device, seq, done FROM retention_swept WHERE month = $1 AND stage = $2", &q,
+                         "ii", w->month, w->stage);
+
+        if (r < 0 || (r = db_next(&q)) < 0)
+                return r;
+        w->fresh = r == 0;
+        if (r > 0) {
+                w->at = (struct place_key){db_int(&q, 0), db_int(&q, 1)};
+                w->done = db_int(&q, 2);
+        }
+        return 0;
+}
+
+static int sweep_save(const struct sweep *w)
+{
+        int r = db_run(w->db,
+                       "INSERT INTO retention_swept (month, stage, device, seq, done) VALUES ($1, $2, $3, $4, $5)"
+                       " ON CONFLICT (month) DO UPDATE SET stage = excluded.stage, device = excluded.device,"
+                       " seq = excluded.seq, done = excluded.done",
+                       "iiiii", w->month, w->stage, w->at.device, w->at.seq, (int64_t)w->done);
+
         return r < 0 ? r : 0;
+}
+
+/* The place WINDOW records further. Returns 0 when there are not so many, and one behind all. */
+static int sweep_window(const struct sweep *w, struct place_key *ret)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        char sql[256];
+        int r;
+
+        snprintf(sql, sizeof(sql), "SELECT %s FROM record r WHERE r.month = $1 AND %s ORDER BY %s LIMIT 1 OFFSET %d",
+                 walks[db_kind(w->db)].key, walks[db_kind(w->db)].behind, walks[db_kind(w->db)].order, WINDOW - 1);
+        r = db_query(w->db, sql, &q, "iii", w->month, w->at.device, w->at.seq);
+        if (r < 0 || (r = db_next(&q)) < 0)
+                return r;
+        *ret = r > 0 ? (struct place_key){db_int(&q, 0), db_int(&q, 1)} : (struct place_key){INT64_MAX, INT64_MAX};
+        return r;
+}
+
+/* Up to ERASE_CHUNK records that are too old. */
+static int sweep_read(const struct sweep *w, const struct place_key *end, struct place *ret)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        _cleanup_buf_ struct buf b = {0};
+        enum db_kind kind = db_kind(w->db);
+        int r;
+
+        buf_addf(&b,
+                 "SELECT " ERASE_PROOF
+                 ", %s FROM record r WHERE r.month = $1 AND %s AND %s AND r.erased_ms IS NULL AND ",
+                 walks[kind].key, walks[kind].behind, walks[kind].until);
+        rules_add_expired(&b, kind, w->rules, RULES_TABLE);
+        buf_addf(&b, " AND NOT " HELD " ORDER BY %s LIMIT %d", walks[kind].order, ERASE_CHUNK);
+        r = buf_error(&b);
+        if (r == 0)
+                r = db_query(w->db, (const char *)b.data, &q, "iiiii", w->month, w->at.device, w->at.seq, end->device,
+                             end->seq);
+        return r < 0 ? r : erase_read(&q, ret);
+}
+
+/* Removes the records of a seal of which nothing is left; *ret_next: the first record behind the seal. */
+static int seal_remove(const struct sweep *w, const struct place *p, int64_t *ret_next)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        int64_t first, n, left;
+        int r = db_query(w->db,
+                         "SELECT first, n FROM seal WHERE device = $1 AND first <= $2 ORDER BY first DESC LIMIT 1",
+                         &q, "ii", p->device, p->seq);
+
+        if (r < 0 || (r = db_next(&q)) <= 0)
+                return r < 0 ? r : -EUCLEAN;
+        first = db_int(&q, 0);
+        n = db_int(&q, 1);
+        db_rows_done(&q);
+        *ret_next = first + n;
+        r = db_number(w->db,
+                      "SELECT 1 FROM record WHERE device = $1 AND seq >= $2 AND seq < $3 AND month = $4"
+                      " AND erased_ms IS NULL LIMIT 1",
+                      &left, "iiii", p->device, first, first + n, w->month);
+        if (r == 0)
+                r = db_run(w->db, "DELETE FROM record WHERE device = $1 AND seq >= $2 AND seq < $3 AND month = $4",
+                           "iiii", p->device, first, first + n, w->month);
+        return r < 0 ? r : 0;
+}
+
+static int seals_remove(const struct sweep *w, const struct place *places, int n)
+{
+        int64_t device = 0, next = 0;
+        int r = 0;
+
+        for (int i = 0; i < n && r >= 0; i++) {
+                if (places[i].device == device && places[i].seq < next)
+                        continue;
+                device = places[i].device;
+                r = seal_remove(w, &places[i], &next);
+        }
+        return r;
+}
+
+static int sweep(struct sweep *w, unsigned max, uint64_t *ret_gone)
+{
+        _cleanup_free_ struct place *places = calloc(ERASE_CHUNK, sizeof(*places));
+        struct place_key end;
+        uint64_t gone = 0;
+        int more, n, r = places ? 0 : -ENOMEM;
+
+        if (r < 0 || (more = sweep_window(w, &end)) < 0)
+                return r < 0 ? r : more;
+        do {
+                n = sweep_read(w, &end, places);
+                r = n < 0 ? n : erase_write(w->db, places, n, w->now_ms);
+                if (r >= 0)
+                        r = seals_remove(w, places, n);
+                if (r < 0)
+                        return r;
+                gone += (uint64_t)n;
+                w->at = n == ERASE_CHUNK ? places[n - 1].at : end;
+        } while (n == ERASE_CHUNK && gone < max);
+        w->done = n < ERASE_CHUNK && more == 0;
+        *ret_gone = gone;
+        return sweep_save(w);
+}
+
+/* ---- what is to do ---- */
+
+/* The first month behind another one that may be there. */
+static int month_next(struct db *db, int64_t before, int64_t *month)
+{
+        static const char *const sql[_DB_KIND_MAX] = {
+                [DB_SQLITE] = "SELECT min(month) FROM record WHERE month > $1 AND month < $2",
+                /* no index has the month: the names of the partitions say it */
+                [DB_POSTGRES] = "SELECT min(x.month) FROM (SELECT CAST(substr(c.relname, 8) AS BIGINT) AS month"
+                                " FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid"
+                                " WHERE i.inhparent = CAST('record' AS regclass) AND c.relname ~ '^record_[0-9]+$'"
+                                " UNION ALL SELECT month FROM record_other) x WHERE x.month > $1 AND x.month < $2",
+        };
+        int64_t next = 0;
+        int r = db_number(db, sql[db_kind(db)], &next, "ii", *month, before);
+
+        if (r <= 0 || next == 0) /* NULL: none */
+                return r < 0 ? r : 0;
+        *month = next;
+        return 1;
+}
+
+/* Is nothing left of the month but what is too old? A question for where it can be dropped. */
+static int month_is_over(const struct sweep *w)
+{
+        _cleanup_buf_ struct buf b = {0};
+        int64_t left;
+        int r;
+
+        if (w->rules->longest < rules_age(w->rules, w->month))
+                return 1;
+        if (!w->fresh || db_kind(w->db) == DB_SQLITE)
+                return 0;
+        buf_add_string(&b, "SELECT 1 FROM record r WHERE r.month = $1 AND r.erased_ms IS NULL AND NOT (");
+        rules_add_expired(&b, db_kind(w->db), w->rules, RULES_TABLE);
+        buf_add_string(&b, ") LIMIT 1");
+        r = buf_error(&b);
+        if (r == 0)
+                r = db_number(w->db, (const char *)b.data, &left, "i", w->month);
+        return r < 0 ? r : r == 0;
+}
+
+/* 1: something was to do. */
+static int month_purge(struct store *s, struct sweep *w, unsigned max, struct store_purge *p)
+{
+        int r = sweep_load(w);
+
+        if (r == 0 && w->month != MONTH_HELD)
+                r = month_is_over(w);
+        if (r < 0 || (r == 0 && w->done))
+                return r;
+        p->month = w->month == MONTH_HELD ? rules_before(w->rules) : w->month;
+        p->more = true;
+        if (r == 0) {
+                r = sweep(w, max, &p->n_gone);
+        } else {
+                r = month_hold(s, w->month, w->now_ms, &p->n_held);
+                if (r == 0)
+                        r = month_remove(s->write, w->month, max, p);
+        }
+        return r < 0 ? r : 1;
 }
 
 static int purge(struct store *s, uint64_t now_ms, unsigned max, struct store_purge *p)
 {
-        struct db *db = s->write;
-        unsigned months = 0;
-        int64_t before;
-        int r = store_retention_get(s, &months);
+        struct rules rules;
+        int64_t month = MONTH_HELD;
+        int r = rules_load(s->write, now_ms, NULL, &rules);
 
-        if (r < 0 || months == 0)
+        if (r < 0 || !rules.shortest)
                 return r;
-        before = month_before(schema_month(now_ms), months);
-        r = db_number(db, "SELECT month FROM record WHERE month > 0 AND month < $1 LIMIT 1", &p->month, "i", before);
-        if (r < 0)
-                return r;
-        if (r == 0)
-                return held_remove(db, before, p);
-        p->more = true;
-        r = month_hold(s, p->month, now_ms, &p->n_held);
-        return r < 0 ? r : month_remove(db, p->month, max, p);
+        while ((r = month_next(s->write, rules_before(&rules), &month)) > 0) {
+                struct sweep w = {.db = s->write, .rules = &rules, .month = month, .now_ms = now_ms};
+
+                w.stage = rules_stage(&rules, month);
+                r = month_purge(s, &w, max, p);
+                if (r != 0)
+                        return r < 0 ? r : 0;
+        }
+        if (r == 0) {
+                struct sweep w = {.db = s->write, .rules = &rules, .month = MONTH_HELD, .now_ms = now_ms};
+
+                w.stage = rules.this_month;
+                r = month_purge(s, &w, max, p);
+        }
+        return r < 0 ? r : 0;
+}
+
+static int purge_note(struct store *s, uint64_t now_ms, const struct store_purge *p)
+{
+        char detail[128];
+        int n = snprintf(detail, sizeof(detail), "month %lld: %llu records removed", (long long)p->month,
+                         (unsigned long long)p->n_gone);
+
+        if (p->n_held > 0)
+                snprintf(detail + n, sizeof(detail) - (size_t)n, ", %llu stay under a hold",
+                         (unsigned long long)p->n_held);
+        return store_audit_add(s, &(struct store_audit){now_ms, "retention", "purge", detail});
 }
 
 int store_purge(struct store *s, uint64_t now_ms, unsigned max, struct store_purge *ret)
 {
         struct store_purge p = {0};
-        char detail[128];
         int r = purge(s, now_ms, max, &p);
 
-        if (r == 0 && p.n_gone + p.n_held > 0) {
-                snprintf(detail, sizeof(detail), "month %lld: %llu records removed, %llu stay under a hold",
-                         (long long)p.month, (unsigned long long)p.n_gone, (unsigned long long)p.n_held);
-                r = store_audit_add(s, &(struct store_audit){now_ms, "retention", "purge", detail});
-        }
+        if (r == 0 && p.n_gone + p.n_held > 0)
+                r = purge_note(s, now_ms, &p);
         if (r == 0)
                 r = store_commit(s);
         if (r < 0) {

@@ -178,6 +178,19 @@ const struct schema_step schema_steps[] = {
                 "CREATE TABLE device_boot ("
                 "  device INTEGER NOT NULL, boot TEXT NOT NULL, first_ms INTEGER NOT NULL, PRIMARY KEY (device, boot)"
                 ") STRICT;"},
+        {/* 9: rules of retention, and how far a month was looked through for what is too old */
+         .both =
+                "CREATE TABLE retention_rule ("
+                "  number SERIAL, class TEXT, channel TEXT, device TEXT, months INTEGER NOT NULL,"
+                "  weight INTEGER NOT NULL"
+                ") STRICT;"
+                "CREATE TABLE retention_swept ("
+                "  month INTEGER NOT NULL PRIMARY KEY, stage INTEGER NOT NULL, device INTEGER NOT NULL,"
+                "  seq INTEGER NOT NULL, done INTEGER NOT NULL"
+                ") STRICT;"
+                "INSERT INTO retention_rule (months, weight) SELECT CAST(value AS INTEGER), 0 FROM setting"
+                "  WHERE name = 'retention-months';"
+                "DELETE FROM setting WHERE name = 'retention-months';"},
 };
 /* clang-format on */
 const int schema_version = ELEMENTSOF(schema_steps);

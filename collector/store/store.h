@@ -197,19 +197,38 @@ int store_bundle_each(struct store *s, store_part_fn fn, void *userdata);
 /* Housekeeping, now and then: expired sessions and tokens; the next month's partition. */
 int store_tidy(struct store *s, uint64_t now_ms);
 
-/* ---- how long records stay: retention.c; all of it commits by itself ----
+/* ---- how long records stay: rules.c, retention.c, erase.c ----
  * Months are those of receipt. Erased: salt, bytes and what was searched are gone; place, hash and commitment stay,
  * so that the chain and the log over it can be verified as before. */
 #define STORE_MONTHS_MAX 1200
-/* Months kept after the month of receipt; 0: for ever. */
-int store_retention_get(struct store *s, unsigned *ret_months);
-int store_retention_set(struct store *s, unsigned months);
+#define STORE_RULES_MAX  100
+struct store_rule {
+        int64_t number;
+        const char *class, *channel; /* NULL: any. What is no violation has neither. */
+        const char *device; /* an id, or a pattern of names with '*' and '?'; NULL: any */
+        unsigned months; /* kept after the month of receipt; 0: for ever */
+};
+typedef int (*store_rule_fn)(const struct store_rule *rule, void *userdata);
+/* Replaces the rule about the same; the caller commits. -E2BIG too many. */
+int store_rule_set(struct store *s, const struct store_rule *rule);
+int store_rule_remove(struct store *s, int64_t number); /* the caller commits; -ENOENT */
+/* Of those that fit a record the first one holds; without any it stays for ever. */
+int store_rules(struct store *s, store_rule_fn fn, void *userdata);
+/* What store_purge() would take, by rule and month; 0 is the month of what was kept for a hold, its rule's time being
+ * over. `more` is looked at as if it were set, with number 0; NULL. */
+struct store_due {
+        int64_t rule, month;
+        uint64_t n_gone, n_held;
+};
+typedef int (*store_due_fn)(const struct store_due *due, void *userdata);
+int store_due(struct store *s, uint64_t now_ms, const struct store_rule *more, store_due_fn fn, void *userdata);
 struct store_purge {
         int64_t month; /* 0: there was nothing to do */
         uint64_t n_gone, n_held;
         bool more; /* call again */
 };
-/* Removes what is older, at most about `max` records a call where rows are removed one by one. */
+/* Removes what is too old, at most about `max` records a call where they are removed one by one. This and what follows
+ * commits by itself. */
 int store_purge(struct store *s, uint64_t now_ms, unsigned max, struct store_purge *ret);
 int store_hold_add(struct store *s, const struct store_hold *h, int64_t *ret_number);
 int store_hold_release(struct store *s, int64_t number, uint64_t now_ms); /* -ENOENT */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Evidence on its way out: the log, the export, and two verifiers that must agree."""
 import base64
+import datetime
 import hashlib
 import json
 import os
@@ -299,6 +300,72 @@ def test_log_after_kill(collector, device, out):  # noqa: F811
     r = collector.run("export", collector.dir, "--device", device.id)
     (out / "cli.ndjson").write_text(r.stdout)
     assert own_verify(out / "cli.ndjson", "--log-key", log.vkey)[0] == 0
+
+
+def age(collector, device, months):  # noqa: F811
+    """As if the device's records had come so long ago: when they did is in the seal, and there it stays as it was."""
+    day = datetime.date.today().replace(day=1)
+    for _ in range(months):
+        day = (day - datetime.timedelta(days=1)).replace(day=1)
+    noon = datetime.datetime.combine(day, datetime.time(12), datetime.timezone.utc)
+    with closing(sqlite3.connect(collector.dir / "collector.db")) as db, db:
+        db.execute("UPDATE record SET month = ?, received_ms = ? WHERE device = (SELECT number FROM device WHERE id = ?)",
+                   (day.year * 100 + day.month, int(noon.timestamp()) * 1000, device.id))
+    return day.strftime("%Y-%m")
+
+
+def test_retention_by_rule(collector, device, out):  # noqa: F811
+    """Rules by class, channel and devices: what would go, what goes, and that the rest still verifies."""
+    def retention(*args, check=True):
+        r = collector.run("retention", collector.dir, *args, check=check)
+        return r.stdout if check else (r.returncode, r.stderr)
+
+    signal = {"own": {"channel": "signal"}}
+    device.send([coverage(1763740000000), {}, signal, {}])
+    device.send([signal, signal])
+    check_log(collector)
+    collector.stop()  # it would remove by itself
+    try:
+        month = age(collector, device, 4)
+        assert retention() == "Records are kept for ever.\n"
+        for args, words in [(("--months", "x"), "--months must be 0 (for ever) to 1200"), (("--months", "2", "--class", "chat"), "no class 'chat'"),
+                            (("--months", "2", "--channel", "Big App"), "'Big App' is not the id of a channel"),
+                            (("--months", "2", "--device", "ws-[0-3]"), "'ws-[0-3]' is not a device's id"), (("--class", "use"), "needs --months"),
+                            (("remove", "x"), "the rule's number"), (("run", "--months", "2"), "retention run does not take that option")]:
+            code, said = retention(*args, check=False)
+            assert code == 2 and words in said, said
+        assert retention("remove", "99", check=False) == (1, "onchannel-collector: there is no rule 99\n")
+        assert retention("--months", "2", "--channel", "signal", "--dry-run").splitlines() == [
+            f"this rule  {month}  3 records", "3 records would be removed. Nothing was changed."]
+        assert retention() == "Records are kept for ever.\n"
+        retention("--months", "24")
+        retention("--months", "2", "--device", "ws-*", "--class", "use")
+        said = retention("--months", "12", "--channel", "whatsapp", "--class", "use").splitlines()
+        assert [line.split()[1:] for line in said[:3]] == [
+            "12 months class use channel whatsapp device any".split(), "2 months class use channel any device ws-*".split(),
+            "24 months class any channel any device any".split()] and len(said) == 4
+        number = said[1].split()[0]
+        collector.run("hold", collector.dir, "add", "--channel", "signal", "--reason", "case 7")
+        assert retention("run", "--dry-run").splitlines()[0] == f"rule {number:<5} {month}  0 records, 3 more stay under a hold"
+        assert retention("run") == "0 records removed.\n"
+        collector.run("hold", collector.dir, "release", "1")
+        assert retention("run", "--dry-run").splitlines()[0] == f"rule {number:<5} {month}  3 records"
+        assert retention("run") == "3 records removed.\n" and retention("run") == "0 records removed.\n"
+        assert retention("run", "--dry-run").splitlines() == ["0 records would be removed. Nothing was changed."]
+        assert len(retention("remove", number).splitlines()) == 3
+        with closing(sqlite3.connect(f"file:{collector.dir}/collector.db?mode=ro", uri=True)) as db:
+            kept = db.execute("SELECT seq, erased_ms IS NOT NULL FROM record WHERE device = (SELECT number FROM device WHERE id = ?) ORDER BY seq",
+                              (device.id,)).fetchall()
+            assert kept == [(1, 0), (2, 0), (3, 1), (4, 0)], "the second batch is gone as a whole"
+            assert b"signal" not in b"".join(b for b, in db.execute("SELECT body FROM record WHERE device = (SELECT max(number) FROM device)"))
+    finally:
+        collector.start()
+    assert collector.run("check", collector.dir).stdout.strip().endswith("holds")
+    data = export(collector, out / "kept.ndjson", device=device.id)
+    python = verify_bundle.verify(data)
+    code, answer = own_verify(out / "kept.ndjson")
+    mine, = answer["devices"]
+    assert not python.problems and code == 0 and mine["present"] == python.present == 3, (answer, python.problems)
 
 
 # ---- the database as its administrator could change it ----

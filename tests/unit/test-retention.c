@@ -83,6 +83,12 @@ static void purge_all(struct fixture *f, uint64_t now_ms, uint64_t *ret_gone)
         } while (p.more || p.n_gone > 0);
 }
 
+static void rule(struct fixture *f, struct store_rule r)
+{
+        assert_int_equal(store_rule_set(f->s, &r), 0);
+        assert_int_equal(store_commit(f->s), 0);
+}
+
 static void test_retention(void **state)
 {
         struct fixture *f = *state;
@@ -90,7 +96,6 @@ static void test_retention(void **state)
         struct made old, held, new;
         uint64_t gone;
         int64_t number;
-        unsigned months;
 
         make(&old, 1, RECORDS, f->device.head);
         make(&held, 7, RECORDS, old.seal.head);
@@ -106,9 +111,7 @@ static void test_retention(void **state)
 
         purge_all(f, JANUARY + 1000 * DAY, &gone);
         assert_int_equal(gone, 0); /* no rule: for ever */
-        assert_int_equal(store_retention_set(f->s, 2), 0);
-        assert_int_equal(store_retention_get(f->s, &months), 0);
-        assert_int_equal(months, 2);
+        rule(f, (struct store_rule){.months = 2});
         purge_all(f, JANUARY + 89 * DAY, &gone); /* 31 March */
         assert_int_equal(gone, 0);
         purge_all(f, JANUARY + 90 * DAY, &gone); /* 1 April: January goes, but for what is held with its seal */
@@ -117,11 +120,251 @@ static void test_retention(void **state)
         check_walk(f, &held.seal, 3);
         assert_int_equal(store_hold_release(f->s, number, JANUARY + 91 * DAY), 0);
         purge_all(f, JANUARY + 91 * DAY, &gone);
-        assert_int_equal(gone, RECORDS);
+        assert_int_equal(gone, 3); /* the others were links already */
+        assert_int_equal(n_records(f), 3);
         purge_all(f, JANUARY + 200 * DAY, &gone);
         assert_int_equal(gone, 3);
         assert_int_equal(n_records(f), 0);
         assert_int_equal(next_of(f), 16);
+}
+
+/* Rules, and how many of records 1 to 6 of ws-1 go when 4 months are over: signal, discord, whatsapp, and again; class use. */
+static const struct {
+        struct store_rule rules[3];
+        unsigned gone;
+} held_by[] = {
+        {{{.months = 3}}, 6},
+        {{{.months = 4}}, 0},
+        {{{.months = 12}, {.channel = "signal", .months = 3}}, 2},
+        {{{.months = 3}, {.channel = "signal", .months = 12}}, 4},
+        {{{.months = 3}, {.channel = "signal"}}, 4},
+        {{{.channel = "signal", .months = 3}}, 2}, /* no rule: for ever */
+        {{{.months = 12}, {.channel = "signal", .months = 3}, {.channel = "signal", .months = 12}}, 0}, /* replaced */
+        {{{.months = 12}, {.device = "ws-?", .months = 3}}, 6},
+        {{{.months = 12}, {.device = "*-1", .months = 3}}, 6},
+        {{{.months = 12}, {.device = "ws-", .months = 3}}, 0},
+        {{{.months = 12}, {.device = "WS-*", .months = 3}}, 0},
+        {{{.months = 12}, {.device = "w%", .months = 3}}, 0},
+        {{{.months = 12}, {.device = "w_-1", .months = 3}}, 0},
+        {{{.months = 3}, {.class = "bypass", .months = 12}}, 6},
+        {{{.class = "use", .months = 3}, {.device = "ws-1", .months = 12}}, 0}, /* device before class */
+        {{{.device = "ws-1", .months = 12}, {.channel = "signal", .months = 3}}, 2}, /* channel before device */
+        {{{.channel = "signal", .months = 12}, {.device = "ws-*", .class = "use", .months = 3}},
+         6}, /* two before one */
+        {{{.channel = "signal", .months = 12}, {.device = "ws-*", .channel = "signal", .months = 3}}, 2},
+        {{{.device = "ws-*", .months = 3}, {.device = "ws-1", .months = 12}}, 0}, /* the longer pattern */
+        {{{.device = "ws-*", .months = 3}, {.device = "*s-1", .months = 12}}, 0}, /* else the longer time */
+        {{{.device = "ws-*"}, {.device = "*s-1", .months = 3}}, 0},
+};
+
+static int due_add(const struct store_due *due, void *userdata)
+{
+        struct store_due *sum = userdata;
+
+        sum->n_gone += due->n_gone;
+        sum->n_held += due->n_held;
+        sum->month = due->month;
+        return 0;
+}
+
+static int rule_number(const struct store_rule *r, void *userdata)
+{
+        *(int64_t *)userdata = r->number;
+        return 0;
+}
+
+static struct store_due due(struct fixture *f, uint64_t now_ms, const struct store_rule *more)
+{
+        struct store_due sum = {0};
+
+        assert_int_equal(store_due(f->s, now_ms, more, due_add, &sum), 0);
+        return sum;
+}
+
+#define MAY (JANUARY + 120 * DAY)
+
+static void test_which_rule_holds(void **state)
+{
+        struct fixture *f = *state;
+        struct made m;
+
+        make(&m, 1, RECORDS, f->device.head);
+        assert_int_equal(put_at(f, &m, JANUARY + DAY), 0);
+        assert_int_equal(store_commit(f->s), 0);
+        for (size_t i = 0; i < ELEMENTSOF(held_by); i++) {
+                struct store_due sum = {0};
+                int64_t number = 0;
+
+                for (size_t k = 0; k < 3; k++) {
+                        const struct store_rule *r = &held_by[i].rules[k];
+
+                        if (!r->months && !r->channel && !r->device)
+                                continue;
+                        sum = due(f, MAY, r); /* as if it were set */
+                        rule(f, *r);
+                }
+                if (sum.n_gone != held_by[i].gone || due(f, MAY, NULL).n_gone != held_by[i].gone)
+                        fail_msg("case %zu: %llu go, not %u", i, (unsigned long long)sum.n_gone, held_by[i].gone);
+                for (; store_rules(f->s, rule_number, &number) == 0 && number; number = 0)
+                        assert_int_equal(store_rule_remove(f->s, number), 0);
+        }
+        assert_int_equal(store_rule_remove(f->s, 1), -ENOENT);
+        for (unsigned i = 0; i <= STORE_RULES_MAX; i++) {
+                char name[8];
+
+                snprintf(name, sizeof(name), "c%u", i);
+                assert_int_equal(store_rule_set(f->s, &(struct store_rule){.channel = name, .months = 1 + i}),
+                                 i < STORE_RULES_MAX ? 0 : -E2BIG);
+        }
+        assert_int_equal(due(f, MAY, NULL).n_gone, 0); /* a hundred rules in one question */
+}
+
+static bool has_partition(struct fixture *f, const char *name)
+{
+        int64_t n = 0;
+
+        assert_int_equal(db_number(store_db(f->s), "SELECT count(*) FROM pg_catalog.pg_tables WHERE tablename = $1",
+                                   &n, "t", name),
+                         1);
+        return n > 0;
+}
+
+/* Single records go out of months of which others stay; the chain over them holds. */
+static void test_rules(void **state)
+{
+        struct fixture *f = *state;
+        const struct store_hold hold = {
+                .reason = "case 7", .who = "eve", .what = {.channel = "signal", .user = "anna"}};
+        struct store_due sum;
+        struct made mixed, signal, february, march;
+        uint64_t gone;
+        int64_t number;
+
+        make(&mixed, 1, RECORDS, f->device.head);
+        make(&signal, 7, RECORDS, mixed.seal.head);
+        make(&february, 13, RECORDS, signal.seal.head);
+        make(&march, 19, RECORDS, february.seal.head);
+        for (unsigned i = 0; i < RECORDS; i++) {
+                signal.rows[i].channel = march.rows[i].channel = "signal";
+                signal.rows[i].user = march.rows[i].user = "ben";
+        }
+        assert_int_equal(schema_partition(store_db(f->s), 202601), 0); /* February's records go to the other one */
+        assert_int_equal(schema_partition(store_db(f->s), 202603), 0);
+        assert_int_equal(put_at(f, &mixed, JANUARY), 0);
+        assert_int_equal(put_at(f, &signal, JANUARY + DAY), 0);
+        assert_int_equal(put_at(f, &february, JANUARY + 40 * DAY), 0);
+        assert_int_equal(put_at(f, &march, JANUARY + 70 * DAY), 0);
+        assert_int_equal(store_commit(f->s), 0);
+        assert_int_equal(store_hold_add(f->s, &hold, &number), 0);
+        rule(f, (struct store_rule){.months = 6});
+        rule(f, (struct store_rule){.channel = "signal", .months = 2});
+
+        sum = due(f, JANUARY + 90 * DAY, NULL); /* 1 April */
+        assert_int_equal(sum.n_gone, 7);
+        assert_int_equal(sum.n_held, 1);
+        assert_int_equal(sum.month, 202601);
+        purge_all(f, JANUARY + 90 * DAY, &gone);
+        assert_int_equal(gone, 7);
+        assert_int_equal(n_records(f), 3 * RECORDS); /* of the batch that was all signal nothing is left */
+        check_walk(f, &mixed.seal, 1);
+        check_walk(f, &february.seal, 0);
+        purge_all(f, JANUARY + 91 * DAY, &gone);
+        assert_int_equal(gone, 0);
+        assert_int_equal(store_hold_release(f->s, number, JANUARY + 91 * DAY), 0);
+        purge_all(f, JANUARY + 91 * DAY, &gone);
+        assert_int_equal(gone, 1);
+        rule(f, (struct store_rule){.channel = "discord", .device = "ws-*", .months = 1}); /* 2, 5; 14, 17 */
+        purge_all(f, JANUARY + 91 * DAY, &gone);
+        assert_int_equal(gone, 4);
+        check_walk(f, &mixed.seal, 4);
+        check_walk(f, &february.seal, 2);
+
+        if (on_postgres)
+                assert_true(has_partition(f, "record_202603"));
+        purge_all(f, JANUARY + 151 * DAY,
+                  &gone); /* 1 June: February's two; March is one partition with signal alone */
+        assert_int_equal(gone, 2 + RECORDS);
+        check_walk(f, &february.seal, 4);
+        assert_int_equal(n_records(f), 2 * RECORDS);
+        if (on_postgres)
+                assert_false(has_partition(f, "record_202603"));
+        purge_all(f, JANUARY + 212 * DAY, &gone); /* 1 August: all of January */
+        assert_int_equal(n_records(f), RECORDS);
+        assert_int_equal(next_of(f), 25);
+}
+
+/* A hold outlives the month, and what it held goes by the rules of the time when it is released. */
+static void test_rules_after_a_hold(void **state)
+{
+        struct fixture *f = *state;
+        const struct store_hold hold = {.reason = "case 7", .who = "eve", .what = {.device = "ws-1", .user = "anna"}};
+        struct made m;
+        uint64_t gone;
+        int64_t number;
+
+        make(&m, 1, RECORDS, f->device.head);
+        assert_int_equal(put_at(f, &m, JANUARY), 0);
+        assert_int_equal(store_commit(f->s), 0);
+        assert_int_equal(store_hold_add(f->s, &hold, &number), 0);
+        rule(f, (struct store_rule){.months = 2});
+        purge_all(f, MAY, &gone);
+        check_walk(f, &m.seal, 3);
+        rule(f, (struct store_rule){.channel = "signal", .months = 9});
+        assert_int_equal(store_hold_release(f->s, number, MAY), 0);
+        assert_int_equal(due(f, MAY, NULL).n_gone, 2);
+        purge_all(f, MAY, &gone); /* 3, 5; 1 is signal */
+        assert_int_equal(gone, 2);
+        check_walk(f, &m.seal, 5);
+        purge_all(f, JANUARY + 400 * DAY, &gone);
+        assert_int_equal(gone, 1);
+        assert_int_equal(n_records(f), 0);
+}
+
+#define MANY 110 /* batches; of each five records go: more than are erased at once */
+
+static void test_rules_in_turns(void **state)
+{
+        struct fixture *f = *state;
+        struct store_purge p;
+        struct made m;
+        uint8_t head[CHAIN_HASH_SIZE];
+        uint64_t gone = 0;
+
+        memcpy(head, f->device.head, sizeof(head));
+        for (unsigned i = 0; i < MANY; i++) {
+                make(&m, 1 + i * RECORDS, RECORDS, head);
+                m.rows[0].class = "bypass";
+                memcpy(head, m.seal.head, sizeof(head));
+                assert_int_equal(put_at(f, &m, JANUARY + i), 0);
+        }
+        assert_int_equal(store_commit(f->s), 0);
+        rule(f, (struct store_rule){.class = "use", .months = 1});
+        assert_int_equal(store_purge(f->s, MAY, 4, &p), 0);
+        assert_in_range(p.n_gone, 4, 5 * MANY - 1);
+        assert_true(p.more);
+        purge_all(f, MAY, &gone);
+        assert_int_equal(gone + p.n_gone, 5 * MANY);
+        check_walk(f, &m.seal, 5);
+}
+
+/* The one rule that there was before. */
+static void test_upgrade_rule(void **state)
+{
+        struct fixture *f = *state;
+        _cleanup_(db_freep) struct db *db = NULL;
+        int64_t months = 0;
+        char path[160];
+
+        snprintf(path, sizeof(path), "%s/eight", f->dir);
+        if (on_postgres)
+                script(f->path, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+        assert_int_equal(db_open(on_postgres ? f->path : path, DB_CREATE, &db, NULL), 0);
+        assert_int_equal(schema_apply(db, 8), 0);
+        assert_int_equal(db_script(db, "INSERT INTO setting VALUES ('retention-months', '7')"), 0);
+        assert_int_equal(db_commit(db), 0);
+        assert_int_equal(schema_apply(db, schema_version), 0);
+        assert_int_equal(db_number(db, "SELECT months FROM retention_rule WHERE class IS NULL", &months, ""), 1);
+        assert_int_equal(months, 7);
 }
 
 static char *file_text(const char *name)
@@ -176,6 +419,11 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_erase, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_retention, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_which_rule_holds, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_rules, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_rules_after_a_hold, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_rules_in_turns, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_upgrade_rule, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_upgrade, setup, teardown),
         };
 
