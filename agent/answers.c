@@ -159,7 +159,7 @@ static json_t *answer_request(struct runtime *rt, const struct control_request *
                 snprintf(error, CONTROL_ERROR_MAX, "cannot record the request: %s", strerror(-r));
                 return NULL;
         }
-        log_line(LOG_NOTICE, "user %u asks for %s", uid, c->id);
+        log_line(LOG_NOTICE, "somebody asks for %s", c->id);
         status_dirty(rt);
         return json_pack("{s:s,s:s}", "channel", c->id, "name", c->name);
 }
@@ -204,10 +204,8 @@ void answer_notice(const struct report_notice *n, void *userdata)
         char when[TIME_TEXT_MAX];
         json_auto_t *o = NULL;
 
-        log_line(LOG_NOTICE, "%s %s: %s (%s, %s) user %s, program '%s'",
-                 v->outcome == OUTCOME_PASSED ? "seen" : "stopped", n->channel, outcome_to_string(v->outcome),
-                 layer_to_string(v->layer), tier_to_string(v->tier), v->user ? v->user : "?",
-                 n->program ? n->program : "?");
+        log_line(LOG_NOTICE, "%s %s: %s (%s, %s)", v->outcome == OUTCOME_PASSED ? "seen" : "stopped", n->channel,
+                 outcome_to_string(v->outcome), layer_to_string(v->layer), tier_to_string(v->tier));
         o = json_pack("{s:s,s:s,s:I,s:s,s:s,s:s?,s:s,s:s?,s:s,s:s,s:s}", "id", n->violation_id, "time",
                       time_format((time_t)(v->last_ms / 1000), when), "uid", (json_int_t)n->uid, "channel",
                       n->channel, "channel_name", n->channel_name, "program", n->program, "text",

@@ -51,7 +51,8 @@ static void on_event(enum exemptions_event event, const struct held *h, void *us
         snprintf(line, sizeof(line), "%s %s %s, until %s: %s, approved by %s, signed by %s%s",
                  exemption_kind_to_string(e->kind), e->id, words[event], time_format(e->until, until), e->reason,
                  e->approver, h->signer, contact);
-        log_line(glass ? LOG_WARNING : LOG_NOTICE, "%s", line);
+        log_line(glass ? LOG_WARNING : LOG_NOTICE, "%s %s %s, until %s", exemption_kind_to_string(e->kind), e->id,
+                 words[event], time_format(e->until, until));
         if (glass && event == EXEMPTIONS_BEGAN && report_glass(rt->report, e->id, line) < 0)
                 log_line(LOG_ERR, "cannot record the use of a break-glass token");
         if (rt->n_exempt_news < EXEMPT_NEWS_MAX) {

@@ -60,7 +60,7 @@ static void learn(struct runtime *rt, const struct fact *f, const struct classif
         if (r >= 0 && c->channel)
                 r = watch_learn_process(rt->watch, f->tgid, c->channel, c->entry);
         if (r < 0)
-                log_errno(LOG_DEBUG, r, "cannot remember the program '%s', ignoring", f->path);
+                log_errno(LOG_DEBUG, r, "cannot remember the program of process %" PRIu32 ", ignoring", f->tgid);
 }
 
 /* f->channel is known: end the program if the policy says so. False: nothing to report. */
@@ -77,7 +77,7 @@ static bool judge_program(struct runtime *rt, struct fact *f)
         if (r >= 0)
                 f->outcome = OUTCOME_KILLED;
         else if (r != -ESRCH)
-                log_errno(LOG_ERR, r, "cannot end process %" PRIu32 " ('%s')", f->tgid, f->path);
+                log_errno(LOG_ERR, r, "cannot end process %" PRIu32, f->tgid);
         return true;
 }
 

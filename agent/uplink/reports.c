@@ -21,6 +21,12 @@
 #define ZSTD_LEVEL         3
 #define ACK_MAX_BYTES      32
 
+/* A copied disk, or one that was put back: what both wrote cannot be one chain. Shorter than UPLINK_ERROR_MAX. */
+#define TWO_HISTORIES                                                                                                \
+        "the collector has another history of this device: was its disk copied to a second machine, or put back "    \
+        "from a copy? This machine's own records since then are kept in its spool, and no more are sent until it "   \
+        "has a key of its own: see onchannel-uplink(8), TWO MACHINES WITH ONE KEY"
+
 static int read_ack(struct uplink *u)
 {
         _cleanup_free_ char *path = format_new("%s/uplink/ack", u->config.state), *text = NULL;
@@ -194,10 +200,8 @@ int reports_start(struct uplink *u, struct job *j)
                 return send_batch(u, j, text, size);
         if (r == -ENOENT && first > 0)
                 records_gone(u, j, first);
-        else if (r == -ERANGE)
-                set_problem(u, j,
-                            "the collector has more records of this device than the device itself: "
-                            "was it restored from a copy?");
+        else if (r == -ERANGE || (r == -ENODATA && u->conflict))
+                set_problem(u, j, TWO_HISTORIES);
         else if (r == -EBADMSG)
                 set_problem(u, j, "the spool is damaged at the next record: restart onchanneld");
         else if (r != -ENODATA)
@@ -233,7 +237,7 @@ static void refused(struct uplink *u, struct job *j, const char *reason)
                 return;
         }
         if (u->conflict || next == u->acknowledged + 1) {
-                set_problem(u, j, reason);
+                set_problem(u, j, TWO_HISTORIES);
         } else {
                 log_line(LOG_WARNING, "%s; sending from record %" PRIu64, reason, next);
                 j->due_ms = 0;

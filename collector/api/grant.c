@@ -334,7 +334,7 @@ static void grant_ended(struct later *l)
         if (g->failed == -EKEYREJECTED) {
                 limiter_failed(&a->logins, user_key_format(g->user, key), loop_now_ms(a->loop));
                 limiter_failed(&a->logins, ALL_KEY, loop_now_ms(a->loop));
-                log_line(LOG_WARNING, "wrong password of the exemption key: user '%s'", g->user);
+                log_line(LOG_WARNING, "a wrong password of the exemption key was given");
         }
         a->signing = false;
         sodium_free(g->secrets);

@@ -37,8 +37,8 @@ static void reports_append(struct http_request *req, const struct store_device *
                 reply_after_commit(req, 200, json_pack("{s:I}", "next", (json_int_t)(b->seal.first + b->seal.n)));
         } else if (r == -EALREADY) {
                 counters->batches[BATCH_KNOWN]++;
-                /* perhaps in this very turn: not before its commit either */
-                reply_after_commit(req, 200, json_pack("{s:I}", "next", (json_int_t)device->next_seq));
+                /* Perhaps in this very turn: not before its commit either. What follows may be another machine's. */
+                reply_after_commit(req, 200, json_pack("{s:I}", "next", (json_int_t)(b->seal.first + b->seal.n)));
         } else if (r == -ESTALE) {
                 counters->batches[BATCH_GAP]++;
                 if (b->seal.first > device->next_seq) {

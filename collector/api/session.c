@@ -105,7 +105,7 @@ static void login_refuse(struct http_request *req, const char *user, const char 
         limiter_failed(&a->logins, req->address, now_ms);
         limiter_failed(&a->logins, user_key, now_ms);
         limiter_failed(&a->logins, "", now_ms);
-        log_line(LOG_WARNING, "login refused: user '%s' from %s", user, req->address);
+        log_line(LOG_WARNING, "a login was refused");
         reply_error(req, 401, "user or password is wrong");
 }
 

@@ -148,7 +148,7 @@ static void problem_set(struct destination *d, const char *text)
         if (strcmp(d->problem, text) == 0)
                 return;
         snprintf(d->problem, sizeof(d->problem), "%s", text);
-        log_line(LOG_WARNING, "forward %s: %s", d->config->name, text);
+        log_line(LOG_WARNING, "forward %s: it does not go on", d->config->name);
         snprintf(s.name, sizeof(s.name), "%s", d->config->name);
         snprintf(s.problem, sizeof(s.problem), "%s", text);
         if (d->db && d->locked && state_put(d, &s) < 0)
@@ -169,8 +169,7 @@ static int batch_taken(struct destination *d, unsigned refused)
         if (r < 0)
                 return r;
         if (refused > 0)
-                log_line(LOG_WARNING, "forward %s: refused for ever, records: %u: %s", d->config->name, refused,
-                         d->sender.problem);
+                log_line(LOG_WARNING, "forward %s: refused for ever, records: %u", d->config->name, refused);
         if (*d->problem)
                 log_line(LOG_INFO, "forward %s: works again", d->config->name);
         *d->problem = 0;

@@ -6,8 +6,7 @@
 #define DEVICES_MAX 20000
 #define DEVICE_COLUMNS                                                                                               \
         "number, id, name, public_key, next_seq, head, enrolled_ms, last_seen_ms, coalesce(retired_ms, 0),"          \
-        " certificate_hash, issued_hash, coalesce(certificate_ms, enrolled_ms), coalesce(revoked_ms, 0),"            \
-        " coalesce(branch_of, 0)"
+        " certificate_hash, issued_hash, coalesce(certificate_ms, enrolled_ms), coalesce(revoked_ms, 0)"
 enum { /* DEVICE_COLUMNS, then one more */
        COLUMN_NUMBER,
        COLUMN_ID,
@@ -22,7 +21,6 @@ enum { /* DEVICE_COLUMNS, then one more */
        COLUMN_ISSUED,
        COLUMN_CERTIFICATE_SINCE,
        COLUMN_REVOKED,
-       COLUMN_BRANCH_OF,
        COLUMN_EXTRA,
 };
 #define DEVICE_GET "SELECT " DEVICE_COLUMNS ", token_hash FROM device WHERE id = $1"
@@ -37,7 +35,6 @@ static int device_read(const struct db_rows *q, struct store_device *ret)
                 .retired_ms = (uint64_t)db_int(q, COLUMN_RETIRED),
                 .certificate_ms = (uint64_t)db_int(q, COLUMN_CERTIFICATE_SINCE),
                 .revoked_ms = (uint64_t)db_int(q, COLUMN_REVOKED),
-                .branch_of = db_int(q, COLUMN_BRANCH_OF),
         };
         size_t issued_size;
 

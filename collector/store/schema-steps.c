@@ -165,15 +165,13 @@ const struct schema_step schema_steps[] = {
                 "  device INTEGER NOT NULL, seq INTEGER NOT NULL, time_ms INTEGER NOT NULL, who TEXT NOT NULL,"
                 "  exemption TEXT, reason TEXT NOT NULL, PRIMARY KEY (device, seq)"
                 ") STRICT;"},
-        {/* 8: certificates that are renewed, devices that are replaced, revoked, or two with one key */
+        {/* 8: certificates that are renewed, devices that are replaced, revoked; boots, for two with one key */
          .both =
                 "ALTER TABLE device ADD COLUMN issued_hash BLOB;"
                 "ALTER TABLE device ADD COLUMN certificate_ms INTEGER;"
                 "ALTER TABLE device ADD COLUMN revoked_ms INTEGER;"
                 "ALTER TABLE device ADD COLUMN replaced_by TEXT;"
-                "ALTER TABLE device ADD COLUMN branch_of INTEGER;"
                 "CREATE INDEX device_retired ON device (retired_ms) WHERE retired_ms IS NOT NULL;"
-                "CREATE INDEX device_branch ON device (branch_of) WHERE branch_of IS NOT NULL;"
                 "ALTER TABLE token ADD COLUMN replaces TEXT;"
                 "CREATE TABLE device_boot ("
                 "  device INTEGER NOT NULL, boot TEXT NOT NULL, first_ms INTEGER NOT NULL, PRIMARY KEY (device, boot)"

@@ -31,7 +31,6 @@ struct store_device {
         uint64_t certificate_ms; /* since when */
         uint8_t issued_hash[STORE_HASH_SIZE]; /* of the next one, not used yet; all 0: none */
         uint64_t revoked_ms; /* its key never comes back */
-        int64_t branch_of; /* number of the device whose key it has; 0: none, it is a device of its own */
         const char *status; /* JSON or NULL; only in store_devices(), until the callback returns */
 };
 

@@ -257,7 +257,7 @@ static void test_reports_start(void **state)
         assert_int_equal(reports_start(&u, j), 0);
         assert_int_equal(j->failures, 1);
         _cleanup_free_ char *problem = content("uplink/problem");
-        assert_non_null(strstr(problem, "restored from a copy"));
+        assert_non_null(strstr(problem, "put back from a copy"));
         uplink_done(&u);
         spool_free(spool);
 }

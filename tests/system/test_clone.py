@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A laptop's disk is copied, and both machines go on: with one key, at one collector."""
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import types
+
+import pytest
+
+import internet as net
+from harness import SLOW, TREE, Collector, Desk, Programs, wait_for
+from test_evidence import export, own_verify
+from test_fleet import Real
+from test_forward import PORT, Receiver, secret
+
+sys.path.insert(0, str(TREE / "tests/support"))
+import verify_bundle  # noqa: E402
+
+
+@pytest.fixture
+def receiver(internet, tmp_path):
+    r = Receiver(internet, tmp_path)
+    yield r
+    r.process.kill()
+    r.process.wait()
+
+
+@pytest.fixture
+def collector(internet, receiver):
+    c = Collector(internet, Programs(pathlib.Path(internet.base) / "bin"))
+    c.stop()
+    ca = secret(c, "receiver-ca.pem", pathlib.Path(internet.base, "ca.pem").read_text())
+    with open(c.dir / "collector.ini", "a") as f:
+        f.write(f"[forward siem]\nform = ndjson\nurl = https://127.0.0.1:{PORT}/lines\nca = {ca}\n")
+    c.start()
+    yield c
+    c.stop()
+
+
+@pytest.fixture
+def laptops(internet, collector):
+    """Two, of which the second has nothing yet."""
+    folder = pathlib.Path(internet.base) / "laptops"
+    folder.mkdir()
+    around = types.SimpleNamespace(internet=internet, folder=folder, programs=collector.programs, desk=Desk(collector.programs, folder / "desk"),
+                                   collector=collector)
+    both = [Real(around, n) for n in range(2)]
+    for a in both:
+        a.serial = 0
+        a.log, a.uplink_log = (pathlib.Path(internet.base) / f"{a.name}-{what}.log" for what in ("agent", "uplink"))
+    yield both
+    for a in both:
+        a.stop()
+
+
+def look_up(laptop, name):
+    code = f"open('{laptop.cgroup}/cgroup.procs', 'w').write('0'); import socket; socket.getaddrinfo('{name}', 443)"
+    assert laptop.internet.laptop.run(["/usr/bin/python3", "-c", code], timeout=60 * SLOW, check=False).returncode != 0, "blocked"
+
+
+def channels(collector, device):
+    return {r["channel"] for r in collector.violations(device=device)}
+
+
+def spooled(state):
+    return b"".join(p.read_bytes() for p in (state / "spool").rglob("*") if p.is_file())
+
+
+def copy_disk(first, second):
+    first.stop()
+    shutil.rmtree(second.state)
+    subprocess.run(["cp", "-a", first.state, second.state], check=True)
+    second.ini.write_text(second.ini.read_text().replace(f"device = {second.name}", f"device = {first.name}"))
+    for laptop in (first, second):
+        laptop.start()
+        laptop.start_uplink()
+
+
+def test_copied_disk(collector, laptops, receiver, tmp_path):
+    first, second = laptops
+    first.start()
+    first.enrol()
+    first.start_uplink()
+    first.policy()
+    look_up(first, "web.whatsapp.com")
+    wait_for(lambda: channels(collector, first.name) == {"whatsapp"}, 20 * SLOW, "a record before the disk is copied")
+    copy_disk(first, second)
+    device = first.status()["device"]
+    assert second.status()["device"] == device, "one key"
+
+    # told apart and reported, on the page and beyond
+    def findings():
+        return {f["kind"]: f["record"] for f in collector.call("/api/v1/integrity")[1]["findings"] if f["device"] == device}
+    wait_for(lambda: "chain-fork" in findings(), 20 * SLOW, "the finding")
+    assert findings()["chain-fork"]["class_uid"] == 2004
+
+    def forwarded():
+        return any(device in t and "chain-fork" in t for t in map(json.dumps, receiver.taken("ndjson")))
+    wait_for(forwarded, 20 * SLOW, "the finding at the SIEM")
+
+    # which of them came first is chance: its history goes on, whole; the other is told, and keeps what it has
+    wait_for(lambda: first.status()["uplink_problem"] or second.status()["uplink_problem"], 20 * SLOW, "one of them is told")
+    kept, other = (second, first) if first.status()["uplink_problem"] else (first, second)
+    look_up(kept, "discord.com")
+    look_up(other, "viber.com")
+    wait_for(lambda: "discord" in channels(collector, first.name), 20 * SLOW, "the first history going on")
+    wait_for(lambda: b'"viber"' in spooled(other.state), 20 * SLOW, "the other's record in its spool")
+    assert not kept.status()["uplink_problem"]
+    said = other.cli("status", check=True).stdout
+    assert "another history of this device" in said and "TWO MACHINES WITH ONE KEY" in said, said
+    assert other.status()["spool"]["queue"] > 0 and "records not yet at the collector" in said
+    assert channels(collector, first.name) == {"whatsapp", "discord"}
+    wait_for(lambda: kept.status()["spool"]["queue"] == 0, 20 * SLOW, "all of the first history at the collector")
+    bundle = tmp_path / "bundle"
+    data = export(collector, bundle)
+    code, verdict = own_verify(bundle)
+    mine, = verdict["devices"]
+    assert code == 0 and mine["present"] == kept.status()["spool"]["next_seq"] - 1 and mine["first"] == 1, verdict
+    assert not verify_bundle.verify(data).problems
+
+    # enrolling with the same key changes nothing; with a key of its own, as the manual says, it reports again
+    other.enrol()
+    look_up(other, "signal.org")
+    wait_for(lambda: b'"signal"' in spooled(other.state), 20 * SLOW, "the next record in the spool")
+    other.stop()
+    aside = other.own / "evidence"
+    other.state.rename(aside)
+    other.state.mkdir()
+    for name in ("incoming", "uplink"):
+        subprocess.run(["install", "-d", "-o", str(net.SERVICES["onchannel"]), "-g", str(net.SERVICES["onchannel"]), other.state / name], check=True)
+    other.ini.write_text(other.ini.read_text().replace(f"device = {first.name}", "device = ws-again"))
+    other.start()
+    other.enrol()
+    other.start_uplink()
+    other.policy()
+    look_up(other, "viber.com")
+    wait_for(lambda: channels(collector, "ws-again") == {"viber"}, 20 * SLOW, "the second machine by its own key")
+    assert other.status()["device"] != device and not other.status()["uplink_problem"]
+    assert all(f'"{c}"'.encode() in spooled(aside) for c in ("viber", "signal")), "what was kept is still there"
+    assert channels(collector, first.name) == {"whatsapp", "discord"}
