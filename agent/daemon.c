@@ -446,6 +446,7 @@ static void runtime_done(struct runtime *rt)
         sd_event_source_disable_unref(rt->on_settle);
         sd_event_source_disable_unref(rt->on_heartbeat);
         sd_event_source_disable_unref(rt->on_running);
+        sd_event_source_disable_unref(rt->on_running_again);
         sd_event_source_disable_unref(rt->on_check);
         sd_event_source_disable_unref(rt->on_state);
         sd_event_source_disable_unref(rt->on_clock);

@@ -102,6 +102,10 @@ static bool handle_unknown_program(struct runtime *rt, struct fact *f)
         r = classify_exec(rt->current, f, &c);
         if (r >= 0 && !c.channel && !c.gone)
                 r = identify_exec(rt->identify, f, &c);
+        if (r == -EBUSY || r == -ENOMEM) {
+                running_again(rt);
+                return false;
+        }
         if (r < 0) {
                 log_errno(LOG_DEBUG, r, "cannot classify process %" PRIu32 ", ignoring", f->tgid);
                 return false;

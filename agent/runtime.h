@@ -82,6 +82,13 @@ struct runtime_counters { /* since the agent started */
         uint64_t browsers_restored; /* somebody else changed a browser's policy */
 };
 
+/* What could not be looked at when it started: the walk over all processes goes on where there was no room for more. */
+struct missed {
+        uint64_t lost; /* watch_counters.lost, as of the last look for what they were */
+        uint32_t from; /* the process that the next walk begins with */
+        bool is_walking, is_full, is_another; /* started meanwhile */
+};
+
 struct runtime {
         const struct config *config;
         bool release; /* take enforcement off at the end */
@@ -122,6 +129,7 @@ struct runtime {
         bool went_back; /* a policy or catalogue failed its self-test and is tried again with the next heartbeat */
         struct canary canary;
         uint64_t started_ms; /* CLOCK_BOOTTIME */
+        struct missed missed;
         uint64_t slept_told_ms; /* clock_slept_ms(), as coverage has it */
         uint64_t slept_ms; /* since the agent started */
         const char *cause; /* of this start: lastrun_cause() */
@@ -135,7 +143,8 @@ struct runtime {
         bool state_bytes; /* a segment of the spool may have been changed */
 
         sd_event_source *on_check, *on_state, *on_clock, *on_folder[_GUARDED_MAX];
-        sd_event_source *on_change, *on_status, *on_applied, *on_settle, *on_heartbeat, *on_running;
+        sd_event_source *on_change, *on_status, *on_applied, *on_settle, *on_heartbeat, *on_running,
+                *on_running_again;
 };
 
 /* ---- runtime.c: the rule set ---- */
@@ -186,6 +195,9 @@ void facts_handle_running(struct runtime *rt, struct fact *f);
 
 /* ---- running.c ---- */
 void running_schedule(struct runtime *rt); /* judge what runs and is connected by the rule set in force, soon */
+void running_again(
+        struct runtime *rt); /* a start could not be looked at, or nobody told of it: the same within a second */
+void running_check_losses(struct runtime *rt); /* that, if the kernel had to leave out events since the last call */
 
 /* ---- packets.c ---- */
 void packets_handle(const struct watch_packet *p, void *userdata); /* a watch_packet_handler */

@@ -14,7 +14,9 @@ import hashlib
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+import threading
 import zipfile
 
 import pytest
@@ -212,6 +214,30 @@ def test_renamed(blocking, employee, shop, place):
     path = place(blocking, employee, put(employee, shop.messenger, "notes"))
     assert_ended(start(employee, [path], times=3), place.__name__)
     assert_found(blocking, employee, path.resolve(), entry=f"build_id {BUILD_ID}")
+
+
+@pytest.mark.evasion(17, "among more starts than can be looked at, at once", "exec walk")
+def test_renamed_in_a_crowd(blocking, employee, shop):
+    """The agent stands still while hundreds of programs that it has not seen start: what it has to leave out is looked at later."""
+    crowd = [put(employee, shop.innocent, f"innocent{i}") for i in range(600)]
+    for c in crowd:
+        os.truncate(c, 1 << 20)  # so that each takes a while to hash
+    path = put(employee, shop.nameless, "notes")
+    job = employee.home / "job.py"
+    job.write_text(f"crowd, path = {[str(c) for c in crowd]!r}, {str(path)!r}\n")
+    blocking.agent.process.send_signal(signal.SIGSTOP)
+    threading.Timer(5 * harness.SLOW, blocking.agent.process.send_signal, [signal.SIGCONT]).start()
+    ended = employee.python(f"""
+exec(open({str(job)!r}).read())
+environment = {{**os.environ, "HOLD": "{int(60 * harness.SLOW)}"}}
+others = [subprocess.Popen([c, "/dev/null"], env=environment) for c in crowd]
+messenger = subprocess.Popen([path, "/dev/null"], env=environment)
+result = [messenger.wait(), sum(o.poll() is not None for o in others)]
+for o in others:
+    o.kill()
+""", timeout=90)
+    assert ended == [-signal.SIGKILL, 0]
+    assert_found(blocking, employee, path, entry="sha256 ")
 
 
 @pytest.mark.evasion(17, "copied and renamed, by SHA-256", "exec")
