@@ -164,6 +164,19 @@ static int check_seal(struct chain *k, const struct db_rows *q)
         return check_records(k);
 }
 
+/* A record that was given another number is in no seal: its own would look as if it were not kept any more. */
+static int check_outside(struct chain *k)
+{
+        int64_t seq;
+        int r = db_number(k->check->db, "SELECT seq FROM record WHERE device = $1 AND (seq < 1 OR seq >= $2) LIMIT 1",
+                          &seq, "ii", k->d.number, (int64_t)k->next);
+
+        if (r > 0)
+                check_problem(k->check, "record %lld of %s is under no seal: its number was changed", (long long)seq,
+                              k->d.id);
+        return r < 0 ? r : 0;
+}
+
 static int check_device(struct check *c, const struct store_device *d)
 {
         struct chain k = {.check = c, .d = *d, .next = 1};
@@ -193,7 +206,7 @@ static int check_device(struct check *c, const struct store_device *d)
                               "device %s stands at record %llu, its last seal at %llu: a seal was removed or its "
                               "head changed",
                               d->id, (unsigned long long)d->next_seq - 1, (unsigned long long)k.next - 1);
-        return r;
+        return r < 0 ? r : check_outside(&k);
 }
 
 int check_devices(struct check *c)
