@@ -168,7 +168,10 @@ static int check_seal(struct chain *k, const struct db_rows *q)
 static int check_outside(struct chain *k)
 {
         int64_t seq;
-        int r = db_number(k->check->db, "SELECT seq FROM record WHERE device = $1 AND (seq < 1 OR seq >= $2) LIMIT 1",
+        int r = db_number(k->check->db,
+                          "SELECT r.seq FROM record r WHERE r.device = $1 AND (r.seq < 1 OR r.seq >= $2)"
+                          " AND NOT EXISTS (SELECT 1 FROM seal s WHERE s.device = $1 AND s.first <= r.seq"
+                          " AND s.first + s.n > r.seq) LIMIT 1",
                           &seq, "ii", k->d.number, (int64_t)k->next);
 
         if (r > 0)
