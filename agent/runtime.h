@@ -195,8 +195,8 @@ void facts_handle_running(struct runtime *rt, struct fact *f);
 
 /* ---- running.c ---- */
 void running_schedule(struct runtime *rt); /* judge what runs and is connected by the rule set in force, soon */
-void running_again(
-        struct runtime *rt); /* a start could not be looked at, or nobody told of it: the same within a second */
+/* A start could not be looked at, or nobody told of it: the same within a second. */
+void running_again(struct runtime *rt);
 void running_check_losses(struct runtime *rt); /* that, if the kernel had to leave out events since the last call */
 
 /* ---- packets.c ---- */
