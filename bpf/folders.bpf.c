@@ -6,8 +6,6 @@
 #include <linux/mount.h>
 #include "bpf/guard.h"
 
-#define S_IFMT         0170000
-#define S_IFDIR        0040000
 #define FMODE_WRITE    2 /* linux/fs.h of the kernel */
 #define MNT_SHARED     0x1000 /* linux/mount.h of the kernel */
 #define MS_PROPAGATION (MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE)

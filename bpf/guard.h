@@ -4,6 +4,9 @@
 #include <stddef.h>
 #include "bpf/rules.h"
 
+#define S_IFMT  0170000
+#define S_IFDIR 0040000
+
 /* By a branch of its own: clang would negate a flag, and the verifier sees no bound of that. */
 static __always_inline int allow_or_deny(bool allow)
 {
@@ -54,7 +57,9 @@ static __always_inline bool is_guarded(__u64 kind, __u64 id)
         return bpf_map_lookup_elem(&oc_guarded, &k);
 }
 
+/* Folders only: overlayfs gives a file the number of the file below, which a folder may have as well. */
 static __always_inline bool is_guarded_inode(__u64 kind, struct inode *inode)
 {
-        return inode && is_guarded(kind | BPF_CORE_READ(inode, i_sb, s_dev), BPF_CORE_READ(inode, i_ino));
+        return inode && (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFDIR &&
+               is_guarded(kind | BPF_CORE_READ(inode, i_sb, s_dev), BPF_CORE_READ(inode, i_ino));
 }

@@ -276,7 +276,12 @@ static void test_by_build_id(void **state)
                 _cleanup_free_ char *proc = format_new("/proc/%d", c.pid);
                 _cleanup_fd_ int fd = open(proc, O_PATH | O_CLOEXEC), maps = openat(fd, "maps", O_RDONLY | O_CLOEXEC);
                 assert_true(read(maps, text, sizeof(text) - 1) > 0);
-                assert_int_equal(content_read_memory(fd, strtoull(text, NULL, 16), &memory), 0);
+                /* the first mapping of a file: before it a sanitizer may have its own */
+                const char *line = strchr(text, '/');
+                while (line && line > text && line[-1] != '\n')
+                        line--;
+                assert_non_null(line);
+                assert_int_equal(content_read_memory(fd, strtoull(line, NULL, 16), &memory), 0);
                 assert_string_equal(memory.build_id, self.build_id);
                 assert_true(content_read_memory(fd, 0, &memory) < 0);
                 stop(&c);
