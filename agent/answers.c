@@ -92,7 +92,7 @@ static json_t *answer_reload(struct runtime *rt, char *error)
         if (r >= 0)
                 return status_new(rt);
         snprintf(error, CONTROL_ERROR_MAX, "%s", *d.text ? diag_format(&d, where, sizeof(where)) : strerror(-r));
-        log_errno(LOG_ERR, r, "reload failed: %s", error);
+        log_errno(LOG_ERR, r, "reload failed: %s", diag_format_log(&d, where, sizeof(where)));
         return NULL;
 }
 

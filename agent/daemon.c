@@ -125,7 +125,7 @@ static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void
 
         r = reload_all(userdata, &d);
         if (r < 0)
-                log_errno(LOG_ERR, r, "reload failed: %s", diag_format(&d, where, sizeof(where)));
+                log_errno(LOG_ERR, r, "reload failed: %s", diag_format_log(&d, where, sizeof(where)));
         return 0;
 }
 

@@ -93,7 +93,8 @@ static void settle(struct runtime *rt, bool changed)
         if (changed && rt->current) {
                 r = runtime_apply(rt, rt->store->policy, rt->store->catalogue, &d);
                 if (r < 0)
-                        log_errno(LOG_ERR, r, "cannot apply exemptions: %s", diag_format(&d, where, sizeof(where)));
+                        log_errno(LOG_ERR, r, "cannot apply exemptions: %s",
+                                  diag_format_log(&d, where, sizeof(where)));
                 else
                         reload_applied(rt, "exemptions");
                 tell_news(rt);
@@ -136,6 +137,7 @@ static void on_refused(const struct diag *d, void *userdata)
         char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16], line[sizeof(where) + 64];
         struct runtime *rt = userdata;
         struct refusal *last = NULL;
+        struct diag nameless = *d;
 
         for (size_t i = 0; i < EXEMPT_REFUSED_MAX; i++)
                 if (!strcmp(rt->exempt_refused[i].diag.file, d->file) &&
@@ -147,7 +149,8 @@ static void on_refused(const struct diag *d, void *userdata)
         }
         last = &rt->exempt_refused[rt->n_exempt_refused++ % EXEMPT_REFUSED_MAX];
         *last = (struct refusal){.diag = *d, .hash = "-", .when = time(NULL)};
-        snprintf(line, sizeof(line), "exemption refused: %s", diag_format(d, where, sizeof(where)));
+        *nameless.file = '\0'; /* files are named after people */
+        snprintf(line, sizeof(line), "exemption refused: %s", diag_format_log(&nameless, where, sizeof(where)));
         log_line(LOG_ERR, "%s", line);
         health_coverage(rt, COVERAGE_REFUSED, 0, line);
 }
@@ -209,6 +212,7 @@ static int open_exemptions(struct runtime *rt)
         struct exemptions_options o = {
                 .state_dir = rt->config->state, .device_name = rt->config->device, .boot_id = rt->lastrun.boot_id};
         _cleanup_free_ char *path = format_new("%s/exemptions/ledger", rt->config->state);
+        char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
         struct diag d = {0};
         int r;
 
@@ -218,7 +222,7 @@ static int open_exemptions(struct runtime *rt)
         if (r >= 0 || !path)
                 return r;
         /* only the agent writes it */
-        log_errno(LOG_ERR, r, "the ledger of exemptions is damaged (%s, line %u); it begins anew", d.text, d.line);
+        log_errno(LOG_ERR, r, "it begins anew, for it is damaged: %s", diag_format_log(&d, where, sizeof(where)));
         report_tamper(rt->report, "the ledger of exemptions was damaged", OUTCOME_PASSED);
         unlink(path);
         return exemptions_new(&o, &rt->exemptions, &d);

@@ -84,7 +84,7 @@ static void restore_table(struct runtime *rt)
         r = nft_apply(rt->nft, rt->current, &d);
         if (r < 0) {
                 log_errno(LOG_CRIT, r, "cannot restore the nftables table: %s",
-                          diag_format(&d, where, sizeof(where)));
+                          diag_format_log(&d, where, sizeof(where)));
                 health_tamper(rt, TAMPER_TABLE, "somebody changed the nftables table; it could not be restored",
                               OUTCOME_PASSED);
                 return;

@@ -73,7 +73,7 @@ static void refuse(struct runtime *rt, enum store_role role, const struct diag *
         if (!*last->hash)
                 strcpy(last->hash, "-");
         snprintf(line, sizeof(line), "%s refused: %s", store_role_to_string(role),
-                 diag_format(d, where, sizeof(where)));
+                 diag_format_log(d, where, sizeof(where)));
         log_line(LOG_ERR, "%s", line);
         health_coverage(rt, COVERAGE_REFUSED, 0, line);
         status_dirty(rt);
@@ -103,7 +103,7 @@ static int go_back(struct runtime *rt, enum store_role role, const struct stored
                 return 0;
         r = runtime_apply(rt, rt->store->policy, rt->store->catalogue, &again);
         if (r < 0)
-                log_errno(LOG_CRIT, r, "cannot go back: %s", diag_format(&again, where, sizeof(where)));
+                log_errno(LOG_CRIT, r, "cannot go back: %s", diag_format_log(&again, where, sizeof(where)));
         else
                 reload_applied(rt, "went back");
         rt->went_back = true;
@@ -215,7 +215,7 @@ int reload_start(struct runtime *rt)
         }
         if (r < 0)
                 return log_errno(LOG_ERR, r, "cannot put a rule set in force: %s",
-                                 diag_format(&d, where, sizeof(where)));
+                                 diag_format_log(&d, where, sizeof(where)));
         reload_applied(rt, "start");
         return 0;
 }
@@ -289,7 +289,7 @@ static int on_change(sd_event_source *s, uint64_t usec, void *userdata)
 
         r = runtime_apply(rt, rt->store->policy, rt->store->catalogue, &d);
         if (r < 0)
-                log_errno(LOG_ERR, r, "cannot apply the policy again: %s", diag_format(&d, where, sizeof(where)));
+                log_errno(LOG_ERR, r, "cannot apply the policy again: %s", diag_format_log(&d, where, sizeof(where)));
         reload_applied(rt, "a date in the policy has come");
         return 0;
 }
@@ -323,7 +323,7 @@ void reload_accounts(void *userdata)
         r = runtime_apply(rt, rt->store->policy, rt->store->catalogue, &d);
         if (r < 0)
                 log_errno(LOG_ERR, r, "cannot apply who is in which group: %s",
-                          diag_format(&d, where, sizeof(where)));
+                          diag_format_log(&d, where, sizeof(where)));
         else
                 reload_applied(rt, "accounts or groups have changed");
 }

@@ -39,6 +39,14 @@ grep -nE '\b(log_line|log_errno|printf|perror|syslog)\(' "${lib[@]}" | grep -vE 
         report 'a library folder logs or prints'
 files 'lib/*.c' 'agent/*.c' 'collector/*.c' 'cli/*.c' | xargs -r grep -nE '^\s*default:' | grep -v 'switch: not an enum' |
         report 'default: in a switch (an enum switch has none; another says "switch: not an enum")'
+# Logs hold no personal data: not who, where from, with what, why; nothing that a diag quotes of its input. What a person reads
+# on the terminal that it was typed at (onchanneld --check, --enrol) may.
+files 'agent/*.c' 'collector/*.c' | grep -vE '^agent/(main|check)\.c$|^agent/uplink/(main|enrol)\.c$' |
+        xargs -r perl -0777 -ne 'while (/\blog_(?:line|errno)\(((?:"(?:[^"\\]|\\.)*"|[^";])*)\);/g) {
+                my ($all, $line) = ($1, 1 + (substr($_, 0, $-[0]) =~ tr/\n//));
+                (my $code = $all) =~ s/"(?:[^"\\]|\\.)*"//g;
+                print "$ARGV:$line: $&\n" if $code =~ /(?<![*\w])(?!route->)\w+(?:->|\.)(?:user|uid|login|program|program_name|comm|argv|cwd|address|remote_address|host|sni|url|path|query|body|token|password|reason|approver|subject|text)\b(?!\s*\?)|\b(?:d|e|device|dev)->name\b|\bdiag_format\(/;
+        }' | report 'a log line may name a person (ARCHITECTURE.md, Logs)'
 grep -nE '\btypedef struct\b' "${c[@]}" | report 'struct typedef'
 files '*.c' '*.h' '*.py' '*.sh' '*.jsx' | xargs -r grep -nE 'TODO|FIXME|\bXXX\b|HACK' | grep -v '^tests/check.sh' | report 'unfinished'
 awk 'FNR == 1 { if (n > 600) print f ": " n " lines"; n = 0; f = FILENAME } { n++ } END { if (n > 600) print f ": " n " lines" }' "${c[@]}" |

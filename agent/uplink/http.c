@@ -206,11 +206,11 @@ const char *response_error(const struct response *r, CURLcode code, char buf[sta
         if (r->body.size > 0)
                 root = json_loadb((const char *)r->body.data, r->body.size, 0, NULL);
         if (!root || json_unpack(root, "{s:s}", "error", &error) < 0) {
-                snprintf(buf, UPLINK_ERROR_MAX, "the collector answers %ld", r->status);
+                snprintf(buf, UPLINK_ERROR_MAX, UPLINK_ANSWERS "%ld", r->status);
                 return buf;
         }
         text_escape(error, printable, sizeof(printable));
-        snprintf(buf, UPLINK_ERROR_MAX, "the collector answers %ld: %s", r->status, printable);
+        snprintf(buf, UPLINK_ERROR_MAX, UPLINK_ANSWERS "%ld: %s", r->status, printable);
         return buf;
 }
 

@@ -5,6 +5,7 @@
 #include "agent/uplink/uplink.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #define BACKOFF_FLOOR_MS 100
 
@@ -37,12 +38,23 @@ int job_send(struct uplink *u, struct job *j, const struct request *q)
         return 0;
 }
 
+/* What the collector says, or a certificate, may name somebody: that is in `onchannel status`. */
+static void log_failure(const struct job *j, const char *reason)
+{
+        char text[UPLINK_ERROR_MAX];
+        size_t n;
+
+        text_unquote(reason, text, sizeof(text));
+        n = text_starts_with(text, UPLINK_ANSWERS) ? strcspn(text, ":") : strlen(text);
+        log_line(LOG_WARNING, "%s: %.*s", j->name, (int)n, text);
+}
+
 void job_failed(struct job *j, const char *reason)
 {
         uint64_t delay = backoff_ms(j->failures), spread = uniform(j->response.spread_s * 1000);
 
         if (j->failures == 0 || strcmp(j->reason, reason) != 0)
-                log_line(LOG_WARNING, "%s: %s", j->name, reason);
+                log_failure(j, reason);
         if (reason != j->reason)
                 snprintf(j->reason, sizeof(j->reason), "%s", reason);
         j->failures++;

@@ -82,7 +82,7 @@ static void new_policy(struct uplink *u, struct job *j)
                 job_failed(j, reason);
                 return;
         }
-        log_line(LOG_INFO, "bundle %s received", j->response.etag);
+        log_line(LOG_INFO, "what the collector sent is in incoming");
         strcpy(u->etag, j->response.etag);
         job_succeeded(j, u->etag[0] ? 0 : POLICY_PAUSE_MS);
 }

@@ -239,7 +239,7 @@ static void refused(struct uplink *u, struct job *j, const char *reason)
         if (u->conflict || next == u->acknowledged + 1) {
                 set_problem(u, j, TWO_HISTORIES);
         } else {
-                log_line(LOG_WARNING, "%s; sending from record %" PRIu64, reason, next);
+                log_line(LOG_WARNING, UPLINK_ANSWERS "409; sending from record %" PRIu64, next);
                 j->due_ms = 0;
         }
         u->conflict = true;

@@ -13,6 +13,7 @@
 #include "record/chain.h"
 
 #define UPLINK_ERROR_MAX     512
+#define UPLINK_ANSWERS       "the collector answers " /* number, and behind ": " its own words */
 #define UPLINK_ETAG_MAX      128
 #define UPLINK_ANSWER_MAX    (80u << 20) /* the largest policy answer */
 #define UPLINK_POLICY_MAX    (1u << 20)

@@ -73,11 +73,13 @@ static int granted_add(struct parts *p, const char *part, const char *json)
 {
         json_auto_t *pair = json_loads(json, 0, NULL);
         const char *text = json_string_value(json_object_get(pair, "file"));
+        char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
         struct granted *more, g = {0};
         struct diag d = {0};
 
         if (!text || exemption_parse(text, strlen(text), part, &g.exemption, &d) < 0) {
-                log_line(LOG_ERR, "%s: %s, ignoring", part, *d.text ? d.text : "damaged");
+                log_line(LOG_ERR, "%s: %s, ignoring", part,
+                         *d.text ? diag_format_log(&d, where, sizeof(where)) : "damaged");
                 return 0;
         }
         if (g.exemption->kind != EXEMPTION_REVOCATION && g.exemption->until <= time(NULL)) {

@@ -74,7 +74,7 @@ static bool firm_vouches(struct http_request *req, const struct enrolment *e)
 {
         static const struct firm none;
         const struct firm *firm = api_of(req)->firm;
-        char name[TLS_NAME_MAX], text[TLS_NAME_MAX + STORE_NAME_MAX + 64];
+        char name[TLS_NAME_MAX], text[TLS_NAME_MAX + STORE_NAME_MAX + 64], where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16];
         struct diag d = {0};
         int r;
 
@@ -82,10 +82,10 @@ static bool firm_vouches(struct http_request *req, const struct enrolment *e)
                 return true;
         r = firm_check(firm ?: &none, http_tls(req), name, &d);
         if (r == -EBADMSG || r == -ENOMEM) {
-                log_line(LOG_ERR, "%s: %s", d.file, d.text);
+                log_line(LOG_ERR, "%s", diag_format_log(&d, where, sizeof(where)));
                 reply_error(req, 503, "the firm's authority cannot be asked: see the collector's log");
         } else if (r < 0) {
-                log_line(LOG_WARNING, "'%s' is not enrolled: %s", e->name, d.text);
+                log_line(LOG_WARNING, "a device is not enrolled: %s", diag_format_log(&d, where, sizeof(where)));
                 reply_error(req, 403, d.text);
         } else if (strcasecmp(name, e->name) != 0) {
                 snprintf(text, sizeof(text), "the certificate is that of '%s', not of '%s'", name, e->name);
@@ -99,8 +99,7 @@ static void enrolled(struct http_request *req, const struct enrolment *e, const 
 {
         struct api *a = api_of(req);
 
-        log_line(LOG_INFO, "enrolled '%s' as %s by %s%s", e->name, e->id,
-                 e->token ? "token" : "the firm's certificate",
+        log_line(LOG_INFO, "enrolled %s by %s%s", e->id, e->token ? "token" : "the firm's certificate",
                  replaced ? ", in place of another device, which is retired" : "");
         (void)store_audit_add(a->store,
                               &(struct store_audit){clock_utc_ms(), e->id, replaced ? "replace" : "enrol", e->name});
@@ -186,7 +185,7 @@ static void renew(struct http_request *req, const struct store_device *d, const 
                 reply_errno(req, r, &diag);
                 return;
         }
-        log_line(LOG_INFO, "renewed the certificate of '%s', %s", d->name, d->id);
+        log_line(LOG_INFO, "renewed the certificate of %s", d->id);
         (void)store_audit_add(a->store, &(struct store_audit){clock_utc_ms(), d->id, "renew", d->name});
         reply_after_commit(req, 200, json_pack("{s:s,s:s}", "certificate", certificate, "ca", a->server_ca));
 }

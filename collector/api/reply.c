@@ -88,7 +88,7 @@ void reply_errno(struct http_request *req, int r, const struct diag *d)
                 reply_error(req, 503, "the search takes too long: narrow it by time, device or channel");
                 return;
         }
-        log_errno(LOG_ERR, r, "%s %s", req->method, req->path);
+        log_errno(LOG_ERR, r, "%s %s", req->method, req->route->path);
         reply_json_with(req, 503, json_pack("{s:s}", "error", "the store does not take it at the moment"), &retry);
 }
 

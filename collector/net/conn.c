@@ -70,7 +70,7 @@ static void conn_close(struct conn *c, const char *why)
 {
         if (c->closed)
                 return;
-        log_line(LOG_DEBUG, "%s: %s: %s", c->server->config->name, c->address, why);
+        log_line(LOG_DEBUG, "%s: %s", c->server->config->name, why);
         c->closed = true;
         if (c->session)
                 session_close(c);
@@ -108,7 +108,7 @@ static void conn_linger(struct conn *c, const char *why)
                 conn_close(c, why);
                 return;
         }
-        log_line(LOG_DEBUG, "%s: %s: %s", c->server->config->name, c->address, why);
+        log_line(LOG_DEBUG, "%s: %s", c->server->config->name, why);
         session_close(c);
         buf_done(&c->out);
         c->lingering = true;

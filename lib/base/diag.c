@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/diag.h"
 #include "base/text.h"
@@ -19,6 +20,16 @@ int diag_set(struct diag *d, int r, const char *file, unsigned line, const char 
         text_escape(file ? file : "", d->file, sizeof(d->file));
         d->line = line;
         return r;
+}
+
+const char *diag_format_log(const struct diag *d, char *buf, size_t size)
+{
+        const char *slash = strrchr(d->file, '/');
+        struct diag plain = {.line = d->line};
+
+        strcpy(plain.file, slash ? slash + 1 : d->file);
+        text_unquote(d->text, plain.text, sizeof(plain.text));
+        return diag_format(&plain, buf, size);
 }
 
 const char *diag_format(const struct diag *d, char *buf, size_t size)

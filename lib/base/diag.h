@@ -21,3 +21,5 @@ int diag_set(struct diag *d, int r, const char *file, unsigned line, const char 
 
 /* Write "file:line: text" (without the parts that are empty) into buf; returns buf. */
 const char *diag_format(const struct diag *d, char *buf, size_t size);
+/* The same for logs and records: of the file its base name, of the text nothing that it quotes. */
+const char *diag_format_log(const struct diag *d, char *buf, size_t size);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -249,6 +250,24 @@ int domain_normalise(const char *text, size_t size, char ret[static DOMAIN_NAME_
         name[size] = 0;
         memcpy(ret, name, size + 1);
         return 0;
+}
+
+void text_unquote(const char *s, char *buf, size_t size)
+{
+        const char *from = NULL, *to = NULL;
+
+        for (const char *p = s; *p; p++) {
+                if (*p != '\'')
+                        continue;
+                if (!from && (p == s || !isalnum((unsigned char)p[-1]))) /* no apostrophe */
+                        from = p;
+                else if (from && !isalnum((unsigned char)p[1]))
+                        to = p;
+        }
+        if (from)
+                snprintf(buf, size, "%.*s'…'%s", (int)(from - s), s, to ? to + 1 : "");
+        else
+                snprintf(buf, size, "%s", s);
 }
 
 bool text_starts_with(const char *s, const char *prefix)

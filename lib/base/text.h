@@ -30,5 +30,7 @@ const char *time_format(time_t t, char buf[static TIME_TEXT_MAX]);
 int domain_normalise(const char *text, size_t size, char ret[static DOMAIN_NAME_MAX + 1]);
 /* Copy with every byte that is not printable ASCII or valid UTF-8 letter as \xNN. */
 void text_escape(const char *s, char *buf, size_t size);
+/* Copy with what is quoted, from the first quotation mark to the last, as '…': it is what a message repeats of its input. */
+void text_unquote(const char *s, char *buf, size_t size);
 bool text_starts_with(const char *s, const char *prefix);
 bool text_ends_with(const char *s, const char *suffix);

@@ -253,12 +253,37 @@ static void test_diag(void **state)
         assert_int_equal(strlen(d.file), DIAG_FILE_MAX - 1);
 }
 
+static void test_unquote(void **state)
+{
+        static const char *const table[][2] = {
+                {"", ""},
+                {"plain", "plain"},
+                {"unknown key 'anna'", "unknown key '…'"},
+                {"'a' is for 'b'", "'…'"},
+                {"is 'it's anna's', not this", "is '…', not this"},
+                {"Couldn't connect: 'a' (5)", "Couldn't connect: '…' (5)"},
+                {"the collector's answer", "the collector's answer"},
+                {"cut 'ann", "cut '…'"},
+        };
+        char buf[64];
+        struct diag d = {0};
+
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                text_unquote(table[i][0], buf, sizeof(buf));
+                assert_string_equal(buf, table[i][1]);
+        }
+        diag_set(&d, -EBADMSG, "/home/anna/a.ini", 7, "bad '%s'", "anna");
+        assert_string_equal(diag_format_log(&d, buf, sizeof(buf)), "a.ini:7: bad '…'");
+        text_unquote("0123 'a' b", buf, 8);
+        assert_string_equal(buf, "0123 '\xe2"); /* as snprintf(3) cuts */
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_utf8),  cmocka_unit_test(test_escape), cmocka_unit_test(test_hex),
                 cmocka_unit_test(test_u64),   cmocka_unit_test(test_time),   cmocka_unit_test(test_domain),
-                cmocka_unit_test(test_affix), cmocka_unit_test(test_diag),
+                cmocka_unit_test(test_affix), cmocka_unit_test(test_diag),   cmocka_unit_test(test_unquote),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
