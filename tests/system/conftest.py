@@ -51,6 +51,21 @@ def pytest_runtest_makereport(item, call):
                 report.sections.append((log.name, log.read_text(errors="replace")[-4000:]))
 
 
+def pytest_sessionfinish(session):
+    """One of several processes (pytest-xdist) hands over what its lines are made of …"""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput.update(rows=session.config.stash[RESULTS].rows, measured=harness.MEASURED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """… and the one that prints takes it. (A process that died hands over nothing; its tests have failed.)"""
+    done = getattr(node, "workeroutput", {})
+    node.config.stash[RESULTS].merge(done.get("rows", {}))
+    for what, times in done.get("measured", {}).items():
+        harness.MEASURED.setdefault(what, {}).update(times)
+
+
 def pytest_terminal_summary(terminalreporter, config):
     for what, times in harness.MEASURED.items():
         slowest = max(times, key=times.get)

@@ -120,9 +120,14 @@ class Results:
     def add(self, marks, outcome):
         """outcome: passed, failed, lsm (left to tests/vm), skipped."""
         for row, _, path in marks:
+            self.merge({row: {"paths": path.split(), outcome: 1}})
+
+    def merge(self, rows):
+        for row, more in rows.items():
             entry = self.rows.setdefault(row, {"paths": [], "passed": 0, "failed": 0, "lsm": 0, "skipped": 0})
-            entry[outcome] += 1
-            entry["paths"] += [p for p in path.split() if p not in entry["paths"]]
+            entry["paths"] += [p for p in more["paths"] if p not in entry["paths"]]
+            for outcome in more.keys() - {"paths"}:
+                entry[outcome] += more[outcome]
 
     def lines(self):
         for row, e in sorted(self.rows.items()):
