@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "collector/api/api.h"
@@ -15,6 +16,7 @@
 
 #define STOP_CHECK_MS 50
 #define STOP_MAX_MS   5000
+#define STOP_LATE_S   20 /* of all of the end, whatever still waits, for a database or a name server */
 
 struct server {
         struct config config;
@@ -65,6 +67,15 @@ static void on_stop_check(void *userdata)
                 loop_stop(s->loop);
 }
 
+/* Of what is not committed nothing was acknowledged. */
+static void on_stop_late(int number)
+{
+        static const char text[] = "onchannel-collector: not everything came to an end in time: it was broken off\n";
+
+        (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+        _exit(EXIT_FAILURE);
+}
+
 static void on_stop_signal(void *userdata)
 {
         struct server *s = userdata;
@@ -74,6 +85,8 @@ static void on_stop_signal(void *userdata)
         log_line(LOG_INFO, "stopping");
         notify("STOPPING=1");
         s->stopping_ms = loop_now_ms(s->loop);
+        signal(SIGALRM, on_stop_late);
+        alarm(STOP_LATE_S);
         api_stop(s->api);
         http_server_stop(s->agents);
         http_server_stop(s->page);

@@ -146,6 +146,7 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         a->metrics_token = o->metrics_token;
         memcpy(a->receivers, o->receivers, sizeof(a->receivers));
         a->exemption_key = o->exemption_key;
+        db_stop_on(store_reader(a->store), &a->ending);
         limiter_init(&a->logins);
         r = pki_authority_load(o->device_ca, o->device_ca_key, &a->device_ca, reterr);
         if (r == 0)
@@ -196,12 +197,17 @@ void api_free(struct api *a)
         if (!a)
                 return;
         turn_done_all(a);
+        __atomic_store_n(&a->ending, true, __ATOMIC_RELAXED);
         worker_free(a->worker);
         reply_pending(a->pending, -ECANCELED);
         if (a->store) {
                 agents_flush_seen(a);
                 if (store_commit(a->store) == 0)
                         log_tick(a, true);
+        }
+        if (a->store) {
+                db_stop_on(store_reader(a->store), NULL);
+                store_may_connect(a->store, true);
         }
         tlog_free(a->log);
         bundle_free(a->bundle);

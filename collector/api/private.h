@@ -56,6 +56,7 @@ struct turn {
         double seconds; /* that it took */
         uint64_t log_size;
         bool closing;
+        bool late; /* what it does is not waited for any more */
 };
 
 struct api {
@@ -85,6 +86,7 @@ struct api {
         struct counters counters;
         const char *exemption_key; /* path, or NULL */
         bool signing; /* the worker is at it, or will be */
+        bool ending; /* nobody waits for a search any more */
 };
 
 static inline struct api *api_of(const struct http_request *req)

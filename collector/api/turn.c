@@ -217,6 +217,7 @@ int turn_init(struct api *a)
         a->turn = (struct turn){.job = {.run = turn_run, .done = turn_done}, .api = a};
         a->turn.last = &a->turn.first;
         store_may_connect(a->store, false);
+        db_stop_on(store_db(a->store), &a->turn.late);
         return worker_new(a->loop, &a->turn.thread);
 }
 
@@ -225,10 +226,9 @@ void turn_done_all(struct api *a)
         if (!a->turn.thread)
                 return;
         a->turn.closing = true;
-        if (a->turn.doing)
-                db_interrupt(store_db(a->store));
+        __atomic_store_n(&a->turn.late, a->turn.doing != 0, __ATOMIC_RELAXED);
         worker_free(a->turn.thread);
         a->turn.thread = NULL;
         waiting_run(&a->turn);
-        store_may_connect(a->store, true);
+        db_stop_on(store_db(a->store), NULL);
 }

@@ -205,6 +205,8 @@ static int store_prepare(struct destination *d)
         struct diag diag = {0};
         int r = d->db ? 0 : db_open(d->store, 0, &d->db, &diag);
 
+        if (r == 0)
+                db_stop_on(d->db, &d->forward->stopping);
         if (r == 0 && !d->locked) {
                 r = forward_lock(d->db, d->config->name);
                 d->locked = r > 0;

@@ -1,27 +1,34 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* libpq: parameters and results in binary form, statements prepared once a connection. A connection that is lost is
- * opened again by the next call outside a transaction, at most once in RETRY_MS. */
+ * opened again by the next call outside a transaction, at most once in RETRY_MS. Whatever is asked of the server goes
+ * through answer(), which gives the connection up when that does not come. */
 #include <endian.h>
 #include <errno.h>
 #include <libpq-fe.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include "base/clock.h"
 #include "base/buf.h"
 #include "base/text.h"
 #include "collector/store/db-private.h"
 
 #define RETRY_MS   1000
+#define SLICE_MS   100 /* so soon is it seen that nobody waits any more */
+#define BEYOND_MS  2000 /* what the server itself ends by a deadline (statement_timeout) comes by then, if it runs */
+#define PROBE_MS   5000 /* who has no deadline asks so often whether the server answers at all … */
+#define PROBES     2 /* … and waits no longer when it did not, so many times */
 #define BULK_MAX   8
 #define OID_INT8   20 /* PostgreSQL 15, src/include/catalog/pg_type.dat */
 #define OID_TEXT   25
 #define OID_BYTEA  17
 #define NAME_MAX_S 24 /* "s" and a number */
 
-/* A writer waits for a lock, never for ever; a transaction that nobody ends does not hold the others. */
+/* A writer waits for a lock, never for ever, and not as long as DB_LOOP_MS, so that the server is heard of; a
+ * transaction that nobody ends does not hold the others, and one whose client was cut off ends soon. */
 #define SETTINGS                                                                                                     \
-        "SET lock_timeout = 5000; SET idle_in_transaction_session_timeout = 60000; SET extra_float_digits = 0;"      \
+        "SET lock_timeout = 1500; SET idle_in_transaction_session_timeout = 60000; SET extra_float_digits = 0;"      \
+        "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2;"                \
         "SELECT set_config('synchronous_commit', 'on', false)"                                                       \
         " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
 
@@ -37,7 +44,7 @@ struct bulk {
 
 struct db_postgres {
         struct db base;
-        PGconn *pg;
+        PGconn *pg; /* NULL: given up */
         char *url;
         uint64_t retry_ms; /* not before */
         unsigned deadline_ms, n_named;
@@ -77,9 +84,97 @@ static int failed(struct db *db, PGresult *result)
 
         if (PQstatus(p->pg) == CONNECTION_BAD)
                 r = -ENOTCONN;
-        db_failed(db, r, text ? text : PQerrorMessage(p->pg));
+        db_failed(db, r, text ? text : p->pg ? PQerrorMessage(p->pg) : "the database server does not answer");
         PQclear(result);
         return r;
+}
+
+/* ---- waiting ---- */
+
+struct patience {
+        uint64_t since_ms, probe_ms;
+        unsigned unanswered;
+};
+
+/* Asks the same server as a newcomer would. One that keeps a commit waiting, say for its replica, answers; one that
+ * is frozen, or cut off, does not. */
+static bool server_answers(const struct db_postgres *p)
+{
+        static const char *const words[] = {"dbname", "host", "hostaddr", "port", "connect_timeout", NULL};
+        const char *const values[] = {p->url, PQhost(p->pg), PQhostaddr(p->pg), PQport(p->pg), "2", NULL};
+
+        return PQpingParams(words, values, 1) == PQPING_OK;
+}
+
+static bool is_over(const struct db_postgres *p, struct patience *w)
+{
+        uint64_t now_ms = clock_monotonic_ms();
+
+        if (p->base.stop && __atomic_load_n(p->base.stop, __ATOMIC_RELAXED))
+                return true;
+        if (p->base.no_connect)
+                return now_ms >= w->since_ms + DB_LOOP_MS;
+        if (p->deadline_ms)
+                return now_ms >= w->since_ms + p->deadline_ms + BEYOND_MS;
+        if (now_ms < w->probe_ms)
+                return false;
+        w->unanswered = server_answers(p) ? 0 : w->unanswered + 1;
+        w->probe_ms = clock_monotonic_ms() + PROBE_MS;
+        return w->unanswered >= PROBES;
+}
+
+static void give_up(struct db_postgres *p)
+{
+        PQfinish(p->pg);
+        p->pg = NULL;
+}
+
+/* Until libpq has what comes next, or an error instead. -ENOTCONN: the connection is given up. */
+static int await(struct db_postgres *p)
+{
+        uint64_t now_ms = clock_monotonic_ms();
+        struct patience w = {now_ms, now_ms + PROBE_MS, 0};
+
+        for (;;) {
+                int unsent = PQflush(p->pg);
+                struct pollfd fd = {.fd = PQsocket(p->pg), .events = unsent > 0 ? POLLIN | POLLOUT : POLLIN};
+
+                if (unsent < 0 || (unsent == 0 && !PQisBusy(p->pg)))
+                        return 0;
+                /* twice: libpq 15 may leave half of a TLS record in OpenSSL, of which poll() knows nothing */
+                if (poll(&fd, 1, SLICE_MS) != 0 &&
+                    (!PQconsumeInput(p->pg) || (PQisBusy(p->pg) && !PQconsumeInput(p->pg))))
+                        return 0;
+                if (PQisBusy(p->pg) && is_over(p, &w)) {
+                        give_up(p);
+                        return -ENOTCONN;
+                }
+        }
+}
+
+/* To what was sent: the last result, or the first that says what went wrong. NULL: there is none, see failed(). */
+static PGresult *answer(struct db *db, int sent)
+{
+        struct db_postgres *p = postgres_of(db);
+        PGresult *last = NULL, *next;
+
+        if (!sent && PQstatus(p->pg) == CONNECTION_OK)
+                give_up(p); /* whatever half of it went out */
+        while (sent && await(p) == 0 && (next = PQgetResult(p->pg))) {
+                if (last && PQresultStatus(last) == PGRES_FATAL_ERROR) {
+                        PQclear(next);
+                        continue;
+                }
+                PQclear(last);
+                last = next;
+                if (PQresultStatus(last) == PGRES_COPY_IN)
+                        break;
+        }
+        if (!p->pg) {
+                PQclear(last);
+                last = NULL;
+        }
+        return last;
 }
 
 static int checked(struct db *db, PGresult *result)
@@ -97,7 +192,7 @@ static void statement_drop(struct db *db, void *handle)
 
         if (handle) {
                 snprintf(sql, sizeof(sql), "DEALLOCATE %s", (const char *)handle);
-                PQclear(PQexec(postgres_of(db)->pg, sql));
+                PQclear(answer(db, PQsendQuery(postgres_of(db)->pg, sql)));
         }
         free(handle);
 }
@@ -113,7 +208,7 @@ static void on_notice(void *userdata, const char *message)
 
 static int script(struct db *db, const char *sql)
 {
-        PGresult *result = PQexec(postgres_of(db)->pg, sql);
+        PGresult *result = answer(db, PQsendQuery(postgres_of(db)->pg, sql));
         int r = checked(db, result);
 
         if (r == 0)
@@ -121,16 +216,23 @@ static int script(struct db *db, const char *sql)
         return r;
 }
 
-/* Of the URL's own words only the password's are not to be seen, which libpq does not print. */
+/* Of the URL's own words only the password's are not to be seen, which libpq does not print. Not in steps of our own
+ * (PQconnectStart()): only in this form libpq goes on to the next host of the URL when one does not answer in time. */
 static int connect_now(struct db_postgres *p)
 {
-        const char *const words[] = {
-                "dbname",           "client_encoding", "connect_timeout",      "application_name",
-                "tcp_user_timeout", "keepalives_idle", "target_session_attrs", NULL};
+        const char *const words[] = {"dbname",
+                                     "client_encoding",
+                                     "connect_timeout",
+                                     "application_name",
+                                     "tcp_user_timeout",
+                                     "keepalives_idle",
+                                     "keepalives_interval",
+                                     "target_session_attrs",
+                                     NULL};
         /* what the URL says comes last and wins */
-        const char *const values[] = {
-                p->url, "UTF8", "2", "onchannel-collector", "5000", "10", p->base.read_only ? "any" : "read-write",
-                NULL};
+        const char *const values[] = {p->url, "UTF8", "2", "onchannel-collector",
+                                      "5000", "10",   "5", p->base.read_only ? "any" : "read-write",
+                                      NULL};
         const char *ordered_words[ELEMENTSOF(words)] = {0}, *ordered_values[ELEMENTSOF(words)] = {0};
         uint64_t start_ms = clock_monotonic_ms();
         size_t n = ELEMENTSOF(words) - 1;
@@ -149,6 +251,8 @@ static int connect_now(struct db_postgres *p)
         if (PQstatus(p->pg) != CONNECTION_OK)
                 return db_failed(&p->base, -ENOTCONN, PQerrorMessage(p->pg));
         PQsetNoticeProcessor(p->pg, on_notice, NULL);
+        if (PQsetnonblocking(p->pg, 1) < 0)
+                return failed(&p->base, NULL);
         return script(&p->base, p->base.read_only ? SETTINGS "; " SEARCH_SETTINGS : SETTINGS);
 }
 
@@ -201,7 +305,7 @@ static int statement_get(struct db *db, const char *sql, const struct db_value *
                 snprintf(name, NAME_MAX_S, "s%u", p->n_named++);
                 for (size_t i = 0; i < n; i++)
                         types[i] = v[i].type == 'i' ? OID_INT8 : v[i].type == 't' ? OID_TEXT : 0;
-                result = PQprepare(p->pg, name, sql, (int)n, types);
+                result = answer(db, PQsendPrepare(p->pg, name, sql, (int)n, types));
                 r = checked(db, result);
                 if (r < 0)
                         return r;
@@ -231,7 +335,7 @@ static int postgres_query(struct db *db, const char *sql, const struct db_value 
                 sizes[i] = number ? 8 : (int)v[i].size;
                 formats[i] = 1;
         }
-        result = PQexecPrepared(postgres_of(db)->pg, name, (int)n, values, sizes, formats, 1);
+        result = answer(db, PQsendQueryPrepared(postgres_of(db)->pg, name, (int)n, values, sizes, formats, 1));
         r = checked(db, result);
         if (r == 0)
                 ret->handle = result;
@@ -336,18 +440,16 @@ static int copy(struct db *db, struct bulk *b)
         buf_addf(&sql, "COPY %s (%s) FROM STDIN BINARY", b->table->name, b->table->columns);
         if (buf_error(&b->data) < 0 || buf_error(&sql) < 0)
                 return -ENOMEM;
-        result = PQexec(pg, (const char *)sql.data);
+        result = answer(db, PQsendQuery(pg, (const char *)sql.data));
         r = checked(db, result);
         if (r < 0)
                 return r;
         PQclear(result);
-        if (PQputCopyData(pg, (const char *)b->data.data, (int)b->data.size) != 1 || PQputCopyEnd(pg, NULL) != 1)
-                r = failed(db, NULL);
-        while ((result = PQgetResult(pg)))
-                if (r < 0)
-                        PQclear(result);
-                else if ((r = checked(db, result)) == 0)
-                        PQclear(result);
+        result = answer(db, PQputCopyData(pg, (const char *)b->data.data, (int)b->data.size) == 1 &&
+                                    PQputCopyEnd(pg, NULL) == 1);
+        r = checked(db, result);
+        if (r == 0)
+                PQclear(result);
         return r;
 }
 
@@ -369,11 +471,6 @@ static int postgres_flush(struct db *db)
                 r = copy(db, &p->bulk[i]);
         postgres_forget(db);
         return r;
-}
-
-static void postgres_interrupt(struct db *db)
-{
-        (void)shutdown(PQsocket(postgres_of(db)->pg), SHUT_RDWR);
 }
 
 static bool postgres_in_transaction(const struct db *db)
@@ -403,7 +500,6 @@ static const struct db_driver postgres_driver = {
         .flush = postgres_flush,
         .forget = postgres_forget,
         .deadline = postgres_deadline,
-        .interrupt = postgres_interrupt,
         .in_transaction = postgres_in_transaction,
         .begin = "BEGIN",
 };

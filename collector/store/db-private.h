@@ -17,7 +17,6 @@ struct db_driver {
         int (*flush)(struct db *db);
         void (*forget)(struct db *db); /* rows of db_bulk() that were not flushed */
         int (*deadline)(struct db *db, unsigned ms);
-        void (*interrupt)(struct db *db);
         /* False: the server or SQLite has ended the transaction by itself. */
         bool (*in_transaction)(const struct db *db);
         const char *begin;
@@ -29,6 +28,7 @@ struct db {
         const struct db_driver *driver;
         enum db_kind kind;
         bool read_only, in_transaction, in_part, no_connect;
+        const bool *stop; /* db_stop_on() */
         uint64_t careful_ms; /* until then: a commit was refused for its content, so find out whose it is */
         uint64_t n_writes, n_writes_before; /* now; at the savepoint */
         /* Sees each query before it is asked; of tests. */

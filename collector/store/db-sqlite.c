@@ -255,11 +255,6 @@ static int sqlite_deadline(struct db *db, unsigned ms)
         return 0;
 }
 
-static void sqlite_interrupt(struct db *db)
-{
-        /* waits for nobody longer than BUSY_MS */
-}
-
 /* After SQLITE_FULL, _IOERR or _NOMEM the whole transaction may be gone. */
 static bool sqlite_in_transaction(const struct db *db)
 {
@@ -286,7 +281,6 @@ static const struct db_driver sqlite_driver = {
         .flush = sqlite_flush,
         .forget = sqlite_forget,
         .deadline = sqlite_deadline,
-        .interrupt = sqlite_interrupt,
         .in_transaction = sqlite_in_transaction,
         .begin = "BEGIN IMMEDIATE",
 };

@@ -65,9 +65,9 @@ void db_may_connect(struct db *db, bool may)
         db->no_connect = !may;
 }
 
-void db_interrupt(struct db *db)
+void db_stop_on(struct db *db, const bool *stop)
 {
-        db->driver->interrupt(db);
+        db->stop = stop;
 }
 
 int db_set_deadline(struct db *db, unsigned ms)

@@ -42,10 +42,14 @@ void db_describe(const char *where, char *ret, size_t size);
 /* For programs of PostgreSQL that are run next: where and as whom, as variables of the environment. */
 int db_environment(const char *url);
 
-/* May a call open a connection that was lost, and wait for that? As it is opened: yes. */
+/* A server that does not answer, neither this connection nor a new one, loses its connection: -ENOTCONN, and what was
+ * not committed is undone. Where waiting holds up others, any answer that takes longer than this does that. */
+#define DB_LOOP_MS 2000
+/* May a call open a connection that was lost, and wait as long as the server answers anybody? As it is opened: yes.
+ * Else one waits DB_LOOP_MS at most. */
 void db_may_connect(struct db *db, bool may);
-/* Called by another thread: what is under way fails, if the server is what it waits for. */
-void db_interrupt(struct db *db);
+/* Nothing waits for the server any more once *stop is true, which another thread may make it (atomically). NULL: none. */
+void db_stop_on(struct db *db, const bool *stop);
 
 /* How long one statement may take; 0: for ever. For readers only. */
 int db_set_deadline(struct db *db, unsigned ms);

@@ -3,7 +3,9 @@
 import glob
 import pathlib
 import pwd
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -14,9 +16,9 @@ def programs():
 
 
 class Postgres:
-    def __init__(self, follow=None, options='', folder=None):
-        """follow: the server whose streaming replica this one is."""
-        self.bin, self.options = programs(), options
+    def __init__(self, follow=None, options='', folder=None, network=()):
+        """follow: the server whose streaming replica this one is; network: the command that enters the one it is in."""
+        self.bin, self.options, self.network, self.frozen = programs(), options, network, []
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix='oc-pg-'))
         self.user = pwd.getpwnam('nobody')
         shutil.chown(self.folder, 'nobody', self.user.pw_gid)
@@ -32,8 +34,9 @@ class Postgres:
         return f'postgresql://onchannel@/postgres?host={self.folder}'
 
     def run(self, program, *args, check=True):
-        result = subprocess.run([self.bin / program, *map(str, args)], cwd='/', capture_output=True, text=True, check=False,
-                                user='nobody', group=self.user.pw_gid, extra_groups=[], stdin=subprocess.DEVNULL)
+        as_nobody = ('setpriv', '--reuid', 'nobody', '--regid', str(self.user.pw_gid), '--clear-groups', '--')
+        result = subprocess.run([*self.network, *as_nobody, self.bin / program, *map(str, args)], cwd='/', capture_output=True,
+                                text=True, check=False, stdin=subprocess.DEVNULL)
         assert not check or result.returncode == 0, f'{program} {args}: {result.stdout}{result.stderr}{self.log()}'
         return result.stdout
 
@@ -51,11 +54,25 @@ class Postgres:
     def promote(self):
         self.run('pg_ctl', '-D', self.folder / 'db', '-w', 'promote')
 
+    def freeze(self):
+        """Every process of this server stands still, the first one first, so that it makes no more."""
+        first = int((self.folder / 'db/postmaster.pid').read_text().split()[0])
+        os.kill(first, signal.SIGSTOP)
+        self.frozen = [first, *map(int, pathlib.Path(f'/proc/{first}/task/{first}/children').read_text().split())]
+        for pid in self.frozen[1:]:
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self):
+        for pid in self.frozen:
+            os.kill(pid, signal.SIGCONT)
+        self.frozen = []
+
     def sql(self, statement):
         """Rows as lists of text."""
         text = self.run('psql', '-h', self.folder, '-U', 'onchannel', '-d', 'postgres', '-X', '-A', '-t', '-c', statement)
         return [line.split('|') for line in text.splitlines()]
 
     def remove(self):
+        self.thaw()
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

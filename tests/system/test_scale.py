@@ -56,7 +56,7 @@ class Site:
         self.running = {}
 
     def command(self, *args, check=True):
-        r = subprocess.run([COLLECTOR, *map(str, args)], capture_output=True, text=True, check=False, timeout=60)
+        r = subprocess.run([*self.prefix, COLLECTOR, *map(str, args)], capture_output=True, text=True, check=False, timeout=60)
         assert not check or r.returncode == 0, f"{args}: {r.stdout}{r.stderr}"
         return r
 
@@ -357,6 +357,127 @@ def test_a_commit_that_waits():
         wait_for_replica(False)
         site.stop()
         server.remove()
+
+
+class Visitor(threading.Thread):
+    """Searches on the page, one after the other, as an auditor who is signed in; what he is answered, in order."""
+
+    def __init__(self, site):
+        super().__init__(daemon=True)
+        self.site, self.stopping, self.answers = site, threading.Event(), []
+        self.cookies = site.base / "cookies"
+        password = site.base / "password"
+        password.write_text("correct horse battery staple\n")
+        site.command("user", site.base / "one", "add", "auditor", "--role", "auditor", "--password-file", password)
+        self.ask("login", "-X", "POST", "-H", "Content-Type: application/json", "-H", "Origin: https://127.0.0.1:8444", "-d",
+                 json.dumps({"user": "auditor", "password": password.read_text().strip()}))
+        assert self.answers == [200]
+
+    def ask(self, what, *more):
+        try:
+            status = curl(f"https://127.0.0.1:8444/api/v1/{what}", "-b", str(self.cookies), "-c", str(self.cookies), *more,
+                          ca=self.site.ca, prefix=self.site.prefix, timeout=30).status
+        except ConnectionError:
+            status = "none"
+        self.answers.append(status)
+
+    def run(self):
+        while not self.stopping.is_set():
+            self.ask("violations?channel=telegram&user=anna&limit=100")
+            self.stopping.wait(0.05)
+
+    def goes_on(self):
+        """He is answered anew."""
+        before = len(self.answers)
+        wait_for(lambda: 200 in self.answers[before:], 60 * SLOW, f"the page: {self.answers[-5:]}")
+
+
+class Hole:
+    """A network that swallows what goes to and from the database."""
+
+    def __init__(self, site):
+        self.prefix = site.prefix
+
+    def nft(self, text):
+        subprocess.run([*self.prefix, "nft", "-f", "-"], input=text, text=True, check=True)
+
+    def freeze(self):
+        self.nft("table inet hole {\nchain c {\ntype filter hook output priority 0\ntcp sport 5432 drop\ntcp dport 5432 drop\n}\n}\n")
+
+    def thaw(self):
+        self.nft("table inet hole\ndelete table inet hole\n")
+
+
+STOP_LATE_S = 20  # collector/command-serve.c
+
+
+@pytest.mark.parametrize("how", ["frozen", "swallowed"])
+def test_a_database_that_stands_still(how, needs):
+    """PostgreSQL stands still under load and in the middle of searches, or the network to it swallows everything: others
+    are served, agents are told to come again and do, SIGTERM ends the collector in time; then all is there, once."""
+    needs("nft", "setpriv")
+    site = Site(None)
+    server = Postgres(network=site.prefix, options="-c listen_addresses=127.0.0.1" if how == "swallowed" else "")
+    site.url = "postgresql://onchannel@127.0.0.1/postgres" if how == "swallowed" else server.url
+    nuisance = Hole(site) if how == "swallowed" else server
+    senders, visitor = [], None
+
+    def all_move_on():
+        goals = [s.device.next_seq + 6 for s in senders]
+        wait_for(lambda: all(s.error or s.device.next_seq >= goal for s, goal in zip(senders, goals)), 90 * SLOW,
+                 f"records going on: {[(s.answers, s.error) for s in senders]}")
+        visitor.goes_on()
+
+    def stand_still():
+        before = [s.answers.get(503, 0) for s in senders]
+        nuisance.freeze()
+        wait_for(lambda: all(s.error or s.answers.get(503, 0) > n for s, n in zip(senders, before)), 30 * SLOW,
+                 f"agents that are told to come again: {[(s.answers, s.error) for s in senders]}")
+        wait_for(lambda: visitor.answers[-1] == 503, 30 * SLOW, f"a search that is broken off: {visitor.answers[-5:]}")
+        start = time.monotonic()
+        assert curl("https://127.0.0.1:8444/", ca=site.ca, prefix=site.prefix).status == 200
+        assert time.monotonic() - start < 5 * SLOW, "a visitor who needs no database"
+
+    try:
+        site.init("one", 8443)
+        site.start("one", 8443)
+        token = site.command("token", site.base / "one", "--uses", "10").stdout.split()[-1]
+        senders = [Sender(site, "https://127.0.0.1:8443", i, token) for i in range(3)]
+        visitor = Visitor(site)
+        for t in (*senders, visitor):
+            t.start()
+        all_move_on()
+        stand_still()
+        nuisance.thaw()
+        all_move_on()
+        stand_still()
+        collector = site.running.pop("one")
+        collector.terminate()
+        start = time.monotonic()
+        assert collector.wait(STOP_LATE_S + 1) == 0
+        print(f"ended after {time.monotonic() - start:.1f} s")
+        nuisance.thaw()
+        site.start("one", 8443)
+        all_move_on()
+        for t in (*senders, visitor):
+            t.stopping.set()
+        for s in senders:
+            s.join(60 * SLOW)
+            assert s.error is None, s.error
+            rows = server.sql("SELECT count(*), count(DISTINCT seq), min(seq), max(seq) FROM record r JOIN device d"
+                              f" ON d.number = r.device WHERE d.id = '{s.device.id}'")
+            n = str(s.device.next_seq - 1)
+            assert rows == [[n, n, "1", n]], (rows, s.answers)
+        visitor.join(60 * SLOW)
+        assert site.command("check", site.base / "one").stdout.endswith("holds\n")
+    except BaseException:
+        print((site.base / "log").read_text()[-3000:])
+        raise
+    finally:
+        for t in (*senders, *([visitor] if visitor else ())):
+            t.stopping.set()
+        server.remove()
+        site.stop()
 
 
 def curl_headers(site, device):
