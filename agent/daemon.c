@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/text.h"
 
 #define RING_RECORDS_PER_TURN 256
 #define RING_TURNS_AT_END     1024
@@ -129,11 +130,43 @@ static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void
         return 0;
 }
 
+/* Looks at all of it only at the start and when the collector has the last record. */
+static void tend_aside(struct runtime *rt)
+{
+        struct report_options o = {.state_dir = rt->config->state, .boot_id = rt->lastrun.boot_id};
+        uint64_t before = rt->aside_left;
+        int r;
+
+        o.group = uplink_group(rt->config);
+        r = aside_tend(&o, &rt->aside_left);
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot tend '%s/aside', ignoring", rt->config->state);
+        else if (rt->aside_left > 0)
+                log_line(LOG_NOTICE, "records of an earlier key wait in '%s/aside' for the collector",
+                         rt->config->state);
+        else if (before > 0)
+                log_line(LOG_NOTICE, "the collector has all records of the earlier key");
+}
+
+static void on_aside_ack(struct runtime *rt)
+{
+        _cleanup_free_ char *path = format_new("%s/uplink/" ASIDE_ACK, rt->config->state), *text = NULL;
+        uint64_t seq;
+
+        if (rt->aside_left == 0 || !path || file_read(path, 32, &text, NULL) < 0)
+                return;
+        text[strcspn(text, "\n")] = '\0';
+        if (parse_u64(text, INT64_MAX, &seq) == 0 && seq >= rt->aside_left)
+                tend_aside(rt);
+}
+
 static int on_uplink(sd_event_source *s, const struct inotify_event *e, void *userdata)
 {
         struct runtime *rt = userdata;
         int r = 0;
 
+        if (e->len && !strcmp(e->name, ASIDE_ACK))
+                on_aside_ack(rt);
         if (!e->len || (strcmp(e->name, "ack") && strcmp(e->name, "problem")))
                 return 0;
         if (!strcmp(e->name, "ack"))
@@ -235,6 +268,7 @@ static int open_report(struct runtime *rt)
         if (r < 0)
                 return log_errno(LOG_ERR, r, "cannot open the spool in '%s'", rt->config->state);
         report_set_notice_handler(rt->report, answer_notice, rt);
+        tend_aside(rt);
         release_forget(rt->config);
         return 0;
 }

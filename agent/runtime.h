@@ -101,6 +101,7 @@ struct runtime {
         struct refuse *refuse; /* NULL: no raw sockets here */
         struct hellos *hellos; /* NULL: libcrypto lacks something */
         struct report *report;
+        uint64_t aside_left; /* number of the last record in STATE/aside that the collector lacks, 0 none */
         struct control *control;
         struct browser *browser; /* NULL: browsers are not managed */
         struct browser_state browsers;

@@ -60,6 +60,10 @@ static void print_coverage(const struct cli *c, const struct verify_device *d)
 static void print_device(const struct cli *c, const struct verify_device *d)
 {
         print_field(c, "device", COLOUR_NONE, "%s (%s)", d->d.name, d->d.id);
+        if (d->d.id[device_id_size(d->d.id)])
+                print_field(c, "", COLOUR_WARN,
+                            "a branch: what another machine with the key of %.*s recorded, as a copied disk has it",
+                            (int)device_id_size(d->d.id), d->d.id);
         if (d->batches > 0)
                 print_field(c, "", COLOUR_NONE,
                             "records %" PRIu64 " to %" PRIu64 " in %" PRIu64 " sealed batches: %" PRIu64
@@ -148,14 +152,14 @@ static json_t *device_to_json(const struct verify_device *d)
         for (size_t i = 0; i < d->n_holes; i++)
                 json_array_append_new(holes, json_pack("{s:I,s:I,s:s}", "from", (json_int_t)d->holes[i].from_ms, "to",
                                                        (json_int_t)d->holes[i].to_ms, "why", d->holes[i].why));
-        return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "device", d->d.id,
-                         "name", d->d.name, "first", (json_int_t)d->first, "last",
-                         (json_int_t)(d->next ? d->next - 1 : 0), "present", (json_int_t)d->present, "withheld",
-                         (json_int_t)d->withheld, "gone", (json_int_t)d->gone, "erased", (json_int_t)d->erased,
-                         "violations", (json_int_t)d->violations, "coverage", (json_int_t)d->coverage, "unlogged",
-                         (json_int_t)d->unlogged, "uncovered_ms", (json_int_t)d->uncovered_ms, "asleep_ms",
-                         (json_int_t)d->asleep_ms, "lost", (json_int_t)d->lost, "refused", (json_int_t)d->refused,
-                         "holes", holes);
+        return json_pack("{s:s,s:b,s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "device", d->d.id,
+                         "branch", d->d.id[device_id_size(d->d.id)] != 0, "name", d->d.name, "first",
+                         (json_int_t)d->first, "last", (json_int_t)(d->next ? d->next - 1 : 0), "present",
+                         (json_int_t)d->present, "withheld", (json_int_t)d->withheld, "gone", (json_int_t)d->gone,
+                         "erased", (json_int_t)d->erased, "violations", (json_int_t)d->violations, "coverage",
+                         (json_int_t)d->coverage, "unlogged", (json_int_t)d->unlogged, "uncovered_ms",
+                         (json_int_t)d->uncovered_ms, "asleep_ms", (json_int_t)d->asleep_ms, "lost",
+                         (json_int_t)d->lost, "refused", (json_int_t)d->refused, "holes", holes);
 }
 
 static json_t *log_to_json(const struct verify *v, const struct verify_log *l)

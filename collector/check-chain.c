@@ -180,16 +180,15 @@ static int check_outside(struct chain *k)
         return r < 0 ? r : 0;
 }
 
-static int check_device(struct check *c, const struct store_device *d)
+static int check_device(struct check *c, const struct store_device *d, uint64_t first,
+                        const uint8_t prev[static CHAIN_HASH_SIZE])
 {
-        struct chain k = {.check = c, .d = *d, .next = 1};
-        char id[DEVICE_ID_MAX];
+        struct chain k = {.check = c, .d = *d, .next = first};
         uint64_t before;
         int r;
 
-        chain_start(d->public_key, k.head);
-        device_id_format(d->public_key, id);
-        if (strcmp(id, d->id) != 0)
+        memcpy(k.head, prev, sizeof(k.head));
+        if (!device_id_is_of(d->id, d->public_key))
                 check_problem(c, "the key of device %s is not its own", d->id);
         do {
                 _cleanup_rows_ struct db_rows q = {0};
@@ -216,28 +215,35 @@ int check_devices(struct check *c)
 {
         for (int64_t after = 0;;) {
                 struct store_device d = {0};
+                uint8_t prev[CHAIN_HASH_SIZE];
+                uint64_t first;
                 int r;
 
                 {
                         _cleanup_rows_ struct db_rows q = {0};
 
-                        r = db_query(
-                                c->db,
-                                "SELECT number, id, name, public_key, next_seq, head FROM device WHERE number > $1"
-                                " ORDER BY number LIMIT 1",
-                                &q, "i", after);
+                        r = db_query(c->db,
+                                     "SELECT number, id, name, public_key, next_seq, head, coalesce(branch_first, 0),"
+                                     " branch_prev FROM device WHERE number > $1 ORDER BY number LIMIT 1",
+                                     &q, "i", after);
                         if (r < 0 || (r = db_next(&q)) <= 0)
                                 return r;
                         d.number = after = db_int(&q, 0);
                         d.next_seq = (uint64_t)db_int(&q, 4);
                         if (db_copy(&q, 1, d.id, sizeof(d.id)) < 0 || db_copy(&q, 2, d.name, sizeof(d.name)) < 0 ||
                             db_bytes(&q, 3, d.public_key, sizeof(d.public_key)) < 0 ||
-                            db_bytes(&q, 5, d.head, sizeof(d.head)) < 0) {
+                            db_bytes(&q, 5, d.head, sizeof(d.head)) < 0 ||
+                            (db_int(&q, 6) && db_bytes(&q, 7, prev, sizeof(prev)) < 0)) {
                                 check_problem(c, "device number %lld is damaged", (long long)after);
                                 continue;
                         }
+                        first = (uint64_t)db_int(&q, 6);
                 }
-                r = check_device(c, &d);
+                if (!first) {
+                        first = 1;
+                        chain_start(d.public_key, prev);
+                }
+                r = check_device(c, &d, first, prev);
                 if (r < 0)
                         return r;
         }

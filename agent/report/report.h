@@ -72,6 +72,12 @@ int report_mend(struct report *r, bool bytes, uint64_t *ret_lost);
  * number, -ERANGE a number that was never shipped: nothing is freed then. */
 int report_read_ack(struct report *r);
 
+/* STATE/aside: device.key and spool/ of before this machine had a key of its own, put there by hand (onchannel-uplink(8),
+ * TWO MACHINES WITH ONE KEY). Seals what is not, and takes the folder away when the collector has it all. *ret_left: number
+ * of its last record while some wait, else 0. -ENOTEMPTY something else is in it, -ENOENT it has no key. */
+#define ASIDE_ACK "ack-aside" /* below STATE/uplink, as `ack` */
+int aside_tend(const struct report_options *o, uint64_t *ret_left);
+
 struct report_state {
         const char *device_id;
         uint64_t next_seq;

@@ -47,12 +47,12 @@ static int ask(struct uplink *u, struct job *j)
 {
         _cleanup_free_ char *csr = NULL, *text = NULL;
         json_auto_t *body = NULL;
-        int r = find_device_id(u);
+        int r = find_device_id(u, &u->own);
 
         if (r < 0)
                 return r;
         key_forget(u);
-        r = csr_new(u->device_id, &u->renewal_key, &csr);
+        r = csr_new(u->own.device_id, &u->renewal_key, &csr);
         if (r < 0)
                 return r;
         body = json_pack("{s:s}", "csr", csr);
@@ -119,7 +119,7 @@ static const char *take(struct uplink *u, const struct response *response)
         int r;
 
         if (!o || json_unpack(o, "{s:s, s:s}", "certificate", &certificate, "ca", &ca) < 0 || !u->renewal_key ||
-            certificate_check(certificate, ca, u->renewal_key, u->device_id) < 0 ||
+            certificate_check(certificate, ca, u->renewal_key, u->own.device_id) < 0 ||
             certificate_life(certificate, &from, &to) < 0)
                 return "the answer is not a certificate of this device";
         authorities_keep(u, ca);

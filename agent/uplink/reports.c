@@ -27,9 +27,9 @@
         "from a copy? This machine's own records since then are kept in its spool, and no more are sent until it "   \
         "has a key of its own: see onchannel-uplink(8), TWO MACHINES WITH ONE KEY"
 
-static int read_ack(struct uplink *u)
+static int read_ack(const struct uplink *u, struct source *s)
 {
-        _cleanup_free_ char *path = format_new("%s/uplink/ack", u->config.state), *text = NULL;
+        _cleanup_free_ char *path = format_new("%s/uplink/%s", u->config.state, s->ack), *text = NULL;
         size_t size;
         int r;
 
@@ -41,14 +41,28 @@ static int read_ack(struct uplink *u)
         if (r < 0)
                 return r;
         text[strcspn(text, "\n")] = '\0';
-        return parse_u64(text, INT64_MAX, &u->acknowledged);
+        return parse_u64(text, INT64_MAX, &s->acknowledged);
+}
+
+static void recall_ack(const struct uplink *u, struct source *s)
+{
+        int r = read_ack(u, s);
+
+        if (r >= 0)
+                return;
+        log_errno(LOG_WARNING, r, "cannot read '%s/uplink/%s', starting with the oldest record", u->config.state,
+                  s->ack);
+        s->acknowledged = 0;
 }
 
 int uplink_init(struct uplink *u)
 {
-        int r;
-
-        u->jobs[JOB_REPORTS] = (struct job){.name = "reports", .start = reports_start, .done = reports_done};
+        u->own = (struct source){.folder = "", .ack = "ack"};
+        u->aside = (struct source){.folder = "/aside", .ack = "ack-aside"};
+        u->jobs[JOB_REPORTS] =
+                (struct job){.name = "reports", .source = &u->own, .start = reports_start, .done = reports_done};
+        u->jobs[JOB_ASIDE] = (struct job){
+                .name = "earlier records", .source = &u->aside, .start = aside_start, .done = reports_done};
         u->jobs[JOB_POLICY] = (struct job){.name = "policy", .start = policy_start, .done = policy_done};
         u->jobs[JOB_STATUS] = (struct job){.name = "status", .start = status_start, .done = status_done};
         u->jobs[JOB_RENEW] = (struct job){.name = "renewal", .start = renew_start, .done = renew_done};
@@ -57,12 +71,8 @@ int uplink_init(struct uplink *u)
         if (!u->multi)
                 return -ENOMEM;
         contact_recall(u);
-        r = read_ack(u);
-        if (r < 0) {
-                log_errno(LOG_WARNING, r, "cannot read '%s/uplink/ack', starting with the oldest record",
-                          u->config.state);
-                u->acknowledged = 0;
-        }
+        recall_ack(u, &u->own);
+        recall_ack(u, &u->aside);
         return 0;
 }
 
@@ -84,22 +94,23 @@ void uplink_done(struct uplink *u)
         uplink_config_done(&u->config);
 }
 
-static int write_ack(struct uplink *u, uint64_t seq)
+static int write_ack(const struct uplink *u, const struct source *s, uint64_t seq)
 {
-        _cleanup_free_ char *path = format_new("%s/uplink/ack", u->config.state);
+        _cleanup_free_ char *path = format_new("%s/uplink/%s", u->config.state, s->ack);
         char text[ACK_MAX_BYTES];
         int n = snprintf(text, sizeof(text), "%" PRIu64 "\n", seq);
 
         return path ? file_write_atomic(path, text, (size_t)n, 0644) : -ENOMEM;
 }
 
-/* A reason that does not go away by itself. */
+/* A reason that does not go away by itself. What was put aside is no concern of what the device records now. */
 static void set_problem(struct uplink *u, struct job *j, const char *reason)
 {
         _cleanup_free_ char *path = format_new("%s/uplink/problem", u->config.state);
         _cleanup_free_ char *line = format_new("%s\n", reason);
 
-        if (path && line && strcmp(j->reason, reason) != 0 && file_write_atomic(path, line, strlen(line), 0644) >= 0)
+        if (path && line && j->source == &u->own && strcmp(j->reason, reason) != 0 &&
+            file_write_atomic(path, line, strlen(line), 0644) >= 0)
                 u->has_problem = true;
         job_failed(j, reason);
 }
@@ -112,14 +123,14 @@ static void clear_problem(struct uplink *u)
                 u->has_problem = false;
 }
 
-int find_device_id(struct uplink *u)
+int find_device_id(const struct uplink *u, struct source *s)
 {
-        _cleanup_free_ char *path = format_new("%s/device.pub", u->config.state), *text = NULL;
+        _cleanup_free_ char *path = format_new("%s%s/device.pub", u->config.state, s->folder), *text = NULL;
         uint8_t public_key[DEVICE_KEY_SIZE];
         size_t size;
         int r;
 
-        if (u->device_id[0])
+        if (s->device_id[0])
                 return 0;
         if (!path)
                 return -ENOMEM;
@@ -130,7 +141,7 @@ int find_device_id(struct uplink *u)
         r = hex_decode(text, public_key, sizeof(public_key));
         if (r < 0)
                 return r;
-        device_id_format(public_key, u->device_id);
+        device_id_format(public_key, s->device_id);
         return 0;
 }
 
@@ -169,22 +180,24 @@ static int send_batch(struct uplink *u, struct job *j, const char *text, size_t 
 /* The daemon freed records that this process has not seen acknowledged: its own file was lost. */
 static void records_gone(struct uplink *u, struct job *j, uint64_t first)
 {
+        struct source *s = j->source;
         char reason[UPLINK_ERROR_MAX];
 
-        if (u->conflict) {
+        if (s->conflict) {
                 snprintf(reason, sizeof(reason),
                          "the collector wants record %" PRIu64 ", but the spool begins with %" PRIu64,
-                         u->acknowledged + 1, first);
+                         s->acknowledged + 1, first);
                 set_problem(u, j, reason);
         } else {
                 j->due_ms = 0;
         }
-        u->acknowledged = first - 1;
+        s->acknowledged = first - 1;
 }
 
 int reports_start(struct uplink *u, struct job *j)
 {
-        _cleanup_free_ char *dir = format_new("%s/spool", u->config.state), *text = NULL;
+        struct source *s = j->source;
+        _cleanup_free_ char *dir = format_new("%s%s/spool", u->config.state, s->folder), *text = NULL;
         uint64_t first = 0, last;
         size_t size;
         int r;
@@ -192,15 +205,15 @@ int reports_start(struct uplink *u, struct job *j)
         j->due_ms = clock_boottime_ms() + REPORTS_IDLE_MS;
         if (!dir)
                 return -ENOMEM;
-        r = find_device_id(u);
+        r = find_device_id(u, s);
         if (r < 0)
                 return r;
-        r = spool_read_batch(dir, u->device_id, u->acknowledged, &text, &size, &first, &last);
+        r = spool_read_batch(dir, s->device_id, s->acknowledged, &text, &size, &first, &last);
         if (r == 0)
                 return send_batch(u, j, text, size);
         if (r == -ENOENT && first > 0)
                 records_gone(u, j, first);
-        else if (r == -ERANGE || (r == -ENODATA && u->conflict))
+        else if (r == -ERANGE || (r == -ENODATA && s->conflict))
                 set_problem(u, j, TWO_HISTORIES);
         else if (r == -EBADMSG)
                 set_problem(u, j, "the spool is damaged at the next record: restart onchanneld");
@@ -209,41 +222,59 @@ int reports_start(struct uplink *u, struct job *j)
         return 0;
 }
 
+/* Nothing is there on nearly every machine; what was there goes when the daemon has read the acknowledgement. */
+int aside_start(struct uplink *u, struct job *j)
+{
+        _cleanup_free_ char *path = format_new("%s%s/device.pub", u->config.state, u->aside.folder);
+
+        if (!path)
+                return -ENOMEM;
+        if (access(path, F_OK) == 0)
+                return reports_start(u, j);
+        j->due_ms = clock_boottime_ms() + REPORTS_IDLE_MS;
+        u->aside.device_id[0] = '\0';
+        u->aside.acknowledged = 0;
+        return 0;
+}
+
 static void accepted(struct uplink *u, struct job *j)
 {
+        struct source *s = j->source;
         uint64_t next;
         int r;
 
-        if (response_number(&j->response, "next", &next) < 0 || next <= u->acknowledged + 1 || next > INT64_MAX) {
+        if (response_number(&j->response, "next", &next) < 0 || next <= s->acknowledged + 1 || next > INT64_MAX) {
                 job_failed(j, "the collector's answer has no usable 'next'");
                 return;
         }
-        r = write_ack(u, next - 1);
+        r = write_ack(u, s, next - 1);
         if (r < 0) /* harmless: the daemon keeps the records for longer */
-                log_errno(LOG_WARNING, r, "cannot write '%s/uplink/ack', ignoring", u->config.state);
-        u->acknowledged = next - 1;
-        u->conflict = false;
-        clear_problem(u);
+                log_errno(LOG_WARNING, r, "cannot write '%s/uplink/%s', ignoring", u->config.state, s->ack);
+        s->acknowledged = next - 1;
+        s->conflict = false;
+        if (s == &u->own)
+                clear_problem(u);
         job_succeeded(j, 0);
 }
 
 /* A gap is closed by sending from where the collector is; twice in a row it is a fork. */
 static void refused(struct uplink *u, struct job *j, const char *reason)
 {
+        struct source *s = j->source;
         uint64_t next;
 
         if (response_number(&j->response, "next", &next) < 0 || next < 1 || next > INT64_MAX) {
                 job_failed(j, reason);
                 return;
         }
-        if (u->conflict || next == u->acknowledged + 1) {
+        if (s->conflict || next == s->acknowledged + 1) {
                 set_problem(u, j, TWO_HISTORIES);
         } else {
                 log_line(LOG_WARNING, UPLINK_ANSWERS "409; sending from record %" PRIu64, next);
                 j->due_ms = 0;
         }
-        u->conflict = true;
-        u->acknowledged = next - 1;
+        s->conflict = true;
+        s->acknowledged = next - 1;
 }
 
 void reports_done(struct uplink *u, struct job *j, CURLcode code)

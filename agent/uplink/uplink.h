@@ -2,7 +2,7 @@
 #pragma once
 /* Inside of uplink/: the unprivileged program that ships the spool to the collector and puts what
  * the collector sends into incoming/. It trusts the collector with nothing: root verifies every
- * signature. One thread, one loop around curl_multi_poll(3); three jobs, each at most one request
+ * signature. One thread, one loop around curl_multi_poll(3); its jobs, each at most one request
  * at a time, share one HTTP/2 connection. */
 #include <curl/curl.h>
 #include <jansson.h>
@@ -83,15 +83,26 @@ int response_number(const struct response *r, const char *name, uint64_t *ret);
 
 enum job_id {
         JOB_REPORTS,
+        JOB_ASIDE,
         JOB_POLICY,
         JOB_STATUS,
         JOB_RENEW,
         _JOB_MAX,
 };
 
+/* A spool and how much of it the collector has. */
+struct source {
+        const char *folder; /* below STATE */
+        const char *ack; /* below STATE/uplink */
+        char device_id[DEVICE_ID_MAX]; /* "" not known yet */
+        uint64_t acknowledged; /* everything up to it is kept by the collector */
+        bool conflict; /* 409 and nothing accepted since */
+};
+
 struct uplink;
 struct job {
         const char *name;
+        struct source *source; /* of reports */
         int (*start)(struct uplink *u, struct job *j); /* calls job_send() or sets due_ms */
         void (*done)(struct uplink *u, struct job *j, CURLcode code);
         uint64_t due_ms; /* CLOCK_BOOTTIME; when to call start() */
@@ -122,9 +133,8 @@ struct uplink {
         CURLM *multi;
         struct job jobs[_JOB_MAX];
 
-        char device_id[DEVICE_ID_MAX]; /* "" not known yet */
-        uint64_t acknowledged; /* everything up to it is kept by the collector */
-        bool conflict; /* 409 and nothing accepted since */
+        struct source own;
+        struct source aside; /* of the key before this one */
         bool has_problem; /* STATE/uplink/problem exists */
         struct {
                 uint64_t reached_ms; /* UTC; 0 never */
@@ -145,6 +155,7 @@ void contact_recall(struct uplink *u); /* of an earlier run */
 void contact_note(struct uplink *u, const struct response *response, CURLcode code); /* a request has ended */
 
 int reports_start(struct uplink *u, struct job *j);
+int aside_start(struct uplink *u, struct job *j);
 void reports_done(struct uplink *u, struct job *j, CURLcode code);
 int policy_start(struct uplink *u, struct job *j);
 void policy_done(struct uplink *u, struct job *j, CURLcode code);
@@ -172,7 +183,7 @@ int uplink_run(struct uplink *u);
 /* Keeps what the collector says it is to be known by, when that has changed. */
 void authorities_keep(const struct uplink *u, const char *ca);
 /* device.pub, once it is there. */
-int find_device_id(struct uplink *u);
+int find_device_id(const struct uplink *u, struct source *s);
 
 /* ---- csr.c, enrol.c ---- */
 

@@ -157,7 +157,7 @@ int ingest_record(const char *text, size_t size, const char *device, uint64_t se
         root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
         if (!json_is_object(root))
                 return diag_set(reterr, -EBADMSG, NULL, 0, "%s", root ? "not a JSON object" : e.text);
-        snprintf(uid, sizeof(uid), "%s:%llu", device, (unsigned long long)seq);
+        snprintf(uid, sizeof(uid), "%.*s:%llu", (int)device_id_size(device), device, (unsigned long long)seq);
         given = text_at(root, "metadata.uid", &bad);
         if (!given || strcmp(given, uid) != 0)
                 return diag_set(reterr, -EBADMSG, NULL, 0, "metadata.uid is not '%s'", uid);

@@ -58,6 +58,58 @@ static void reports_append(struct http_request *req, const struct store_device *
         }
 }
 
+/* A branch that begins is an administrator's business as much as an enrolment is. */
+static int branch_note(struct http_request *req, const struct store_branch *b, const struct store_device *branch)
+{
+        struct store *s = api_of(req)->store;
+        char text[160];
+        int r = store_follows(s, b->of, b->seal);
+
+        snprintf(text, sizeof(text), "another history begins with record %llu: %s, brought by %s",
+                 (unsigned long long)b->seal->first, branch->id, b->by->id);
+        finding_add(api_of(req), FINDING_CHAIN_FORK, b->of, b->seal->first, text);
+        if (r == 0) {
+                snprintf(text, sizeof(text), "it begins with record %llu, and what that follows from is not here",
+                         (unsigned long long)b->seal->first);
+                finding_add(api_of(req), FINDING_CHAIN_GAP, branch, b->seal->first, text);
+        }
+        snprintf(text, sizeof(text), "%s from record %llu on", branch->id, (unsigned long long)b->seal->first);
+        return r < 0 ? r : store_audit_add(s, &(struct store_audit){b->now_ms, b->by->id, "branch", text});
+}
+
+/* What the other of two machines with one key recorded, brought by it now that it has a key of its own. That it was
+ * written with the key is what the seal proves; by whom it comes decides nothing but which branch it is. */
+static void reports_brought(struct http_request *req, const struct store_device *by, const struct batch *b)
+{
+        struct store *s = api_of(req)->store;
+        struct store_device of, branch;
+        struct store_branch which = {&of, by, &b->seal, clock_utc_ms()};
+        int r = store_device_get(s, b->device, &of);
+
+        if (r == 0 && chain_seal_verify(&b->seal, of.id, of.public_key) < 0) {
+                reply_error(req, 400, "line 1: the signature is not the device's");
+                return;
+        }
+        if (r == 0)
+                r = store_has_batch(s, of.number, &b->seal);
+        if (r > 0) {
+                reply_after_commit(req, 200, json_pack("{s:I}", "next", (json_int_t)(b->seal.first + b->seal.n)));
+                return;
+        }
+        if (r == 0)
+                r = store_branch(s, &which, &branch);
+        if (r > 0)
+                r = branch_note(req, &which, &branch);
+        if (r == -ENOENT || r == -EACCES)
+                reply_error(req, 403, "the batch is another device's");
+        else if (r == -EDQUOT)
+                reply_error(req, 403, "there are too many histories of this device");
+        else if (r < 0)
+                reply_errno(req, r, NULL);
+        else
+                reports_append(req, &branch, b);
+}
+
 void agents_reports(struct http_request *req)
 {
         const char *encoding = req->field[HTTP_CONTENT_ENCODING];
@@ -81,7 +133,7 @@ void agents_reports(struct http_request *req)
                 return;
         }
         if (strcmp(b.device, device.id) != 0) {
-                reply_error(req, 403, "the batch is another device's");
+                reports_brought(req, &device, &b);
                 return;
         }
         if (chain_seal_verify(&b.seal, device.id, device.public_key) < 0) {

@@ -88,8 +88,9 @@ static int read_devices(struct export *e)
         _cleanup_rows_ struct db_rows q = {0};
         int r = e->filter.device
                         ? db_query(e->db,
-                                   "SELECT number FROM device WHERE id = $1 OR name = $1 ORDER BY name, number", &q,
-                                   "t", e->filter.device)
+                                   "SELECT number FROM device WHERE id = $1 OR name = $1 OR branch_of IN"
+                                   " (SELECT number FROM device WHERE id = $1 OR name = $1) ORDER BY name, number",
+                                   &q, "t", e->filter.device)
                         : db_query(e->db, "SELECT number FROM device ORDER BY name, number", &q, "");
 
         while (r >= 0 && (r = db_next(&q)) > 0) {

@@ -189,6 +189,13 @@ const struct schema_step schema_steps[] = {
                 "INSERT INTO retention_rule (months, weight) SELECT CAST(value AS INTEGER), 0 FROM setting"
                 "  WHERE name = 'retention-months';"
                 "DELETE FROM setting WHERE name = 'retention-months';"},
+        {/* 10: branches: other histories of a device, by whom they came, and after what they begin */
+         .both =
+                "ALTER TABLE device ADD COLUMN branch_of INTEGER;"
+                "ALTER TABLE device ADD COLUMN branch_by INTEGER;"
+                "ALTER TABLE device ADD COLUMN branch_first INTEGER;"
+                "ALTER TABLE device ADD COLUMN branch_prev BLOB;"
+                "CREATE UNIQUE INDEX device_branch ON device (branch_of, branch_by) WHERE branch_of IS NOT NULL;"},
 };
 /* clang-format on */
 const int schema_version = ELEMENTSOF(schema_steps);

@@ -160,6 +160,18 @@ int store_device_get(struct store *s, const char *id, struct store_device *ret);
 int store_device_retire(struct store *s, const char *name, uint64_t now_ms);
 /* The same, and its key never enrols again; by its id also one that is retired. -ENOENT */
 int store_device_revoke(struct store *s, const char *name, uint64_t now_ms);
+/* ---- branches.c: another history of a device, brought by a third ---- */
+struct store_branch {
+        const struct store_device *of, *by;
+        const struct chain_seal *seal; /* over its first records, where there is no such branch yet */
+        uint64_t now_ms;
+};
+/* 1: the device has these very records, or had them. */
+int store_has_batch(struct store *s, int64_t device, const struct chain_seal *seal);
+/* 1: it begins behind a record of the device. */
+int store_follows(struct store *s, const struct store_device *d, const struct chain_seal *seal);
+/* The row to append to; 1: it is new. -EACCES it contradicts nothing that the device has said so far, -EDQUOT the device has BRANCHES_MAX. */
+int store_branch(struct store *s, const struct store_branch *b, struct store_device *ret);
 /* Ids of those that were retired since. */
 int store_retired_since(struct store *s, uint64_t since_ms, store_facet_fn fn, void *userdata);
 /* A renewal: issued, then used for the first time. */

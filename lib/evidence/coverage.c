@@ -123,7 +123,7 @@ void verify_record(struct verify *v, struct verify_device *d, uint64_t seq, cons
         const char *says = json_string_value(json_object_get(own, "prev"));
         char expected[DEVICE_ID_MAX + 24], hex[2 * CHAIN_HASH_SIZE + 1];
 
-        snprintf(expected, sizeof(expected), "%s:%" PRIu64, d->d.id, seq);
+        snprintf(expected, sizeof(expected), "%.*s:%" PRIu64, (int)device_id_size(d->d.id), d->d.id, seq);
         hex_encode(prev, CHAIN_HASH_SIZE, hex);
         if (!kind || !uid || strcmp(uid, expected) != 0)
                 verify_problem(v, d, seq, "the device sealed something that is not its record %" PRIu64, seq);

@@ -98,15 +98,13 @@ static void take_head(struct verify *v, json_t *o)
 static void take_device(struct verify *v, json_t *o)
 {
         struct verify_device *list, d = {0};
-        char id[DEVICE_ID_MAX];
         const char *what;
 
         if (bundle_device_parse(o, &d.d, &what) < 0) {
                 verify_problem(v, NULL, 0, "the device's '%s' is missing or not valid", what);
                 return;
         }
-        device_id_format(d.d.public_key, id);
-        if (strcmp(id, d.d.id) != 0) {
+        if (!device_id_is_of(d.d.id, d.d.public_key)) {
                 verify_problem(v, &d, 0, "the device's name is not that of its key");
                 return;
         }

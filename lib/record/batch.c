@@ -67,7 +67,7 @@ struct batch_fields {
 
 static bool is_device_id(const char *s, size_t size)
 {
-        return size == DEVICE_ID_MAX - 1 && text_starts_with(s, "d-") &&
+        return size == DEVICE_ID_SIZE && text_starts_with(s, "d-") &&
                strspn(s + 2, "abcdefghijklmnopqrstuvwxyz234567") == size - 2;
 }
 
@@ -97,7 +97,7 @@ static int header_check(const struct batch_fields *f, struct batch *b, struct di
         if (what)
                 return diag_set(reterr, -EBADMSG, "batch", 1, "'%s' is not valid", what);
 
-        memcpy(b->device, f->device, DEVICE_ID_MAX);
+        strcpy(b->device, f->device);
         memcpy(b->boot, f->boot, sizeof(b->boot));
         b->seal.first = (uint64_t)f->first;
         b->seal.n = (uint64_t)f->n;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
+#include "base/text.h"
 
 _Static_assert(CHAIN_HASH_SIZE == crypto_hash_sha256_BYTES, "SHA-256");
 _Static_assert(CHAIN_SIGNATURE_SIZE == crypto_sign_BYTES, "Ed25519");
@@ -35,6 +36,23 @@ void device_id_format(const uint8_t public_key[static DEVICE_KEY_SIZE], char ret
                         *p++ = alphabet[group >> shift & 31];
         }
         *p = '\0';
+}
+
+size_t device_id_size(const char *id)
+{
+        return strcspn(id, "~");
+}
+
+bool device_id_is_of(const char *id, const uint8_t public_key[static DEVICE_KEY_SIZE])
+{
+        char expected[DEVICE_ID_MAX];
+        const char *branch = id + device_id_size(id);
+        uint64_t n;
+
+        device_id_format(public_key, expected);
+        if (device_id_size(id) != DEVICE_ID_SIZE || memcmp(id, expected, DEVICE_ID_SIZE) != 0)
+                return false;
+        return !*branch || (branch[1] != '0' && parse_u64(branch + 1, BRANCHES_MAX, &n) == 0 && n > 1);
 }
 
 void device_key_new(uint8_t ret_public[static DEVICE_KEY_SIZE], uint8_t ret_secret[static DEVICE_SECRET_SIZE])
@@ -76,7 +94,7 @@ void chain_link(const char *device_id, uint64_t seq, const uint8_t prev[static C
         be64_encode(seq, number);
         crypto_hash_sha256_init(&state);
         crypto_hash_sha256_update(&state, &domain, sizeof(domain));
-        crypto_hash_sha256_update(&state, (const uint8_t *)device_id, strlen(device_id));
+        crypto_hash_sha256_update(&state, (const uint8_t *)device_id, device_id_size(device_id));
         crypto_hash_sha256_update(&state, number, sizeof(number));
         crypto_hash_sha256_update(&state, prev, CHAIN_HASH_SIZE);
         crypto_hash_sha256_update(&state, commitment, CHAIN_HASH_SIZE);
@@ -98,7 +116,7 @@ void chain_next(const char *device_id, uint64_t seq, const uint8_t prev[static C
 
 static size_t seal_text(const struct chain_seal *seal, const char *device_id, uint8_t ret[static SEAL_TEXT_MAX])
 {
-        size_t id_size = strnlen(device_id, DEVICE_ID_MAX);
+        size_t id_size = strnlen(device_id, DEVICE_ID_MAX) < DEVICE_ID_MAX ? device_id_size(device_id) : 0;
         uint8_t *p = ret;
 
         p = (uint8_t *)mempcpy(p, SEAL_DOMAIN, strlen(SEAL_DOMAIN));

@@ -7,6 +7,7 @@
  * C(i) is all that remains of a record that was erased or is withheld: it tells nothing without the salt,
  * yet the chain is checked through it.
  *   seal = Ed25519("onchannel-batch/v1\n" | device id text | be64(first) | be64(n) | H(first-1) | H(last)) */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,10 +16,17 @@
 #define CHAIN_SIGNATURE_SIZE 64
 #define DEVICE_KEY_SIZE      32
 #define DEVICE_SECRET_SIZE   64
-#define DEVICE_ID_MAX        27 /* "d-", 24 base32 letters, NUL */
+#define DEVICE_ID_SIZE       26 /* "d-", 24 base32 letters */
+#define DEVICE_ID_MAX        30 /* the same, perhaps that of a branch, NUL */
+#define BRANCHES_MAX         99
 
 /* "d-" + lower-case base32 (RFC 4648 6) of the first 15 bytes of SHA-256(public key). */
 void device_id_format(const uint8_t public_key[static DEVICE_KEY_SIZE], char ret[static DEVICE_ID_MAX]);
+/* Is it that of this key, or of a branch: "~2" to "~99" behind it? A branch is another history that was written with the
+ * key, as a copied disk has it; what its hashes and signatures are over has the device's id alone. */
+bool device_id_is_of(const char *id, const uint8_t public_key[static DEVICE_KEY_SIZE]);
+/* strlen() without what makes it a branch's. */
+size_t device_id_size(const char *id);
 void device_key_new(uint8_t ret_public[static DEVICE_KEY_SIZE], uint8_t ret_secret[static DEVICE_SECRET_SIZE]);
 
 /* C(i). */

@@ -137,7 +137,10 @@ class Verifier:
     def on_device(self, o):
         self.device = o
         key = bytes.fromhex(o['key'])
-        if o['device'] != 'd-' + base64.b32encode(sha(key)[:15]).decode().lower():
+        self.own_id, tilde, branch = o['device'].partition('~')
+        if tilde and (branch != str(int(branch)) or not 2 <= int(branch) <= 99):
+            raise Broken('not the name of a branch')
+        if self.own_id != 'd-' + base64.b32encode(sha(key)[:15]).decode().lower():
             raise Broken('the name is not that of the key')
         self.next = self.tip = None
 
@@ -151,7 +154,7 @@ class Verifier:
         if self.next is not None and (first, prev) != (self.next, self.tip):
             self.problem('missing records or a fork', first)
         self.next, self.tip = first + n, head
-        if not signed(key, bytes.fromhex(o['sig']), b'onchannel-batch/v1\n' + device.encode() + struct.pack('>QQ', first, n) + prev + head):
+        if not signed(key, bytes.fromhex(o['sig']), b'onchannel-batch/v1\n' + self.own_id.encode() + struct.pack('>QQ', first, n) + prev + head):
             self.problem('wrong seal', first)
         entry = f"onchannel-leaf/v1 batch {device} {o['boot']} {first} {n} {o['prev']} {o['head']} {o['sig']} {o['received']}"
         try:
@@ -162,7 +165,7 @@ class Verifier:
         for i, item in enumerate(o.get('records', [])):
             commitment, _, salt = item.partition(':')
             before, seq = walk, first + i
-            walk = sha(b'\2', device.encode(), struct.pack('>Q', seq), walk, bytes.fromhex(commitment))
+            walk = sha(b'\2', self.own_id.encode(), struct.pack('>Q', seq), walk, bytes.fromhex(commitment))
             if not salt or salt == 'erased':
                 continue
             self.line += 1
@@ -181,7 +184,7 @@ class Verifier:
         self.present += 1
         o = json.loads(text)
         own = o['unmapped']['onchannel']
-        if o['metadata']['uid'] != f"{self.device['device']}:{seq}" or own.get('prev', before.hex()) != before.hex():
+        if o['metadata']['uid'] != f"{self.own_id}:{seq}" or own.get('prev', before.hex()) != before.hex():
             self.problem('sealed, but not this record', seq)
         seen = own.get('coverage', {}).get('checkpoint')
         if seen:

@@ -11,7 +11,7 @@ import pytest
 
 import internet as net
 from harness import SLOW, TREE, Collector, Desk, Programs, wait_for
-from test_evidence import export, own_verify
+from test_evidence import VERIFY, export, own_verify
 from test_fleet import Real
 from test_forward import PORT, Receiver, secret
 
@@ -124,19 +124,36 @@ def test_copied_disk(collector, laptops, receiver, tmp_path):
     other.enrol()
     look_up(other, "signal.org")
     wait_for(lambda: b'"signal"' in spooled(other.state), 20 * SLOW, "the next record in the spool")
+    mine = kept.status()["spool"]["next_seq"] - 1
     other.stop()
-    aside = other.own / "evidence"
-    other.state.rename(aside)
-    other.state.mkdir()
-    for name in ("incoming", "uplink"):
-        subprocess.run(["install", "-d", "-o", str(net.SERVICES["onchannel"]), "-g", str(net.SERVICES["onchannel"]), other.state / name], check=True)
+    aside = other.state / "aside"
+    aside.mkdir()
+    for name in ("spool", "device.key", "device.pub"):
+        (other.state / name).rename(aside / name)
+    for name in ("cert.pem", "ack", "problem"):
+        (other.state / "uplink" / name).unlink(missing_ok=True)
     other.ini.write_text(other.ini.read_text().replace(f"device = {first.name}", "device = ws-again"))
     other.start()
+    assert aside.is_dir() and all(f'"{c}"'.encode() in spooled(aside) for c in ("viber", "signal")), "it waits"
     other.enrol()
     other.start_uplink()
-    other.policy()
     look_up(other, "viber.com")
     wait_for(lambda: channels(collector, "ws-again") == {"viber"}, 20 * SLOW, "the second machine by its own key")
     assert other.status()["device"] != device and not other.status()["uplink_problem"]
-    assert all(f'"{c}"'.encode() in spooled(aside) for c in ("viber", "signal")), "what was kept is still there"
+
+    # what it had kept comes as a branch of the device that it was, once, and is there no more
+    branch = f"{device}~2"
+    wait_for(lambda: not aside.exists(), 20 * SLOW, "the earlier records at the collector")
+    assert sorted(r["channel"] for r in collector.violations(device=branch)) == ["signal", "viber"]
+    assert {r["device_name"] for r in collector.violations(device=branch)} == {f"{first.name}~2"}
     assert channels(collector, first.name) == {"whatsapp", "discord"}
+    assert not (other.state / "uplink/ack-aside").exists()
+    data = export(collector, bundle)
+    code, verdict = own_verify(bundle)
+    by_id = {d["device"]: d for d in verdict["devices"]}
+    assert code == 0 and not verify_bundle.verify(data).problems, verdict
+    assert by_id[device]["present"] >= mine and not by_id[device]["branch"] and by_id[branch]["branch"]
+    assert 1 < by_id[branch]["first"] <= mine and by_id[branch]["violations"] == 2, "it begins where it parts"
+    said = subprocess.run([VERIFY, bundle], capture_output=True, text=True, check=True).stdout
+    assert "a branch: what another machine with the key" in said, said
+    assert collector.run("check", collector.dir).stdout.strip().endswith("holds")

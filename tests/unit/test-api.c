@@ -249,6 +249,55 @@ static void test_reports(void **state)
                          20);
 }
 
+static void test_branch(void **state)
+{
+        _cleanup_(client_device_done) struct client_device a, b, c;
+        _cleanup_(reply_done) struct reply r = {0};
+        _cleanup_buf_ struct buf one = {0}, mine = {0}, other = {0}, next = {0}, last = {0};
+        const struct buf *const others[] = {&other, &next};
+        struct client_device clone, stranger;
+
+        device_new(&a, "branch-a");
+        device_new(&b, "branch-b");
+        device_new(&c, "branch-c");
+        client_batch(&a, 4, T0, &one);
+        assert_int_equal(send_text(&a, &one, &r), 200);
+        clone = a;
+        client_batch(&a, 3, T0 + 1000, &mine);
+        client_batch(&clone, 2, T0 + 2000, &other);
+        client_batch(&clone, 5, T0 + 3000, &next);
+        assert_int_equal(send_text(&b, &one, &r), 200); /* they are here */
+        assert_int_equal(number_of(&r, "next"), 5);
+        send_text(&b, &other, &r); /* perhaps a's own next ones */
+        assert_error(&r, 403, "another device");
+        assert_int_equal(send_text(&a, &mine, &r), 200);
+        for (int again = 0; again < 2; again++)
+                for (int i = 0; i < 2; i++) {
+                        assert_int_equal(send_text(&b, others[i], &r), 200);
+                        assert_int_equal(number_of(&r, "next"), i == 0 ? 7 : 12);
+                }
+        assert_int_equal(stored("SELECT count(*) FROM record r JOIN device d ON d.number = r.device"
+                                " WHERE d.name = 'branch-a~2' AND d.id LIKE 'd-%~2' AND d.retired_ms IS NOT NULL"),
+                         7);
+        assert_int_equal(stored("SELECT count(*) FROM record r JOIN device d ON d.number = r.device"
+                                " WHERE d.name = 'branch-a'"),
+                         7);
+        assert_int_equal(stored("SELECT count(*) FROM admin_audit WHERE action = 'branch'"), 1);
+        assert_int_equal(stored("SELECT count(*) FROM finding f JOIN device d ON d.id = f.device"
+                                " WHERE f.kind = 'chain-fork' AND d.name = 'branch-a' AND f.place = 5"),
+                         1);
+
+        assert_int_equal(send_text(&c, &next, &r), 200); /* a third copy, of which the beginning is not here */
+        assert_int_equal(stored("SELECT count(*) FROM device WHERE name = 'branch-a~3' AND branch_first = 7"), 1);
+        assert_int_equal(stored("SELECT count(*) FROM finding WHERE kind = 'chain-gap' AND device LIKE '%~3'"), 1);
+
+        stranger = clone; /* says that it is a, without its key */
+        device_key_new(stranger.public_key, stranger.secret);
+        client_batch(&stranger, 1, T0, &last);
+        send_text(&b, &last, &r);
+        assert_error(&r, 400, "signature");
+}
+
 static void replace(struct buf *text, const char *from, const char *to)
 {
         char *at = strstr((char *)text->data, from);
@@ -589,10 +638,10 @@ static void test_login_limit(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_enrol),       cmocka_unit_test(test_reports), cmocka_unit_test(test_malformed),
-                cmocka_unit_test(test_too_large),   cmocka_unit_test(test_policy),  cmocka_unit_test(test_session),
-                cmocka_unit_test(test_pages),       cmocka_unit_test(test_proof),   cmocka_unit_test(test_devices),
-                cmocka_unit_test(test_login_limit),
+                cmocka_unit_test(test_enrol),     cmocka_unit_test(test_reports),     cmocka_unit_test(test_branch),
+                cmocka_unit_test(test_malformed), cmocka_unit_test(test_too_large),   cmocka_unit_test(test_policy),
+                cmocka_unit_test(test_session),   cmocka_unit_test(test_pages),       cmocka_unit_test(test_proof),
+                cmocka_unit_test(test_devices),   cmocka_unit_test(test_login_limit),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);

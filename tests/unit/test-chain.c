@@ -44,6 +44,30 @@ static void test_vectors(void **state)
         assert_string_equal(hex, "5601d808141ce2bd7640d1b8d3c22aed45fa2baaba1928b185a62640c5afee84");
 }
 
+static void test_branch(void **state)
+{
+        static const struct {
+                const char *behind;
+                bool holds;
+        } cases[] = {{"", true},   {"~2", true},   {"~99", true},  {"~1", false}, {"~100", false},
+                     {"~", false}, {"~02", false}, {"~2x", false}, {"2", false},  {"~2~2", false}};
+        struct chain_seal seal = {.first = 4, .n = 1};
+        uint8_t hash[2][CHAIN_HASH_SIZE] = {{1}, {1}};
+        char id[64];
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                snprintf(id, sizeof(id), "%s%s", device, cases[i].behind);
+                assert_int_equal(device_id_is_of(id, public_key), cases[i].holds);
+        }
+        assert_false(device_id_is_of("d-eh7ddx5bksrgcytl7bkai36t", public_key));
+        snprintf(id, sizeof(id), "%s~2", device);
+        chain_link(device, 4, hash[0], hash[0], hash[0]);
+        chain_link(id, 4, hash[1], hash[1], hash[1]);
+        assert_memory_equal(hash[0], hash[1], CHAIN_HASH_SIZE);
+        chain_seal_sign(&seal, device, secret);
+        assert_int_equal(chain_seal_verify(&seal, id, public_key), 0);
+}
+
 static void test_key_new(void **state)
 {
         struct chain_seal seal = {.first = 1, .n = 1};
@@ -232,9 +256,9 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_vectors),          cmocka_unit_test(test_key_new),
-                cmocka_unit_test(test_batch_round_trip), cmocka_unit_test(test_batch_every_byte),
-                cmocka_unit_test(test_batch_refused),    cmocka_unit_test(test_batch_sizes),
-                cmocka_unit_test(test_batch_identity),
+                cmocka_unit_test(test_branch),           cmocka_unit_test(test_batch_round_trip),
+                cmocka_unit_test(test_batch_every_byte), cmocka_unit_test(test_batch_refused),
+                cmocka_unit_test(test_batch_sizes),      cmocka_unit_test(test_batch_identity),
         };
         return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -128,6 +128,49 @@ static void test_enrol(void **state)
         assert_int_equal(store_commit(f->s), 0);
 }
 
+static void test_branch(void **state)
+{
+        struct fixture *f = *state;
+        struct store_device by, old = f->device, d;
+        struct made one, mine, others;
+        uint8_t key[DEVICE_KEY_SIZE], secret[DEVICE_SECRET_SIZE], start[CHAIN_HASH_SIZE];
+        char id[DEVICE_ID_MAX];
+        struct store_branch b = {&old, &by, &others.seal, 3000};
+
+        device_key_new(key, secret);
+        device_id_format(key, id);
+        assert_int_equal(store_token_add(f->s, certificate, 1, 5000), 0);
+        assert_int_equal(enrol(f, "ws-2", key, certificate), 0);
+        assert_int_equal(store_device_get(f->s, id, &by), 0);
+        chain_start(f->public_key, start);
+        make(&one, 1, 3, start);
+        make(&mine, 4, 2, one.seal.head);
+        make(&others, 4, 3, one.seal.head);
+        assert_int_equal(put_at(f, &one, 2000), 0);
+        assert_int_equal(store_has_batch(f->s, old.number, &one.seal), 1);
+        assert_int_equal(store_has_batch(f->s, old.number, &mine.seal), 0);
+        assert_int_equal(store_follows(f->s, &old, &others.seal), 1);
+        assert_int_equal(store_device_get(f->s, old.id, &old), 0);
+        assert_int_equal(store_branch(f->s, &b, &d), -EACCES); /* perhaps its own next records */
+        assert_int_equal(put_at(f, &mine, 2000), 0);
+        assert_int_equal(store_device_get(f->s, old.id, &old), 0);
+
+        assert_int_equal(store_branch(f->s, &b, &d), 1);
+        assert_int_equal(store_branch(f->s, &b, &d), 0);
+        assert_int_equal(d.next_seq, 4);
+        assert_memory_equal(d.head, one.seal.head, sizeof(d.head));
+        assert_int_equal(d.retired_ms, 3000);
+        assert_string_equal(d.name, "ws-1~2");
+        assert_true(device_id_is_of(d.id, f->public_key));
+        f->device = d;
+        assert_int_equal(put_at(f, &others, 3000), 0);
+        assert_int_equal(put_at(f, &others, 3000), -EALREADY);
+        assert_int_equal(store_has_batch(f->s, d.number, &others.seal), 1);
+        make(&others, 9, 1, start);
+        assert_int_equal(store_follows(f->s, &old, &others.seal), 0);
+        assert_int_equal(store_commit(f->s), 0);
+}
+
 static void test_search(void **state)
 {
         struct fixture *f = *state;
@@ -334,6 +377,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_group, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_full, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_enrol, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_branch, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_search, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_pages, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_facets, setup, teardown),

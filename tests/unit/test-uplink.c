@@ -222,7 +222,7 @@ static void test_reports(void **state)
                 answer(&u, cases[i].status, cases[i].body);
                 ack = content("uplink/ack");
                 problem = content("uplink/problem");
-                assert_int_equal(u.acknowledged, cases[i].acknowledged);
+                assert_int_equal(u.own.acknowledged, cases[i].acknowledged);
                 assert_string_equal(ack, cases[i].ack);
                 assert_int_equal(j->failures > 0, cases[i].backs_off);
                 assert_int_equal(j->due_ms >= now + 100, cases[i].backs_off);
@@ -239,7 +239,7 @@ static void test_reports_start(void **state)
 
         assert_int_equal(file_write_atomic(ack, "2\n", 2, 0644), 0);
         assert_int_equal(uplink_init(&u), 0);
-        assert_int_equal(u.acknowledged, 2);
+        assert_int_equal(u.own.acknowledged, 2);
         assert_int_equal(reports_start(&u, j), -ENOENT); /* no device.pub yet */
         open_spool(3);
         assert_int_equal(reports_start(&u, j), 0);
@@ -247,13 +247,13 @@ static void test_reports_start(void **state)
         curl_multi_remove_handle(u.multi, j->easy);
         job_finish(j);
 
-        u.acknowledged = 3; /* nothing new: idle until inotify or a minute later */
+        u.own.acknowledged = 3; /* nothing new: idle until inotify or a minute later */
         assert_int_equal(reports_start(&u, j), 0);
         assert_null(j->easy);
         assert_int_equal(j->failures, 0);
         assert_true(j->due_ms > clock_boottime_ms() + 1000);
 
-        u.acknowledged = 9; /* the collector says it has more than there ever was */
+        u.own.acknowledged = 9; /* the collector says it has more than there ever was */
         assert_int_equal(reports_start(&u, j), 0);
         assert_int_equal(j->failures, 1);
         _cleanup_free_ char *problem = content("uplink/problem");
