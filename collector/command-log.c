@@ -195,7 +195,7 @@ int command_export(int argc, char **argv)
                 r = store_commit(s);
         if (r == 0) {
                 wait_for_log(s);
-                r = export_open(&(struct export_options){config.store, &k, secret, &f, now_ms()}, &e, &d);
+                r = export_open(&(struct export_options){config.store, &k, secret, &f, now_ms(), NULL}, &e, &d);
         }
         if (r == 0)
                 r = write_all(e);

@@ -162,6 +162,8 @@ int api_new(const struct api_options *o, struct api **ret, struct diag *reterr)
         if (r == 0)
                 r = worker_new(o->loop, &a->worker);
         if (r == 0)
+                r = worker_new(o->loop, &a->exporter);
+        if (r == 0)
                 r = turn_init(a);
         if (r == 0)
                 r = loop_add_after(o->loop, turn_end, a);
@@ -199,6 +201,7 @@ void api_free(struct api *a)
         turn_done_all(a);
         __atomic_store_n(&a->ending, true, __ATOMIC_RELAXED);
         worker_free(a->worker);
+        worker_free(a->exporter);
         reply_pending(a->pending, -ECANCELED);
         if (a->store) {
                 agents_flush_seen(a);

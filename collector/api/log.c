@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* The Merkle log for witnesses and verifiers (C2SP tlog-tiles: static, no session), exports of evidence, and what the
- * page shows of both. */
+/* The Merkle log for witnesses and verifiers (C2SP tlog-tiles: static, no session). */
 #include <errno.h>
 #include <string.h>
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "collector/api/filter.h"
 #include "collector/api/private.h"
-#include "collector/log/export.h"
 
-#define LOG_PREFIX  "/log/"
-#define EXPORTS_MAX 4 /* at a time; each has a database connection */
+#define LOG_PREFIX "/log/"
 
 void log_tick(struct api *a, bool now)
 {
@@ -134,106 +130,4 @@ int log_echo_check(struct api *a, json_t *seen, struct merkle_head *ret, const c
                 r = tlog_contains(store_db(a->store), &h, ret);
         /* -ERANGE: it saw more than is there, so entries were taken back */
         return r == -EILSEQ || r == -ERANGE ? -EILSEQ : 0;
-}
-
-/* ---- export ---- */
-
-struct download {
-        struct api *api;
-        struct export *export;
-};
-
-static int download_more(void *userdata, struct buf *out)
-{
-        struct download *d = userdata;
-        int r = export_more(d->export, out);
-
-        if (r < 0)
-                log_errno(LOG_ERR, r, "an export was broken off");
-        return r;
-}
-
-static void download_done(void *userdata)
-{
-        struct download *d = userdata;
-
-        d->api->exports--;
-        export_free(d->export);
-        free(d);
-}
-
-static void reply_export(struct http_request *req, const struct store_filter *f)
-{
-        static const struct http_stream stream = {download_more, download_done};
-        struct api *a = api_of(req);
-        const struct export_options o = {
-                .where = a->database,
-                .key = tlog_key(a->log),
-                .secret = tlog_secret(a->log),
-                .filter = f,
-                .now_ms = clock_utc_ms(),
-        };
-        struct download *d = calloc(1, sizeof(*d));
-        struct diag why = {0};
-        int r = d ? export_open(&o, &d->export, &why) : -ENOMEM;
-
-        if (r < 0) {
-                free(d);
-                if (r == -ENOENT)
-                        reply_error(req, 404, why.text);
-                else
-                        reply_errno(req, r, &why);
-                return;
-        }
-        d->api = a;
-        a->exports++;
-        http_respond(req, &(struct http_response){
-                                  .status = 200,
-                                  .type = "application/x-ndjson",
-                                  .headers = {{"cache-control", "no-store"},
-                                              {"content-disposition", "attachment; filename=\"evidence.ndjson\""}},
-                                  .stream = &stream,
-                                  .stream_userdata = d,
-                          });
-}
-
-static void export_begin(struct http_request *req)
-{
-        _cleanup_(http_query_done) struct http_query q = {0};
-        struct store_filter f;
-        struct diag d = {0};
-
-        if (http_query_parse(req->query, &q, &d) < 0 || filter_parse(&q, &f, &d) < 0)
-                reply_error(req, 400, d.text);
-        else
-                reply_export(req, &f);
-}
-
-void page_export(struct http_request *req)
-{
-        struct api *a = api_of(req);
-        _cleanup_(http_query_done) struct http_query q = {0};
-        struct store_session session;
-        struct store_filter f;
-        struct diag d = {0};
-        int r;
-
-        if (!page_authorised(req, &session))
-                return;
-        if (http_query_parse(req->query, &q, &d) < 0 || filter_parse(&q, &f, &d) < 0) {
-                reply_error(req, 400, d.text);
-                return;
-        }
-        if (!a->log || a->exports >= EXPORTS_MAX) {
-                reply_error(req, 503,
-                            a->log ? "other exports are under way: try again later" : "this collector keeps no log");
-                return;
-        }
-        /* who took what away stands in the log before it goes */
-        r = store_audit_add(a->store, &(struct store_audit){clock_utc_ms(), session.user, "export", req->query});
-        if (r < 0) {
-                reply_errno(req, r, NULL);
-                return;
-        }
-        turn_after(req, TURN_CHECKPOINT, export_begin);
 }

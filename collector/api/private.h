@@ -71,7 +71,7 @@ struct api {
         const struct firm *firm;
         uint64_t grace_s;
         uint64_t retired_ms; /* devices retired before that have no connection any more */
-        struct worker *worker;
+        struct worker *worker, *exporter; /* the latter for exports, which take longer than searches */
         unsigned logins_waiting; /* for the worker */
         struct turn turn;
         struct pending *pending; /* answers that wait for the commit of this turn */
@@ -86,7 +86,7 @@ struct api {
         struct counters counters;
         const char *exemption_key; /* path, or NULL */
         bool signing; /* the worker is at it, or will be */
-        bool ending; /* nobody waits for a search any more */
+        bool ending; /* nobody waits for searches and exports any more */
 };
 
 static inline struct api *api_of(const struct http_request *req)
@@ -135,6 +135,7 @@ struct later {
         char *text; /* JSON of the answer; taken by who sends it */
 
         bool needs_no_store; /* reply() */
+        struct worker *worker; /* NULL: that of searches */
         json_t *(*run)(struct later *l); /* in the thread: the body, or NULL with l->r set */
         void (*reply)(struct later *l); /* with l->req and l->r 0; NULL: 200 with the text */
         void (*ended)(struct later *l); /* always; NULL: nothing to free but the struct */
@@ -191,10 +192,11 @@ void page_coverage(struct http_request *req);
 void page_rollout(struct http_request *req);
 /* "device" and "seq" of a request for an exemption; 404, 400. NULL: there is none. */
 int request_find(struct api *a, const json_t *o, struct store_answer *ret, struct diag *reterr);
+/* ---- exports.c ---- */
+void page_export(struct http_request *req);
 /* ---- log.c ---- */
 void log_static(struct http_request *req); /* /log/… */
 void log_cosign(struct http_request *req);
-void page_export(struct http_request *req);
 /* Takes up what is new; `now`: with a checkpoint. After a commit. */
 void log_tick(struct api *a, bool now);
 json_t *log_checkpoint_json(struct api *a); /* the note, or NULL */

@@ -189,7 +189,7 @@ void reply_later(struct http_request *req, struct later *l)
         l->job = (struct worker_job){.run = later_run, .done = later_done};
         l->api = api_of(req);
         l->req = req;
-        r = worker_add(l->api->worker, &l->job);
+        r = worker_add(l->worker ?: l->api->worker, &l->job);
         if (r < 0) {
                 l->r = r;
                 later_done(&l->job);

@@ -117,6 +117,7 @@ int export_open(const struct export_options *o, struct export **ret, struct diag
                 r = db_open(o->where, DB_READ_ONLY, &e->db, reterr);
         if (r < 0)
                 return r;
+        db_stop_on(e->db, o->stop);
         r = read_logs(e);
         if (r == 0)
                 r = read_devices(e);

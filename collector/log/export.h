@@ -11,6 +11,7 @@ struct export_options {
         const uint8_t *secret;
         const struct store_filter *filter; /* limit and cursor are not read; copied */
         uint64_t now_ms;
+        const bool *stop; /* db_stop_on() */
 };
 /* -ENOENT this log has no checkpoint yet, or there is no device of the name. */
 int export_open(const struct export_options *o, struct export **ret, struct diag *reterr);

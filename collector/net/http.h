@@ -52,8 +52,9 @@ struct http_header {
 };
 #define HTTP_HEADERS_OWN_MAX 6
 
-/* A body of unknown size. more() appends to `out` when the peer has taken what was there: 1, 0 that was all, negative:
- * the stream is reset, so that nobody takes it for whole. done() is called once, also when the peer went away. */
+/* A body of unknown size. more() appends to `out` when the peer has taken what was there: 1, 0 that was all, -EAGAIN not
+ * yet: http_resume() says when; else negative: the stream is reset, so that nobody takes it for whole. done() is called
+ * once, also when the peer went away. */
 struct http_stream {
         int (*more)(void *userdata, struct buf *out);
         void (*done)(void *userdata);
@@ -111,13 +112,15 @@ struct http_request {
         struct http_response response;
         size_t sent;
         struct buf chunk; /* of a stream, of which `sent` bytes are gone */
-        bool last_chunk;
+        bool last_chunk, waiting; /* for http_resume() */
 };
 
 /* The route's handler; its time is charged to the visitor. */
 void http_handle(struct http_request *req);
 /* Ends the request: exactly once. */
 void http_respond(struct http_request *req, const struct http_response *response);
+/* more() of its stream has something. */
+void http_resume(struct http_request *req);
 /* {"error":"…"} with Cache-Control: no-store; the text must need no escaping in JSON. */
 void http_respond_error(struct http_request *req, unsigned status, const char *text);
 /* on_deadline must answer; on_gone must forget the request. */

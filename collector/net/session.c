@@ -110,6 +110,9 @@ static ssize_t stream_read(nghttp2_session *session, int32_t stream, uint8_t *bu
                 buf_consume(&req->chunk, req->sent);
                 req->sent = 0;
                 r = req->response.stream->more(req->response.stream_userdata, &req->chunk);
+                req->waiting = r == -EAGAIN;
+                if (req->waiting)
+                        return NGHTTP2_ERR_DEFERRED;
                 if (r < 0 || buf_error(&req->chunk) < 0)
                         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
                 req->last_chunk = r == 0;
@@ -169,6 +172,16 @@ void http_respond(struct http_request *req, const struct http_response *response
         if (nghttp2_submit_response(req->conn->session, req->stream, l.nv, l.n,
                                     response->type && (response->size > 0 || response->stream) ? &body : NULL) != 0)
                 nghttp2_submit_rst_stream(req->conn->session, NGHTTP2_FLAG_NONE, req->stream, NGHTTP2_INTERNAL_ERROR);
+        conn_mark_dirty(req->conn);
+}
+
+void http_resume(struct http_request *req)
+{
+        if (!req->waiting)
+                return;
+        req->waiting = false;
+        req->progress_ms = http_now_ms(req);
+        (void)nghttp2_session_resume_data(req->conn->session, req->stream);
         conn_mark_dirty(req->conn);
 }
 
@@ -540,7 +553,7 @@ void session_close(struct conn *c)
 static uint64_t request_patience_ms(const struct http_request *req)
 {
         if (req->answered)
-                return HTTP_STALL_MS;
+                return req->waiting ? UINT64_MAX : HTTP_STALL_MS;
         if (req->received)
                 return UINT64_MAX;
         if (!req->headers_done)

@@ -360,7 +360,7 @@ def test_a_commit_that_waits():
 
 
 class Visitor(threading.Thread):
-    """Searches on the page, one after the other, as an auditor who is signed in; what he is answered, in order."""
+    """Searches on the page and exports, one after the other, as an auditor who is signed in; what he is answered, in order."""
 
     def __init__(self, site):
         super().__init__(daemon=True)
@@ -384,6 +384,7 @@ class Visitor(threading.Thread):
     def run(self):
         while not self.stopping.is_set():
             self.ask("violations?channel=telegram&user=anna&limit=100")
+            self.ask("export")
             self.stopping.wait(0.05)
 
     def goes_on(self):
