@@ -87,7 +87,7 @@ static void start(struct turn *t, unsigned work)
 
 static void waiting_run(struct turn *t)
 {
-        while (t->first && !t->doing) {
+        while (t->first && !t->doing && !t->due) { /* one that has just asked for work waits for it */
                 struct turn_wait *w = t->first;
 
                 if (!(t->first = w->next))
