@@ -12,20 +12,27 @@
 #include "spool/spool.h"
 
 #define EVIDENCE_MAX_BYTES (1u << 30)
+#define EXPORT_PROGRAM     "onchannel-export"
 #define WITNESS_PROGRAM    "onchannel-witness"
 
 static const char usage[] =
         "Usage: onchannel evidence verify FILE… [--log-key KEY|FILE] [--witness KEY|FILE] [--heartbeat SECONDS]\n"
         "                   [--device-key HEX|FILE] [--json]\n"
+        "       onchannel evidence export URL -o FILE [--from TIME] [--to TIME] [--device DEVICE] [--user NAME]\n"
+        "                   [--channel ID] [--class CLASS] [--tier TIER] [--layer LAYER] [--outcome OUTCOME]\n"
+        "                   [--program PROGRAM] [--login NAME] [--password-file FILE] [--ca FILE]\n"
+        "                   [--log-key KEY|FILE] [--witness KEY|FILE] [--heartbeat SECONDS] [--json]\n"
         "       onchannel evidence witness URL --log-key KEY|FILE --key FILE --state FILE [--ca FILE]\n"
         "                   [--interval SECONDS] [--once]\n"
         "verify   recomputes hashes, seals and proofs; says what holds, what is broken and where; needs no network.\n"
         "         FILE is a bundle that a collector exported (plain or zstd), a spool folder, or holds batches as a\n"
         "         device sends them\n"
+        "export   logs in at a collector's page, takes a bundle and verifies it: runs onchannel-export(1)\n"
         "witness  watches a collector's log from another host: runs onchannel-witness(1)\n"
         "  --log-key KEY|FILE      the verifier key of the collector's log, as the firm gave it to you\n"
         "  --witness KEY|FILE      verifier keys of witnesses that must have cosigned\n"
         "  --heartbeat SECONDS     how often devices write coverage records (default 300)\n"
+        "  -o, --output FILE       where the bundle goes; compressed when FILE ends in .zst\n"
         "  --device-key HEX|FILE   the device's public key; for a spool folder ../device.pub is taken\n"
         "Exit status: 0 everything holds, 1 something is broken or missing.\n";
 
@@ -162,17 +169,30 @@ static int command_verify(struct cli *c, int argc, char **argv)
         return evidence_print(c, &e);
 }
 
-/* A program of its own: only it speaks TLS. */
+/* Programs of their own: `onchannel` speaks no TLS. */
+static int become(struct cli *c, const char *program, char **argv)
+{
+        argv[0] = (char *)program;
+        execvp(program, argv);
+        for (char **option = argv; *option; option++)
+                c->json = c->json || strcmp(*option, "--json") == 0;
+        return cli_fail(c, STATUS_FAILED, "cannot start '%s': %s", program, strerror(errno));
+}
+
+static int command_export(struct cli *c, int argc, char **argv)
+{
+        return become(c, EXPORT_PROGRAM, argv);
+}
+
 static int command_witness(struct cli *c, int argc, char **argv)
 {
-        argv[0] = (char *)WITNESS_PROGRAM;
-        execvp(WITNESS_PROGRAM, argv);
-        return cli_fail(c, STATUS_FAILED, "cannot start '" WITNESS_PROGRAM "': %s", strerror(errno));
+        return become(c, WITNESS_PROGRAM, argv);
 }
 
 int command_evidence(struct cli *c, int argc, char **argv)
 {
-        static const struct cli_verb verbs[] = {{"verify", command_verify}, {"witness", command_witness}, {0}};
+        static const struct cli_verb verbs[] = {
+                {"verify", command_verify}, {"export", command_export}, {"witness", command_witness}, {0}};
 
         c->usage = usage;
         return cli_dispatch(c, verbs, argc, argv);

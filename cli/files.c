@@ -52,10 +52,10 @@ int read_password(const char *prompt, char **ret)
         ssize_t n;
 
         if (terminal) {
-                fputs(prompt, stderr);
                 silent = saved;
                 silent.c_lflag &= ~(tcflag_t)ECHO;
                 tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+                fputs(prompt, stderr); /* what is typed from now on is neither shown nor flushed */
         }
         n = getline(&line, &allocated, stdin);
         if (terminal) {

@@ -28,7 +28,7 @@ static const struct {
         {"request", command_request, "CHANNEL --reason TEXT", "ask to be exempted"},
         {"key", command_key, "new NAME", "key pairs to sign with"},
         {"enrol", command_enrol, "URL --token T --ca FILE", "make this device known to a collector"},
-        {"evidence", command_evidence, "verify FILE…", "check records, chain and seals"},
+        {"evidence", command_evidence, "verify|export|witness …", "get records with their proof, and check them"},
 };
 
 static void print_usage(FILE *f)

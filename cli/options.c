@@ -5,7 +5,7 @@
 
 #include "cli/cli.h"
 
-#define OPTIONS_MAX 16 /* of one subcommand */
+#define OPTIONS_MAX 24 /* of one subcommand */
 #define FIRST_VALUE 256 /* getopt's number of the subcommand's first option */
 
 enum { OPTION_JSON = 1, OPTION_SOCKET, OPTION_HELP };

@@ -23,7 +23,7 @@ static const char usage[] =
         "https://HOST:PORT/log.\n"
         "  new NAME FILE        makes this witness's secret key and prints its verifier key, which the collector is "
         "told\n"
-        "                       by 'onchannel-collector witness DIR add KEY' and auditors use with --witness\n"
+        "                       by 'onchannel-collector witness DIR add KEY' and auditors give to onchannel-verify\n"
         "  --log-key KEY|FILE   the log's verifier key, as the collector's administrator gave it to you\n"
         "  --key FILE           this witness's secret key\n"
         "  --state FILE         what it cosigned last; not to be lost\n"
@@ -103,36 +103,35 @@ static int watch(const struct cli *c, struct witness *w, uint64_t interval_s, bo
 
 static int run(struct cli *c, int argc, char **argv)
 {
-        const char *log_key = NULL, *key = NULL, *interval = NULL;
+        const char *log_key = NULL, *key = NULL, *ca = NULL, *interval = NULL;
         struct witness w = {.submit = true};
         bool once = false;
         const struct cli_option options[] = {{"log-key", 0, &log_key, NULL},
                                              {"key", 0, &key, NULL},
                                              {"state", 0, &w.state, NULL},
-                                             {"ca", 0, &w.ca, NULL},
+                                             {"ca", 0, &ca, NULL},
                                              {"interval", 0, &interval, NULL},
                                              {"once", 0, NULL, &once},
                                              {0}};
         uint64_t interval_s = INTERVAL_S;
-        char *url;
         int r = cli_options(c, options, &argc, &argv);
 
         if (r == 0 && argc == 3 && strcmp(argv[0], "new") == 0)
                 return make_key(c, argv[1], argv[2]);
-        if (r < 0 || argc != 1 || !log_key || !key || !w.state || !text_starts_with(argv[0], "https://"))
+        if (r < 0 || argc != 1 || !log_key || !key || !w.state)
                 return cli_usage(c, r);
         if (interval && (parse_u64(interval, INTERVAL_MAX_S, &interval_s) < 0 || interval_s == 0))
                 return cli_fail(c, STATUS_USAGE, "--interval: 1 to %d seconds", INTERVAL_MAX_S);
-        url = argv[0];
-        while (text_ends_with(url, "/"))
-                url[strlen(url) - 1] = 0;
-        w.url = url;
+        r = fetch_init(&w.fetch, argv[0], ca);
+        if (r < 0)
+                return cli_usage(c, r);
         r = log_key_read(c, log_key, &w.log);
         if (r == STATUS_OK)
                 r = secret_read(c, key, &w);
         if (r == STATUS_OK)
                 r = watch(c, &w, interval_s, once);
         sodium_memzero(w.secret, sizeof(w.secret));
+        fetch_done(&w.fetch);
         return r;
 }
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/witness.h"
-#include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/io.h"
 
-#define TIMEOUT_S 30L
+#define TIMEOUT_S  30L
+#define ANSWER_MAX (NOTE_MAX_BYTES > MERKLE_TILE_BYTES ? NOTE_MAX_BYTES : MERKLE_TILE_BYTES)
 
 static int fail(struct witness *w, int r, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static int fail(struct witness *w, int r, const char *format, ...)
@@ -20,74 +20,27 @@ static int fail(struct witness *w, int r, const char *format, ...)
         return r;
 }
 
-/* ---- HTTP ---- */
-
-struct answer {
-        struct buf body;
-        size_t max;
-};
-
-static size_t on_body(char *data, size_t size, size_t n, void *userdata)
+static int call(struct witness *w, const char *path, const struct buf *post, struct buf *ret)
 {
-        struct answer *a = userdata;
+        const struct fetch_request q = {.path = path, .post = post, .timeout_s = TIMEOUT_S, .max = ANSWER_MAX};
+        int r = fetch_call(&w->fetch, &q, ret);
 
-        if (a->body.size + size * n > a->max)
-                return 0;
-        buf_add(&a->body, data, size * n);
-        return buf_error(&a->body) < 0 ? 0 : n;
-}
-
-static inline void easy_freep(CURL **c)
-{
-        curl_easy_cleanup(*c);
-}
-
-static int call(struct witness *w, const char *path, const struct buf *post, struct answer *a)
-{
-        _cleanup_(easy_freep) CURL *c = curl_easy_init();
-        _cleanup_free_ char *url = format_new("%s/%s", w->url, path);
-        char error[CURL_ERROR_SIZE] = "";
-        long status = 0;
-        CURLcode code;
-
-        if (!c || !url)
-                return fail(w, -ENOMEM, "no memory");
-        curl_easy_setopt(c, CURLOPT_URL, url);
-        curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "https");
-        curl_easy_setopt(c, CURLOPT_TIMEOUT, TIMEOUT_S);
-        curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-        curl_easy_setopt(c, CURLOPT_ERRORBUFFER, error);
-        curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-        curl_easy_setopt(c, CURLOPT_WRITEDATA, a);
-        if (w->ca)
-                curl_easy_setopt(c, CURLOPT_CAINFO, w->ca);
-        if (post) {
-                curl_easy_setopt(c, CURLOPT_POSTFIELDS, post->data);
-                curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE, (long)post->size);
-        }
-        code = curl_easy_perform(c);
-        curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
-        if (code != CURLE_OK)
-                return fail(w, -EIO, "%s: %s", url, *error ? error : curl_easy_strerror(code));
-        if (status != 200)
-                return fail(w, -EIO, "%s: status %ld: %.200s", url, status, a->body.data ? (char *)a->body.data : "");
-        return 0;
+        return r < 0 ? fail(w, r, "%s", w->fetch.error) : 0;
 }
 
 static int fetch_tile(void *userdata, const struct merkle_tile *t, uint8_t *ret)
 {
         struct witness *w = userdata;
-        struct answer a = {.max = MERKLE_TILE_BYTES};
-        char path[MERKLE_PATH_MAX];
+        _cleanup_buf_ struct buf tile = {0};
+        char path[1 + MERKLE_PATH_MAX] = "/";
         int r;
 
-        merkle_tile_path(t, path);
-        r = call(w, path, NULL, &a);
-        if (r == 0 && a.body.size != (size_t)t->width * MERKLE_HASH_SIZE)
-                r = fail(w, -EBADMSG, "%s/%s is not of the right size", w->url, path);
+        merkle_tile_path(t, path + 1);
+        r = call(w, path, NULL, &tile);
+        if (r == 0 && tile.size != (size_t)t->width * MERKLE_HASH_SIZE)
+                r = fail(w, -EBADMSG, "%s%s is not of the right size", w->fetch.base, path);
         if (r == 0)
-                memcpy(ret, a.body.data, a.body.size);
-        buf_done(&a.body);
+                memcpy(ret, tile.data, tile.size);
         return r;
 }
 
@@ -148,8 +101,7 @@ static int check_growth(struct witness *w, const struct checkpoint *new, const c
 
 static int cosign(struct witness *w, const char *note, size_t size, uint64_t now_s)
 {
-        _cleanup_buf_ struct buf out = {0};
-        struct answer a = {.max = NOTE_MAX_BYTES};
+        _cleanup_buf_ struct buf out = {0}, answer = {0};
         size_t text_size;
         int r = note_text(note, size, &text_size);
 
@@ -165,16 +117,13 @@ static int cosign(struct witness *w, const char *note, size_t size, uint64_t now
         r = file_write_atomic(w->state, out.data, out.size, 0644);
         if (r < 0)
                 return fail(w, r, "'%s': %s", w->state, strerror(-r));
-        if (w->submit)
-                r = call(w, "cosignature", &out, &a);
-        buf_done(&a.body);
-        return r;
+        return w->submit ? call(w, "/cosignature", &out, &answer) : 0;
 }
 
 int witness_round(struct witness *w, uint64_t now_s)
 {
         _cleanup_free_ char *old = NULL, *fork = format_new("%s.fork", w->state);
-        struct answer a = {.max = NOTE_MAX_BYTES};
+        _cleanup_buf_ struct buf note = {0};
         struct checkpoint new;
         int r;
 
@@ -183,15 +132,14 @@ int witness_round(struct witness *w, uint64_t now_s)
                             fork);
         r = state_read(w, &old);
         if (r == 0)
-                r = call(w, "checkpoint", NULL, &a);
-        if (r == 0 && checkpoint_open((const char *)a.body.data, a.body.size, &w->log, &new) < 0)
-                r = fail(w, -EBADMSG, "%s/checkpoint is not signed by %s", w->url, w->log.name);
+                r = call(w, "/checkpoint", NULL, &note);
+        if (r == 0 && checkpoint_open((const char *)note.data, note.size, &w->log, &new) < 0)
+                r = fail(w, -EBADMSG, "%s/checkpoint is not signed by %s", w->fetch.base, w->log.name);
         if (r == 0 && old)
-                r = check_growth(w, &new, old, (const char *)a.body.data);
+                r = check_growth(w, &new, old, (const char *)note.data);
         if (r == 0)
-                r = cosign(w, (const char *)a.body.data, a.body.size, now_s);
+                r = cosign(w, (const char *)note.data, note.size, now_s);
         if (r == 0)
                 w->last = new;
-        buf_done(&a.body);
         return r;
 }

@@ -3,13 +3,13 @@
 /* A witness of a collector's log: keeps the last checkpoint that it cosigned in a file, and cosigns another only when
  * the log has grown from it. */
 #include "cli/cli.h"
+#include "cli/fetch.h"
 #include "record/note.h"
 
 #define WITNESS_ERROR_MAX 512
 
 struct witness {
-        const char *url; /* of the log, without a '/' at the end */
-        const char *ca; /* PEM file, or NULL: the system's */
+        struct fetch fetch; /* of the log */
         const char *state; /* file: the note that was cosigned last */
         bool submit; /* hand the cosignature to the collector */
         struct note_key log, key;

@@ -45,7 +45,7 @@ def page(program):
     return path.read_text()
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", (*PROGRAMS, "cli/onchannel-export", "cli/onchannel-verify", "cli/onchannel-witness"))
 def test_options_are_in_the_man_page(program):
     path = BUILD / program
     text = help_of(path)
@@ -53,7 +53,7 @@ def test_options_are_in_the_man_page(program):
         text += "".join(help_of(path, command) for command in COMMANDS)
     told = set(re.findall(r"\bFl (?:Fl |-)([a-z][a-z-]+)", page(path.name)))
     assert options(text) and options(text) <= told, options(text) - told
-    assert told <= options(text) | {"version", "help"}, told - options(text)
+    assert told <= options(text) | {"version", "help", "json", "socket"}, told - options(text)
 
 
 @pytest.mark.parametrize("path", sorted(TREE.glob("man/*.[158]")), ids=lambda p: p.name)
@@ -131,6 +131,7 @@ JSON = [
     ("exemption", "list", *NOWHERE, 3), ("break-glass", "make", "b.ini", "--key", "k.key", "--device", "d-x", "--for", "1h", *REASON, 0),
     ("break-glass", "use", "b.ini", *NOWHERE, 3), ("request", "zoom", "--reason", "x", *NOWHERE, 3),
     ("enrol", "https://collector.example", "--token", "t", "--ca", "nothing", 1), ("evidence", "verify", "nothing", 1),
+    ("evidence", "export", "https://collector.example", "-o", "e.ndjson", 1),
 ]
 
 
