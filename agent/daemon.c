@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -45,52 +44,6 @@ static int check_machine(const struct config *c)
         if (r < 0)
                 log_line(LOG_ERR, "%s", *reason ? reason : strerror(-r));
         return r;
-}
-
-struct folder {
-        const char *name;
-        mode_t mode;
-        bool for_group; /* the uplink reads it, or writes it with 0770 */
-};
-
-static int make_folder(const char *parent, const struct folder *f, int gid)
-{
-        _cleanup_free_ char *path = format_new("%s%s", parent, f->name);
-        int r;
-
-        if (!path)
-                return -ENOMEM;
-        r = dir_make(path, f->mode);
-        if (r >= 0 && chmod(path, f->mode) < 0)
-                r = -errno;
-        if (r >= 0 && f->for_group && gid >= 0 && chown(path, (uid_t)-1, (gid_t)gid) < 0)
-                r = -errno;
-        return r < 0 ? log_errno(LOG_ERR, r, "cannot make the folder '%s'", path) : 0;
-}
-
-static int make_folders(const struct config *c, int gid)
-{
-        static const struct folder state[] =
-                {
-                        {"", 0750, true},
-                        {"/policy", 0700, false},
-                        {"/catalogue", 0700, false},
-                        {"/spool", 0750, true},
-                        {"/incoming", 0770, true},
-                        {"/uplink", 0770, true},
-                        {"/exemptions", 0700, false},
-                        {"/incoming/links", 0770, true},
-                        {"/incoming/exemptions", 0770, true},
-                },
-                                   runtime = {"", 0755, false};
-
-        for (size_t i = 0; i < ELEMENTSOF(state); i++) {
-                int r = make_folder(c->state, &state[i], gid);
-
-                if (r < 0)
-                        return r;
-        }
-        return make_folder(c->runtime, &runtime, -1);
 }
 
 static int uplink_group(const struct config *c)
@@ -259,7 +212,7 @@ static int open_report(struct runtime *rt)
 
         o.boot_id = rt->lastrun.boot_id;
         o.group = uplink_group(rt->config);
-        r = make_folders(rt->config, o.group);
+        r = folders_make(rt->config, o.group, rt->damaged);
         if (r < 0)
                 return r;
         r = report_new(&o, rt->event, &rt->report);
@@ -375,19 +328,35 @@ static uint64_t recall_last_run(struct runtime *rt)
         return lastrun_gap_ms(&last, &rt->lastrun);
 }
 
-/* Records that were kept already are lost to the chain: the file stays for who looks into it. */
+static void tell_tamper(struct runtime *rt, const char *text)
+{
+        log_line(LOG_ERR, "%s", text);
+        report_tamper(rt->report, text, OUTCOME_PASSED);
+}
+
+/* What was set aside stays for who looks into it; records of the spool are lost to the chain. */
 static void tell_damage(struct runtime *rt)
 {
         struct report_state s = {0};
-        char text[128];
+        char text[FOLDERS_DAMAGED_MAX + 64];
 
         report_get_state(rt->report, &s);
+        if (*rt->damaged) {
+                snprintf(text, sizeof(text), "the state folder was damaged; set aside as *.damaged: %s", rt->damaged);
+                tell_tamper(rt, text);
+        }
+        if (s.is_new_device)
+                tell_tamper(rt,
+                            "the device key was damaged: key and spool are set aside as *.damaged, and this is a new "
+                            "device, to be enrolled again");
+        if (s.torn_bytes > 0)
+                log_line(LOG_WARNING, "the spool ended in the middle of a record; %llu bytes were cut off",
+                         (unsigned long long)s.torn_bytes);
         if (s.damaged_bytes == 0)
                 return;
         snprintf(text, sizeof(text), "the spool was damaged: %llu bytes of it are set aside as *.damaged",
                  (unsigned long long)s.damaged_bytes);
-        log_line(LOG_ERR, "%s", text);
-        report_tamper(rt->report, text, OUTCOME_PASSED);
+        tell_tamper(rt, text);
 }
 
 static void tell_start(struct runtime *rt, uint64_t gap_ms)

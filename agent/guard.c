@@ -152,6 +152,7 @@ static int on_check(sd_event_source *s, uint64_t usec, void *userdata)
         health_check_sleep(rt);
         health_check_sensors(rt);
         running_check_losses(rt);
+        status_tell_refused(rt);
         sd_event_source_set_time_relative(s, rt->config->check * USEC_PER_SEC);
         return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 }

@@ -177,6 +177,15 @@ static void lose_policy(struct runtime *rt, const struct diag *d)
         report_tamper(rt->report, "the policy that was in force cannot be used any more", OUTCOME_PASSED);
 }
 
+/* What was in force is gone or damaged: what brought it lies in incoming/ still. Before anything else is applied, since
+ * between these two nothing would be blocked. */
+static int restore_policy(struct runtime *rt)
+{
+        int r = take_incoming(rt, STORE_POLICY, NULL);
+
+        return r < 0 ? r : rt->store->policy != NULL;
+}
+
 static int load_store(struct runtime *rt, struct diag *reterr)
 {
         struct diag passed_over = {0}, d = {0};
@@ -190,6 +199,8 @@ static int load_store(struct runtime *rt, struct diag *reterr)
         }
         if (*passed_over.text)
                 refuse(rt, STORE_CATALOGUE, &passed_over);
+        if (rt->store->numbers_damaged)
+                report_tamper(rt->report, "a serial number or time in the state folder was damaged", OUTCOME_PASSED);
         r = store_load_policy(rt->store, &s, &d);
         if (r < 0 && r != -ENOENT)
                 lose_policy(rt, &d);
@@ -207,6 +218,8 @@ int reload_start(struct runtime *rt)
                 r = load_store(rt, &d);
         if (r >= 0)
                 r = exempt_start(rt);
+        if (r >= 0 && !rt->store->policy && restore_policy(rt) > 0)
+                return 0;
         if (r >= 0)
                 r = runtime_apply(rt, rt->store->policy, rt->store->catalogue, &d);
         if (r < 0 && rt->store && rt->store->policy && (r == -ENOENT || r == -EPERM || r == -E2BIG)) {

@@ -43,9 +43,10 @@ struct canary {
         bool seen; /* the kernel dropped it */
 };
 
-#define REQUESTS_MAX       64 /* for exemptions, remembered */
-#define EXEMPT_NEWS_MAX    16
-#define EXEMPT_REFUSED_MAX 8
+#define REQUESTS_MAX        64 /* for exemptions, remembered */
+#define EXEMPT_NEWS_MAX     16
+#define EXEMPT_REFUSED_MAX  8
+#define FOLDERS_DAMAGED_MAX 256
 
 struct exempt_news { /* of exemptions, until the rule set has followed */
         enum coverage_event event;
@@ -124,6 +125,7 @@ struct runtime {
         sd_event_source *on_term_boot, *on_term_wall;
         struct runtime_counters counters;
         struct lastrun lastrun;
+        char damaged[FOLDERS_DAMAGED_MAX]; /* what was set aside at the start, "" nothing */
         char table_hash[65]; /* of the table as applied; "" unknown */
         bool is_table_settled; /* nothing is left of what was there before, and the hash is known */
         bool self_test_passed;
@@ -147,6 +149,10 @@ struct runtime {
         sd_event_source *on_change, *on_status, *on_applied, *on_settle, *on_heartbeat, *on_running,
                 *on_running_again;
 };
+
+/* ---- folders.c: the agent's folders ---- */
+/* Makes them, and sets aside what must be a folder and is none, or a file and is none; logs. `gid`: of the uplink, -1 none. */
+int folders_make(const struct config *c, int gid, char ret_damaged[static FOLDERS_DAMAGED_MAX]);
 
 /* ---- runtime.c: the rule set ---- */
 struct runtime_extra { /* what a rule set depends on besides policy and catalogue; all of it may be absent */
@@ -233,6 +239,8 @@ json_t *browsers_json(const struct runtime *rt);
 /* ---- status.c ---- */
 json_t *status_new(struct runtime *rt);
 void status_dirty(struct runtime *rt); /* status.json is rewritten within a second */
+/* That the spool takes no records: once for each time that it begins; the count is in status and in the next coverage record. */
+void status_tell_refused(struct runtime *rt);
 int status_write(struct runtime *rt);
 struct contact { /* with the collector, by the uplink's word */
         time_t reached; /* the last time, 0 never */

@@ -253,14 +253,14 @@ int status_write(struct runtime *rt)
         return file_write_atomic_for(path, text, strlen(text), &(struct file_access){0640, (gid_t)gid});
 }
 
-/* Once for each time that it begins; the count is in status and in the next coverage record. */
-static void tell_refused(struct runtime *rt)
+void status_tell_refused(struct runtime *rt)
 {
         struct report_state s = {0};
 
         report_get_state(rt->report, &s);
         if (s.refused && !rt->told_refused)
-                log_line(LOG_ERR, "records cannot be written to '%s/spool': is the disk full?", rt->config->state);
+                log_line(LOG_ERR, "records cannot be written to '%s/spool': is the disk full or read-only?",
+                         rt->config->state);
         rt->told_refused = s.refused > 0;
 }
 
@@ -269,7 +269,7 @@ static int on_status(sd_event_source *s, uint64_t usec, void *userdata)
         struct runtime *rt = userdata;
         int r;
 
-        tell_refused(rt);
+        status_tell_refused(rt);
         r = status_write(rt);
         if (r < 0)
                 log_errno(LOG_WARNING, r, "cannot write '%s/status.json', ignoring", rt->config->runtime);

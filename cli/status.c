@@ -114,7 +114,8 @@ static void print_status(const struct cli *c, const json_t *s)
                     "%" PRId64 " records not yet at the collector, %" PRId64 " written so far",
                     (int64_t)json_number(spool, "queue"), (int64_t)json_number(spool, "next_seq") - 1);
         if (json_number(spool, "refused"))
-                print_field(c, "  refused", COLOUR_BAD, "%" PRId64 " records could not be written: is the disk full?",
+                print_field(c, "  refused", COLOUR_BAD,
+                            "%" PRId64 " records could not be written: is the disk full or read-only?",
                             (int64_t)json_number(spool, "refused"));
         print_collector(c, json_object_get(s, "collector"));
         if (*json_text(s, "uplink_problem"))

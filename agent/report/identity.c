@@ -39,48 +39,6 @@ static int read_secret(const char *path, uint8_t ret[static DEVICE_SECRET_SIZE])
         return r < 0 ? -EBADMSG : 0;
 }
 
-int device_key_load(const char *state_dir, uint8_t ret_public[static DEVICE_KEY_SIZE],
-                    uint8_t ret_secret[static DEVICE_SECRET_SIZE])
-{
-        _cleanup_free_ char *key_path = NULL, *public_path = NULL;
-        int r;
-
-        key_path = format_new("%s/device.key", state_dir);
-        public_path = format_new("%s/device.pub", state_dir);
-        if (!key_path || !public_path)
-                return -ENOMEM;
-        if (sodium_init() < 0)
-                return -EIO;
-
-        r = read_secret(key_path, ret_secret);
-        if (r == -ENOENT) {
-                device_key_new(ret_public, ret_secret);
-                r = write_hex(key_path, ret_secret, DEVICE_SECRET_SIZE, 0600);
-        }
-        if (r < 0)
-                return r;
-        crypto_sign_ed25519_sk_to_pk(ret_public, ret_secret);
-        return write_hex(public_path, ret_public, DEVICE_KEY_SIZE, 0644);
-}
-
-/* os-release(5): KEY=value or KEY="value". */
-static void take_value(const char *text, const char *key, char ret[static OS_TEXT_MAX])
-{
-        const char *p = text;
-        size_t n;
-
-        while (p && !text_starts_with(p, key)) {
-                p = strchr(p, '\n');
-                p = p ? p + 1 : NULL;
-        }
-        if (!p)
-                return;
-        p += strlen(key);
-        p += *p == '"' || *p == '\'';
-        n = strcspn(p, "\"'\n");
-        snprintf(ret, OS_TEXT_MAX, "%.*s", (int)n, p);
-}
-
 static int mend_hex(const char *state_dir, const char *name, const uint8_t *data, size_t size, mode_t mode)
 {
         _cleanup_free_ char *path = format_new("%s/%s", state_dir, name), *text = NULL;
@@ -100,6 +58,72 @@ static int mend_hex(const char *state_dir, const char *name, const uint8_t *data
                 return 0;
         r = write_hex(path, data, size, mode);
         return r < 0 ? r : 1;
+}
+
+int device_key_load(const char *state_dir, uint8_t ret_public[static DEVICE_KEY_SIZE],
+                    uint8_t ret_secret[static DEVICE_SECRET_SIZE])
+{
+        _cleanup_free_ char *key_path = format_new("%s/device.key", state_dir);
+        int r;
+
+        if (!key_path)
+                return -ENOMEM;
+        if (sodium_init() < 0)
+                return -EIO;
+
+        r = read_secret(key_path, ret_secret);
+        if (r == -ENOENT) {
+                device_key_new(ret_public, ret_secret);
+                r = write_hex(key_path, ret_secret, DEVICE_SECRET_SIZE, 0600);
+        }
+        if (r < 0)
+                return r;
+        crypto_sign_ed25519_sk_to_pk(ret_public, ret_secret);
+        (void)mend_hex(state_dir, "device.pub", ret_public, DEVICE_KEY_SIZE,
+                       0644); /* guard.c tells when it cannot be written */
+        return 0;
+}
+
+static int set_aside(const char *state_dir, const char *name)
+{
+        _cleanup_free_ char *path = format_new("%s/%s", state_dir, name);
+        int r = path ? path_set_aside(path) : -ENOMEM;
+
+        return r == -ENOENT ? 0 : r;
+}
+
+int device_key_take(const char *state_dir, uint8_t ret_public[static DEVICE_KEY_SIZE],
+                    uint8_t ret_secret[static DEVICE_SECRET_SIZE], bool *ret_new)
+{
+        int r = device_key_load(state_dir, ret_public, ret_secret);
+
+        *ret_new = r == -EBADMSG || r == -EISDIR;
+        if (!*ret_new)
+                return r;
+        r = set_aside(state_dir, "device.key");
+        if (r >= 0)
+                r = set_aside(state_dir, "spool");
+        if (r >= 0)
+                r = set_aside(state_dir, "uplink/ack");
+        return r < 0 ? r : device_key_load(state_dir, ret_public, ret_secret);
+}
+
+/* os-release(5): KEY=value or KEY="value". */
+static void take_value(const char *text, const char *key, char ret[static OS_TEXT_MAX])
+{
+        const char *p = text;
+        size_t n;
+
+        while (p && !text_starts_with(p, key)) {
+                p = strchr(p, '\n');
+                p = p ? p + 1 : NULL;
+        }
+        if (!p)
+                return;
+        p += strlen(key);
+        p += *p == '"' || *p == '\'';
+        n = strcspn(p, "\"'\n");
+        snprintf(ret, OS_TEXT_MAX, "%.*s", (int)n, p);
 }
 
 int device_key_mend(const char *state_dir, const uint8_t public[static DEVICE_KEY_SIZE],

@@ -9,9 +9,13 @@
 
 /* ---- identity.c ---- */
 
-/* Read STATE/device.key or make it; write STATE/device.pub. -EBADMSG when it is malformed. */
+/* Read STATE/device.key or make it; write STATE/device.pub where that can be done. -EBADMSG when it is malformed. */
 int device_key_load(const char *state_dir, uint8_t ret_public[static DEVICE_KEY_SIZE],
                     uint8_t ret_secret[static DEVICE_SECRET_SIZE]);
+/* The same, also with a malformed one: it goes aside with its chain and what was acknowledged of that, since nobody could
+ * seal it any more, and there is a new one. */
+int device_key_take(const char *state_dir, uint8_t ret_public[static DEVICE_KEY_SIZE],
+                    uint8_t ret_secret[static DEVICE_SECRET_SIZE], bool *ret_new);
 /* The key's two files hold this key; 1: they did not and were written again. */
 int device_key_mend(const char *state_dir, const uint8_t public[static DEVICE_KEY_SIZE],
                     const uint8_t secret[static DEVICE_SECRET_SIZE]);

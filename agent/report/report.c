@@ -30,6 +30,7 @@ struct report {
         uint64_t spool_max_bytes;
         int group;
         bool has_policy; /* it was set */
+        bool is_new_device; /* the key before was damaged */
         char *organisation, *policy_hash, *policy_signer, *catalogue_version;
         uint8_t public_key[DEVICE_KEY_SIZE], secret[DEVICE_SECRET_SIZE];
 
@@ -166,7 +167,6 @@ static int arm_timer(struct report *r)
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct report *r = userdata;
-
         uint64_t now_ms = clock_monotonic_ms();
 
         r->retry_ms = collapse_expire(&r->collapse, now_ms, write_collected, r) < 0 ? now_ms + RETRY_MS : 0;
@@ -186,7 +186,7 @@ static int open_spool(struct report *r)
         k = dir_make(dir, 0700);
         if (k < 0)
                 return k;
-        if (r->group >= 0 && (chown(dir, (uid_t)-1, (gid_t)r->group) < 0 || chmod(dir, 0750) < 0))
+        if (r->group >= 0 && (chown(dir, (uid_t)-1, (gid_t)r->group) < 0 || chmod(dir, 0750) < 0) && errno != EROFS)
                 return -errno;
         return spool_open(&(struct spool_options){.dir = dir,
                                                   .max_bytes = r->spool_max_bytes,
@@ -274,8 +274,7 @@ int report_new(const struct report_options *o, sd_event *event, struct report **
         r->ack_path = format_new("%s/uplink/ack", o->state_dir);
         if (!r->state_dir || !r->device_name || !r->boot_id || !r->ack_path)
                 return -ENOMEM;
-
-        k = device_key_load(o->state_dir, r->public_key, r->secret);
+        k = device_key_take(o->state_dir, r->public_key, r->secret, &r->is_new_device);
         if (k < 0)
                 return k;
         device_id_format(r->public_key, r->device_id);
@@ -289,9 +288,8 @@ int report_new(const struct report_options *o, sd_event *event, struct report **
                 .os_version = r->os_version[0] ? r->os_version : NULL,
         };
         k = open_spool(r);
-        if (k < 0)
-                return k;
-        k = add_sources(r, event);
+        if (k >= 0)
+                k = add_sources(r, event);
         if (k >= 0)
                 k = open_journal(r);
         if (k < 0)
@@ -595,6 +593,8 @@ void report_get_state(const struct report *r, struct report_state *ret)
                                      .queue = queue_length(r),
                                      .spool_bytes = state->bytes,
                                      .damaged_bytes = state->damaged_bytes,
+                                     .torn_bytes = state->torn_bytes,
+                                     .is_new_device = r->is_new_device,
                                      .refused = r->losses.refused +
                                                 collapse_overdue(&r->collapse, clock_monotonic_ms())};
 }

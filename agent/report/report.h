@@ -43,7 +43,7 @@ struct report;
 struct sd_event;
 
 /* Opens or makes the device key and the spool; adds its timers to the event loop.
- * -EBADMSG device.key is malformed, -EBUSY another agent holds the spool. */
+ * -EBUSY another agent holds the spool. A device.key that is malformed is set aside, and with it the spool: is_new_device. */
 int report_new(const struct report_options *o, struct sd_event *event, struct report **ret);
 struct report *report_free(struct report *r); /* writes what is open, seals */
 
@@ -86,6 +86,8 @@ struct report_state {
         uint64_t queue; /* records not acknowledged */
         uint64_t spool_bytes;
         uint64_t damaged_bytes; /* of the spool, set aside at the start */
+        uint64_t torn_bytes; /* the same, cut off at its end: a record that was not written to its end */
+        bool is_new_device;
         uint64_t
                 refused; /* attempts that are lost, told by the next coverage record, and records that wait for room */
 };

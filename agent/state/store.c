@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <sodium.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -64,8 +65,8 @@ static void hash_bytes(const void *data, size_t size, char ret[static STORE_HASH
         hex_encode(hash, sizeof(hash), ret);
 }
 
-/* A number that the state folder keeps; 0 when it is not there. */
-static int load_number(const struct store *s, const char *name, uint64_t *ret, struct diag *reterr)
+/* A number that the state folder keeps; 0 when it is not there, or damaged: what is in force raises it again. */
+static int load_number(struct store *s, const char *name, uint64_t *ret, struct diag *reterr)
 {
         _cleanup_free_ char *path = format_new("%s/policy/%s", s->state_dir, name), *text = NULL;
         int r;
@@ -75,30 +76,31 @@ static int load_number(const struct store *s, const char *name, uint64_t *ret, s
         r = file_read(path, NUMBER_MAX_BYTES, &text, NULL);
         if (r == -ENOENT)
                 return 0;
-        if (r < 0)
+        if (r < 0 && r != -EFBIG)
                 return diag_set(reterr, r, path, 0, "%s", strerror(-r));
-        text[strcspn(text, "\n")] = 0;
-        if (parse_u64(text, INT64_MAX, ret) < 0)
-                return diag_set(reterr, -EBADMSG, path, 1, "not a number: '%s'", text);
+        if (r >= 0)
+                text[strcspn(text, "\n")] = 0;
+        if (r < 0 || parse_u64(text, INT64_MAX, ret) < 0) {
+                s->numbers_damaged = true;
+                if (!s->read_only)
+                        unlink(path);
+        }
         return 0;
 }
 
-/* Raises it, in memory and on disk; never lowers it. */
+/* Raises it, in memory and on disk; never lowers it. In memory also where the disk takes nothing. */
 static int raise_number(const struct store *s, const char *name, uint64_t *held, uint64_t number)
 {
         _cleanup_free_ char *path = format_new("%s/policy/%s", s->state_dir, name);
         char text[NUMBER_MAX_BYTES];
-        int r;
 
         if (number <= *held)
                 return 0;
+        *held = number;
         if (!path)
                 return -ENOMEM;
         snprintf(text, sizeof(text), "%" PRIu64 "\n", number);
-        r = file_write_atomic(path, text, strlen(text), 0600);
-        if (r >= 0)
-                *held = number;
-        return r;
+        return file_write_atomic(path, text, strlen(text), 0600);
 }
 
 int store_new(const struct store_options *o, struct store **ret, struct diag *reterr)
@@ -352,7 +354,11 @@ int store_load_policy(struct store *s, struct stored **ret, struct diag *reterr)
                 return r;
         stored_forget_text(p);
         s->policy = *ret = p;
-        return s->read_only ? 0 : raise_number(s, "serial", &s->policy_serial, p->serial);
+        if (!s->read_only) { /* a disk that takes nothing is no reason to give up the policy */
+                (void)raise_number(s, "serial", &s->policy_serial, p->serial);
+                (void)raise_number(s, "signed", &s->signed_at, (uint64_t)p->signed_at);
+        }
+        return 0;
 }
 
 int store_load_catalogue(struct store *s, struct stored **ret, struct diag *reterr)
@@ -387,7 +393,9 @@ int store_load_catalogue(struct store *s, struct stored **ret, struct diag *rete
                                  s->catalogue->serial, s->catalogue_serial);
                 return 0;
         }
-        return s->read_only ? 0 : raise_number(s, "catalogue", &s->catalogue_serial, s->catalogue->serial);
+        if (!s->read_only)
+                (void)raise_number(s, "catalogue", &s->catalogue_serial, s->catalogue->serial);
+        return 0;
 }
 
 static char *incoming_path(const struct store *s, enum store_role role, const char *suffix)

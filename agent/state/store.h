@@ -62,6 +62,7 @@ struct store {
         bool read_only;
         struct keyring keyring;
         time_t built;
+        bool numbers_damaged; /* one of the three that follow was no number, and was forgotten */
         uint64_t policy_serial; /* highest ever accepted, 0 none */
         uint64_t catalogue_serial; /* highest ever in force, 0 none */
         uint64_t signed_at; /* latest time that an accepted policy's signature names, 0 none */
@@ -70,7 +71,7 @@ struct store {
 };
 
 /* Reads keys and serial. A role without a key accepts nothing.
- * -EBADMSG a key or the serial is malformed. */
+ * -EBADMSG a key is malformed. */
 int store_new(const struct store_options *o, struct store **ret, struct diag *reterr);
 struct store *store_free(struct store *s); /* returns NULL */
 static inline void store_freep(struct store **p)

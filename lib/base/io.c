@@ -10,6 +10,7 @@
 #include "base/io.h"
 
 #define READ_CHUNK_BYTES 65536u
+#define SET_ASIDE_MAX    64
 
 /* Files of /proc say size 0: read to the end, whatever fstat said. */
 static int fd_read(int fd, size_t max, struct buf *b)
@@ -178,6 +179,22 @@ int dir_make(const char *path, mode_t mode)
                 *p = '/';
         }
         return dir_make_one(copy, mode);
+}
+
+int path_set_aside(const char *path)
+{
+        for (unsigned i = 1; i <= SET_ASIDE_MAX; i++) {
+                _cleanup_free_ char *name =
+                        i == 1 ? format_new("%s.damaged", path) : format_new("%s.damaged%u", path, i);
+
+                if (!name)
+                        return -ENOMEM;
+                if (renameat2(AT_FDCWD, path, AT_FDCWD, name, RENAME_NOREPLACE) >= 0)
+                        return 0;
+                if (errno != EEXIST)
+                        return -errno;
+        }
+        return -EEXIST;
 }
 
 char *format_new(const char *format, ...)

@@ -21,5 +21,7 @@ int file_write_atomic_for(const char *path, const void *data, size_t size, const
 int fd_write_all(int fd, const void *data, size_t size);
 /* mkdir -p. */
 int dir_make(const char *path, mode_t mode);
+/* Rename what stands there to PATH.damaged, PATH.damaged2, … -EEXIST all of these are taken. */
+int path_set_aside(const char *path);
 /* New string by printf, or NULL when memory is short. */
 char *format_new(const char *format, ...) __attribute__((format(printf, 1, 2)));

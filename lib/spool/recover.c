@@ -211,7 +211,7 @@ static int take_segment(struct walk *w, struct spool *s, uint64_t first, bool la
                         r = set_aside(s, first);
                 else
                         r = split_damaged(s, first, good, (uint64_t)st.st_size);
-                if (r < 0)
+                if (r < 0 && r != -EROFS)
                         return r;
                 if (good <= SEGMENT_HEADER_SIZE)
                         return 1;
@@ -226,9 +226,9 @@ static int open_segments(struct spool *s)
                 char name[SEGMENT_NAME_MAX];
 
                 segment_name(s->segments[i].first, name);
-                s->fd = s->segments[i].fd = openat(s->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+                s->fd = s->segments[i].fd = spool_open_file(s, name, 0);
                 if (s->fd < 0)
-                        return -errno;
+                        return s->fd;
         }
         return 0;
 }
@@ -240,7 +240,7 @@ static int forget_all(struct spool *s)
                 char name[SEGMENT_NAME_MAX];
 
                 segment_name(spool_last_segment(s)->first, name);
-                if (unlinkat(s->dir_fd, name, 0) < 0)
+                if (unlinkat(s->dir_fd, name, 0) < 0 && errno != EROFS)
                         return -errno;
                 spool_drop_segment(s);
         }
@@ -269,7 +269,7 @@ int spool_recover(struct spool *s)
                 return r;
         for (; i < n; i++) {
                 r = set_aside(s, list[i]);
-                if (r < 0)
+                if (r < 0 && r != -EROFS)
                         return r;
         }
 

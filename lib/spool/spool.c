@@ -62,11 +62,20 @@ int spool_share(const struct spool *s, int fd)
         return 0;
 }
 
+int spool_open_file(const struct spool *s, const char *name, int flags)
+{
+        int fd = openat(s->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+
+        if (fd < 0 && errno == EROFS)
+                fd = openat(s->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        return fd < 0 ? -errno : fd;
+}
+
 static int lock_folder(struct spool *s)
 {
-        s->lock_fd = openat(s->dir_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        s->lock_fd = spool_open_file(s, LOCK_NAME, O_CREAT);
         if (s->lock_fd < 0)
-                return -errno;
+                return s->lock_fd;
         if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
                 return errno == EWOULDBLOCK ? -EBUSY : -errno;
         return 0;
@@ -105,7 +114,7 @@ int spool_open(const struct spool_options *o, struct spool **ret)
         if (r < 0)
                 return r;
         r = spool_seal(s);
-        if (r < 0 && r != -ENOSPC) /* on a full disk the records wait for a later seal */
+        if (r < 0 && r != -ENOSPC && r != -EROFS) /* the records wait for a later seal, or a later start */
                 return r;
         *ret = TAKE_PTR(s);
         return 0;
@@ -127,6 +136,8 @@ static int write_frame(struct spool *s, const struct buf *frame)
                 if (n <= 0) {
                         int r = n < 0 ? -errno : -EIO;
 
+                        if (r == -EBADF) /* opened while the file system was read-only */
+                                return -EROFS;
                         (void)!ftruncate(s->fd, (off_t)last->size);
                         return r == -EDQUOT ? -ENOSPC : r;
                 }

@@ -43,7 +43,7 @@ struct spool_state {
         uint8_t head[CHAIN_HASH_SIZE];
 };
 
-/* -EBUSY another writer holds the folder. A damaged segment is kept as *.damaged, counted in
+/* -EBUSY another writer holds the folder. On a read-only file system it opens as it is, and takes nothing. A damaged segment is kept as *.damaged, counted in
  * damaged_bytes, and the chain goes on from the last whole record before it, or from the last
  * acknowledged one when that is newer. */
 int spool_open(const struct spool_options *o, struct spool **ret);

@@ -46,6 +46,8 @@ int spool_add_segment(struct spool *s, uint64_t first, uint64_t size, int fd);
 /* Forget the last one; its file is the caller's. */
 void spool_drop_segment(struct spool *s);
 int spool_save_state(const struct spool *s, uint64_t seq, const uint8_t hash[static CHAIN_HASH_SIZE]);
+/* A descriptor to write to, or where the file system is read-only one to read; else -errno. `flags`: O_CREAT or 0. */
+int spool_open_file(const struct spool *s, const char *name, int flags);
 /* A new file of the spool gets the reader's group. */
 int spool_share(const struct spool *s, int fd);
 /* Read all segments: fills segments, pending, state; cuts, renames and copies what is damaged. */

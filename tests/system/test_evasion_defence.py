@@ -361,14 +361,15 @@ def test_23_disk_full(small_disk):
 
 @pytest.mark.evasion(23, "disk full, read-only", "egress connect")
 def test_23_disk_read_only(small_disk):
-    """The agent cannot start there and says so; what it had attached goes on."""
+    """What was attached goes on, and the agent starts there, also after a boot; it says that it records nothing."""
     agent, anna = small_disk.agent, Employee(small_disk.internet, "anna")
     agent.kill()
     small_disk.run(f"cd / && mount -o remount,ro {agent.state}", check=True)
     assert blocked(anna) and anna.curl("https://www.example.org/")[0] == 0
-    with pytest.raises(AssertionError, match="Read-only file system"):
-        agent.start()
-    assert blocked(anna)
+    small_disk.run(f"rm -r {small_disk.internet.base}/bpf/onchannel && nft delete table inet onchannel", check=True)
+    agent.start()
+    assert blocked(anna) and "cannot record anything" in agent.log.read_text()
+    agent.kill()
     small_disk.run(f"cd / && mount -o remount,rw {agent.state}", check=True)
     agent.start()
     assert blocked(anna)

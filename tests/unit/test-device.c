@@ -50,6 +50,29 @@ static void test_device_key(void **state)
         }
 }
 
+/* A malformed key makes another device, without the chain and the acknowledgements of the one before. */
+static void test_device_key_damaged(void **state)
+{
+        _cleanup_free_ char *key = format_new("%s/device.key", dir),
+                            *aside = format_new("%s/device.key.damaged2", dir);
+        _cleanup_free_ char *spool = format_new("%s/spool", dir), *ack = format_new("%s/uplink/ack", dir);
+        uint8_t p[2][DEVICE_KEY_SIZE], s[2][DEVICE_SECRET_SIZE];
+        bool is_new;
+
+        assert_int_equal(device_key_take(dir, p[0], s[0], &is_new), 0);
+        assert_false(is_new);
+        for (int i = 0; i < 2; i++) {
+                assert_int_equal(dir_make(spool, 0700), 0);
+                assert_int_equal(file_write_atomic(key, "half", 4, 0600), 0);
+                assert_int_equal(device_key_take(dir, p[1], s[1], &is_new), 0);
+                assert_true(is_new);
+                assert_memory_not_equal(s[0], s[1], DEVICE_SECRET_SIZE);
+                assert_int_not_equal(access(spool, F_OK), 0);
+                assert_int_not_equal(access(ack, F_OK), 0);
+        }
+        assert_int_equal(access(aside, F_OK), 0);
+}
+
 static void test_os_release(void **state)
 {
         _cleanup_free_ char *path = format_new("%s/os-release", dir);
@@ -75,7 +98,9 @@ static void test_os_release(void **state)
 
 int main(void)
 {
-        const struct CMUnitTest tests[] = {cmocka_unit_test(test_device_key), cmocka_unit_test(test_os_release)};
+        const struct CMUnitTest tests[] = {cmocka_unit_test(test_device_key),
+                                           cmocka_unit_test(test_device_key_damaged),
+                                           cmocka_unit_test(test_os_release)};
 
         return cmocka_run_group_tests(tests, setup, teardown);
 }

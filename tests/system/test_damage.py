@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Nobody works against the agent, the machine breaks: its files are damaged, its disk is full or turns read-only. The
+agent starts, says what is wrong, blocks what it blocked and nothing else, and keeps what can still be read."""
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from harness import SLOW, Agent, Desk, Employee, Programs
+from internet import PEOPLE, Internet, wait_for
+
+TELEGRAM = "149.154.167.64"
+SET_ASIDE = "the state folder was damaged; set aside"
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def torn(path):
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+
+
+def garbage(path):
+    path.write_bytes(os.urandom(max(path.stat().st_size, 10)))
+
+
+def a_folder(path):
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    (path / "lost+found").write_text("x")
+
+
+def a_file(path):
+    shutil.rmtree(path)
+    path.write_text("x\n")
+
+
+def gone(path):
+    shutil.rmtree(path)
+
+
+def another_owner(path):
+    subprocess.run(["sh", "-c", f"chown -R 65534:65534 {path} && chmod -R go-rwx {path}"], check=True)
+
+
+# what is damaged, how, what the agent says
+DAMAGES = [
+    *(("policy/current.ini", how, "policy refused") for how in (empty, torn, garbage, a_folder)),
+    ("policy/current.ini.minisig", torn, "policy refused"), ("policy/serial", garbage, None), ("policy/serial", a_folder, SET_ASIDE),
+    ("policy/signed", empty, None), ("policy/catalogue", a_folder, SET_ASIDE), ("policy/links", a_file, SET_ASIDE),
+    ("policy", a_file, SET_ASIDE), ("policy", gone, None), ("catalogue", a_file, SET_ASIDE),
+    *(("device.key", how, "this is a new device") for how in (empty, torn, a_folder)), ("device.pub", a_folder, SET_ASIDE),
+    ("collected", a_folder, SET_ASIDE), ("collected", garbage, None), ("last-run", a_folder, SET_ASIDE), ("last-run", torn, "last-run"),
+    ("spool/lock", a_folder, SET_ASIDE), ("spool", a_file, SET_ASIDE), ("exemptions/ledger", a_folder, SET_ASIDE),
+    ("exemptions/ledger", garbage, "begins anew"), ("incoming", a_file, SET_ASIDE), ("incoming/policy.ini", a_folder, SET_ASIDE),
+    ("incoming/links", a_file, SET_ASIDE), ("uplink", a_file, SET_ASIDE), (".", another_owner, None),
+]
+
+
+class Laptop:
+    """An agent whose state folder is a disk of its own."""
+
+    def __init__(self, world):
+        base = pathlib.Path(world.base)
+        self.world, self.image, programs = world, base / "disk", Programs(base / "bin")
+        self.agent = Agent(world, programs, Desk(programs, base / "desk"))
+        self.state = self.agent.state
+        subprocess.run(["truncate", "-s", "6M", self.image], check=True)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", self.image], check=True)
+        self.mount()
+        self.agent.start()
+        self.agent.policy()
+        self.people = iter(PEOPLE)
+
+    def run(self, script):
+        self.world.laptop.run(["sh", "-ec", script], check=True)
+
+    def mount(self):
+        self.run(f"mount -o loop,errors=remount-ro {self.image} {self.state}")
+
+    def path(self, name):
+        """As the laptop sees it."""
+        return pathlib.Path(f"/proc/{self.world.laptop.holder.pid}/root{self.state}/{name}")
+
+    def boot(self):
+        """What the kernel keeps of an agent is gone."""
+        self.agent.kill()
+        self.run(f"rm -r {self.world.base}/bpf/onchannel && nft delete table inet onchannel")
+
+    def start(self):
+        """What the agent says of it."""
+        mark = self.agent.log.stat().st_size
+        self.agent.start()
+        self.check()
+        return self.agent.log.read_bytes()[mark:].decode(errors="replace")
+
+    def check(self):
+        """As somebody who has not tried yet, so that there is a new record."""
+        assert self.agent.status()["policy"]["serial"] == self.agent.serial
+        result = Employee(self.world, next(self.people)).python(f"""
+result = [attempt(connect, "{TELEGRAM}", 443), attempt(lambda: socket.getaddrinfo("web.whatsapp.com", 443)),
+          attempt(lambda: socket.create_connection(("www.example.org", 443), 10).close() or "through")]""")
+        assert [r["error"] is None for r in result] == [False, False, True] and result[2]["value"] == "through", result
+
+    def close(self):
+        self.agent.stop()
+
+
+@pytest.fixture(scope="module")
+def laptop():
+    with Internet() as world:
+        machine = Laptop(world)
+        yield machine
+        machine.close()
+
+
+def test_damaged_files(laptop, tmp_path):
+    laptop.agent.kill()
+    subprocess.run(["cp", "-a", f"{laptop.path('.')}/.", tmp_path], check=True)
+    failed = {}
+    for name, how, said in DAMAGES:
+        how(laptop.path(name))
+        try:
+            log = laptop.start()
+            assert "only watches" not in log and (said is None or said in log), log
+        except (AssertionError, TimeoutError) as e:
+            failed[f"{name} {how.__name__}"] = str(e)[-1500:]
+        laptop.agent.stop()
+        subprocess.run(["find", laptop.path("."), "-mindepth", "1", "-delete"], check=True)
+        subprocess.run(["cp", "-a", f"{tmp_path}/.", laptop.path(".")], check=True)
+    assert not failed, "\n".join(f"{k}: {v}" for k, v in failed.items())
+    laptop.agent.start()
+
+
+def test_what_is_whole_is_kept(laptop):
+    """A torn segment keeps the records before the tear, a damaged key the records that it signed, for who looks for them."""
+    spool = laptop.path("spool")
+    laptop.check()
+    laptop.agent.stop()
+    last = sorted(spool.glob("*.seg"))[-1]
+    records = laptop.path("device.key").read_bytes(), last.read_bytes()
+    last.write_bytes(records[1][:-20])
+    log = laptop.start()
+    assert "the spool ended in the middle of a record" in log
+    assert last.read_bytes().startswith(records[1][:len(records[1]) // 2])
+    laptop.agent.stop()
+    torn(laptop.path("device.key"))
+    laptop.start()
+    assert (laptop.path("spool.damaged") / last.name).read_bytes().startswith(records[1][:len(records[1]) // 2])
+    assert laptop.path("device.key.damaged").read_bytes() == records[0][:len(records[0]) // 2]
+    assert laptop.agent.status()["spool"]["acknowledged"] == 0
+
+
+def test_full_disk_at_boot(laptop):
+    laptop.boot()
+    laptop.run(f"cat /dev/zero >{laptop.state}/incoming/filler || true")
+    laptop.start()
+    laptop.boot()
+    laptop.start()
+    seq = laptop.agent.status()["spool"]["next_seq"]
+    laptop.run(f"rm {laptop.state}/incoming/filler")
+    laptop.check()
+    wait_for(lambda: laptop.agent.status()["spool"]["next_seq"] > seq, 10 * SLOW, "records again")
+
+
+def test_read_only_disk(laptop):
+    """An error of the disk makes ext4 read-only under a running agent, and so it is found by the next, also after a boot."""
+    laptop.check()
+    mark = laptop.agent.log.stat().st_size
+    laptop.run(f"mount -o remount,abort {laptop.state}")
+    laptop.check()
+    wait_for(lambda: "is the disk full or read-only?" in laptop.agent.log.read_bytes()[mark:].decode(), 20 * SLOW, "the agent saying so")
+    laptop.check()
+    kept = laptop.agent.status()["spool"]["next_seq"]
+    laptop.agent.kill()
+    assert "read-only file system: the agent blocks" in laptop.start()
+    laptop.boot()
+    assert "read-only file system: the agent blocks" in laptop.start()
+    laptop.agent.kill()
+    laptop.run(f"umount {laptop.state}; e2fsck -fy {laptop.image} >/dev/null || test $? = 1")
+    laptop.mount()
+    assert "damaged" not in laptop.start()
+    assert laptop.agent.status()["spool"]["next_seq"] >= kept
