@@ -5,8 +5,8 @@
  * is in the order of the page. The others are then tested row by row; each of them is written so that no index
  * serves it ("|| ''", "+ 0"), hence neither planner can choose badly. What is tested is bounded: a pass goes back
  * over a window of rows of the chosen index, the next pass over as many as the time left allows by what the last one
- * took, until the page is full or PAGE_MS are over. So a page costs the same at any depth, whatever is asked, however
- * many rows there are and whether they are in memory. */
+ * took, and by what they would take if each came from the disk, until the page is full or PAGE_MS are over. So a page
+ * costs the same at any depth, whatever is asked, however many rows there are and whether they are in memory. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,9 +19,9 @@
 #define CONDITIONS_MAX 10
 #define DEVICES_MAX    8 /* that have had one name, one after the other */
 #define PROBE_MAX      2000
-#define WINDOW_FIRST   250
-#define WINDOW_MIN     100
-#define WINDOW_MAX     16000
+#define WINDOW_FIRST   100
+#define WINDOW_MIN     50
+#define ROW_COLD_US    130 /* a row that is in no memory, on a busy disk; PostgreSQL reads them one after the other */
 
 struct condition {
         const char *column;
@@ -153,8 +153,9 @@ static int devices_find(struct store *st, struct search *s)
 {
         _cleanup_rows_ struct db_rows q = {0};
         int r = db_query(st->read,
-                         "SELECT number FROM device WHERE id = $1 OR name = $1 ORDER BY number DESC LIMIT 8", &q, "t",
-                         s->filter->device);
+                         "SELECT number FROM device WHERE id = $1 UNION SELECT number FROM device WHERE name = $1"
+                         " ORDER BY number DESC LIMIT 8",
+                         &q, "t", s->filter->device);
 
         _Static_assert(DEVICES_MAX == 8, "the LIMIT above");
         while (r >= 0 && (r = db_next(&q)) > 0)
@@ -288,14 +289,14 @@ static int horizon_find(struct store *st, struct search *s, uint64_t window)
 
 /* What is looked at in passes, each behind the one before, until a time. */
 struct passes {
-        uint64_t window, start_ms, until_ms;
+        uint64_t window, start_ms, until_ms, late_ms; /* no pass may take longer than that, even from the disk */
 };
 
 static struct passes passes_begin(unsigned ms)
 {
         uint64_t now_ms = clock_monotonic_ms();
 
-        return (struct passes){WINDOW_FIRST, now_ms, now_ms + ms};
+        return (struct passes){WINDOW_FIRST, now_ms, now_ms + ms, now_ms + 2 * ms};
 }
 
 static int pass_begin(struct store *st, struct search *s, const struct passes *p)
@@ -307,13 +308,15 @@ static int pass_begin(struct store *st, struct search *s, const struct passes *p
 /* False: there is nothing behind, or no time for it. */
 static bool pass_end(struct search *s, struct passes *p)
 {
-        uint64_t now_ms = clock_monotonic_ms(), n;
+        uint64_t now_ms = clock_monotonic_ms(), n, max;
 
         if (!s->has_horizon || now_ms >= p->until_ms)
                 return false;
         n = p->window * (p->until_ms - now_ms) / 2 / (now_ms - p->start_ms ?: 1);
         n = n < 4 * p->window ? n : 4 * p->window;
-        p->window = n < WINDOW_MIN ? WINDOW_MIN : n < WINDOW_MAX ? n : WINDOW_MAX;
+        max = (p->late_ms - now_ms) * 1000 / ROW_COLD_US;
+        n = n < max ? n : max;
+        p->window = n > WINDOW_MIN ? n : WINDOW_MIN;
         p->start_ms = now_ms;
         s->before = s->horizon; /* the horizon itself was looked at */
         s->has_before = true;

@@ -196,6 +196,8 @@ const struct schema_step schema_steps[] = {
                 "ALTER TABLE device ADD COLUMN branch_first INTEGER;"
                 "ALTER TABLE device ADD COLUMN branch_prev BLOB;"
                 "CREATE UNIQUE INDEX device_branch ON device (branch_of, branch_by) WHERE branch_of IS NOT NULL;"},
+        {/* 11: a device by its name, retired or not */
+         .both = "CREATE INDEX device_by_name ON device (name);"},
 };
 /* clang-format on */
 const int schema_version = ELEMENTSOF(schema_steps);
