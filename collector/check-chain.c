@@ -7,9 +7,12 @@
 #include "collector/api/ingest.h"
 #include "collector/check.h"
 #include "collector/log/log.h"
+#include "collector/store/schema.h"
 
 struct chain {
         struct check *check;
+        const struct check_purges *purges;
+        struct check_purges *seals; /* what these say of it */
         struct store_device d;
         struct bundle_batch batch;
         uint64_t next; /* expected of the next seal */
@@ -17,6 +20,7 @@ struct chain {
         /* within a seal */
         uint8_t walk[CHAIN_HASH_SIZE];
         uint64_t n;
+        int64_t gone; /* purges.h */
 };
 
 static bool differs(const char *a, const char *b)
@@ -95,6 +99,19 @@ static int check_record(struct chain *k, const struct db_rows *q)
         return 0;
 }
 
+/* Of a batch that is missing as a whole: by a rule, or by somebody who had no right to? */
+static void check_gone(struct chain *k)
+{
+        const struct chain_seal *s = &k->batch.seal;
+
+        if (k->gone & SEAL_GONE ||
+            (!(k->gone & SEAL_HELD) && check_purges_has(k->purges, schema_month(k->batch.received_ms))))
+                k->check->gone += s->n;
+        else
+                check_problem(k->check, "records %llu to %llu of %s are missing: no rule of retention removed them",
+                              (unsigned long long)s->first, (unsigned long long)(s->first + s->n - 1), k->d.id);
+}
+
 static int check_records(struct chain *k)
 {
         const struct chain_seal *s = &k->batch.seal;
@@ -118,7 +135,10 @@ static int check_records(struct chain *k)
         if (r < 0)
                 return r;
         if (k->n == 0)
-                k->check->gone += s->n; /* removed with its month: what is older is looked at by the audit table */
+                check_gone(k);
+        else if (k->gone & SEAL_GONE)
+                check_problem(k->check, "record %llu of %s is here, though marked as removed by a rule of retention",
+                              (unsigned long long)s->first, k->d.id);
         else if (k->n < s->n)
                 check_problem(k->check, "record %llu of %s is missing", (unsigned long long)(s->first + k->n),
                               k->d.id);
@@ -161,6 +181,11 @@ static int check_seal(struct chain *k, const struct db_rows *q)
         k->next = s->first + s->n;
         memcpy(k->head, s->head, sizeof(k->head));
         k->check->batches++;
+        k->gone = db_int(q, 9);
+        if (k->gone & SEAL_GONE)
+                batches_add(&k->seals->gone, s->head);
+        if (k->gone & SEAL_HELD)
+                batches_add(&k->seals->held, s->head);
         return check_records(k);
 }
 
@@ -180,73 +205,82 @@ static int check_outside(struct chain *k)
         return r < 0 ? r : 0;
 }
 
-static int check_device(struct check *c, const struct store_device *d, uint64_t first,
-                        const uint8_t prev[static CHAIN_HASH_SIZE])
+static int check_device(struct chain *k)
 {
-        struct chain k = {.check = c, .d = *d, .next = first};
+        const struct store_device *d = &k->d;
         uint64_t before;
         int r;
 
-        memcpy(k.head, prev, sizeof(k.head));
         if (!device_id_is_of(d->id, d->public_key))
-                check_problem(c, "the key of device %s is not its own", d->id);
+                check_problem(k->check, "the key of device %s is not its own", d->id);
         do {
                 _cleanup_rows_ struct db_rows q = {0};
 
-                before = k.next;
-                r = db_query(c->db,
-                             "SELECT s.first, s.n, s.prev, s.head, s.signature, s.boot, s.received_ms, "
-                             "coalesce(s.leaf, -1),"
-                             " l.entry FROM seal s LEFT JOIN log_leaf l ON l.log = s.log AND l.number = s.leaf"
+                before = k->next;
+                r = db_query(k->check->db,
+                             "SELECT s.first, s.n, s.prev, s.head, s.signature, s.boot, s.received_ms,"
+                             " coalesce(s.leaf, -1), l.entry, coalesce(s.gone, 0)"
+                             " FROM seal s LEFT JOIN log_leaf l ON l.log = s.log AND l.number = s.leaf"
                              " WHERE s.device = $1 AND s.first >= $2 ORDER BY s.first LIMIT 500",
                              &q, "ii", d->number, (int64_t)before);
                 while (r >= 0 && (r = db_next(&q)) > 0)
-                        r = check_seal(&k, &q);
-        } while (r >= 0 && k.next > before);
-        if (r >= 0 && (k.next != d->next_seq || memcmp(k.head, d->head, sizeof(k.head)) != 0))
-                check_problem(c,
+                        r = check_seal(k, &q);
+        } while (r >= 0 && k->next > before);
+        if (r >= 0 && (k->next != d->next_seq || memcmp(k->head, d->head, sizeof(k->head)) != 0))
+                check_problem(k->check,
                               "device %s stands at record %llu, its last seal at %llu: a seal was removed or its "
                               "head changed",
-                              d->id, (unsigned long long)d->next_seq - 1, (unsigned long long)k.next - 1);
-        return r < 0 ? r : check_outside(&k);
+                              d->id, (unsigned long long)d->next_seq - 1, (unsigned long long)k->next - 1);
+        return r < 0 ? r : check_outside(k);
+}
+
+/* 1: the next device, at the place where its chain begins. */
+static int device_next(struct chain *k)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        struct store_device d = {0};
+        int r = db_query(k->check->db,
+                         "SELECT number, id, name, public_key, next_seq, head, coalesce(branch_first, 0), branch_prev"
+                         " FROM device WHERE number > $1 ORDER BY number LIMIT 1",
+                         &q, "i", k->d.number);
+
+        if (r < 0 || (r = db_next(&q)) <= 0)
+                return r;
+        d.number = db_int(&q, 0);
+        d.next_seq = (uint64_t)db_int(&q, 4);
+        k->next = (uint64_t)db_int(&q, 6);
+        if (db_copy(&q, 1, d.id, sizeof(d.id)) < 0 || db_copy(&q, 2, d.name, sizeof(d.name)) < 0 ||
+            db_bytes(&q, 3, d.public_key, sizeof(d.public_key)) < 0 || db_bytes(&q, 5, d.head, sizeof(d.head)) < 0 ||
+            (k->next > 0 && db_bytes(&q, 7, k->head, sizeof(k->head)) < 0))
+                *d.id = '\0';
+        if (k->next == 0) {
+                k->next = 1;
+                chain_start(d.public_key, k->head);
+        }
+        k->d = d;
+        return 1;
 }
 
 int check_devices(struct check *c)
 {
-        for (int64_t after = 0;;) {
-                struct store_device d = {0};
-                uint8_t prev[CHAIN_HASH_SIZE];
-                uint64_t first;
-                int r;
+        struct check_purges purges = {0}, seals = {0};
+        struct chain k = {.check = c, .purges = &purges, .seals = &seals};
+        int r = check_purges_read(c, &purges);
 
-                {
-                        _cleanup_rows_ struct db_rows q = {0};
-
-                        r = db_query(c->db,
-                                     "SELECT number, id, name, public_key, next_seq, head, coalesce(branch_first, 0),"
-                                     " branch_prev FROM device WHERE number > $1 ORDER BY number LIMIT 1",
-                                     &q, "i", after);
-                        if (r < 0 || (r = db_next(&q)) <= 0)
-                                return r;
-                        d.number = after = db_int(&q, 0);
-                        d.next_seq = (uint64_t)db_int(&q, 4);
-                        if (db_copy(&q, 1, d.id, sizeof(d.id)) < 0 || db_copy(&q, 2, d.name, sizeof(d.name)) < 0 ||
-                            db_bytes(&q, 3, d.public_key, sizeof(d.public_key)) < 0 ||
-                            db_bytes(&q, 5, d.head, sizeof(d.head)) < 0 ||
-                            (db_int(&q, 6) && db_bytes(&q, 7, prev, sizeof(prev)) < 0)) {
-                                check_problem(c, "device number %lld is damaged", (long long)after);
-                                continue;
-                        }
-                        first = (uint64_t)db_int(&q, 6);
-                }
-                if (!first) {
-                        first = 1;
-                        chain_start(d.public_key, prev);
-                }
-                r = check_device(c, &d, first, prev);
-                if (r < 0)
-                        return r;
+        while (r >= 0 && (r = device_next(&k)) > 0) {
+                if (*k.d.id)
+                        r = check_device(&k);
+                else
+                        check_problem(c, "device number %lld is damaged", (long long)k.d.number);
         }
+        if (r == 0 && !(batches_equal(&purges.gone, &seals.gone) && batches_equal(&purges.held, &seals.held)))
+                check_problem(
+                        c,
+                        "retention removed %llu batches and left %llu under a hold, says the audit trail; other "
+                        "ones, %llu and %llu, are marked so",
+                        (unsigned long long)purges.gone.n, (unsigned long long)purges.held.n,
+                        (unsigned long long)seals.gone.n, (unsigned long long)seals.held.n);
+        return r;
 }
 
 int check_database(struct check *c)

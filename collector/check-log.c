@@ -203,3 +203,35 @@ int check_audit(struct check *c)
         while (r > 0);
         return r < 0 ? r : audit_missing(c);
 }
+
+bool check_purges_has(const struct check_purges *p, int64_t month)
+{
+        for (size_t i = 0; i < p->n_months; i++)
+                if (p->months[i] == month)
+                        return true;
+        return false;
+}
+
+int check_purges_read(struct check *c, struct check_purges *ret)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        int r = db_query(c->db,
+                         "SELECT number, detail FROM admin_audit WHERE who = 'retention' AND action = 'purge'"
+                         " ORDER BY number",
+                         &q, "");
+
+        while (r >= 0 && (r = db_next(&q)) > 0) {
+                struct purge p;
+
+                if (!purge_parse(db_text(&q, 1) ?: "", &p)) {
+                        check_problem(c, "action %lld of the audit table does not say what retention removed",
+                                      (long long)db_int(&q, 0));
+                        continue;
+                }
+                if (p.whole && !check_purges_has(ret, p.month) && ret->n_months < STORE_MONTHS_MAX)
+                        ret->months[ret->n_months++] = p.month;
+                batches_join(&ret->gone, &p.gone);
+                batches_join(&ret->held, &p.held);
+        }
+        return r;
+}

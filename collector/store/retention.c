@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "collector/store/erase.h"
 #include "collector/store/private.h"
+#include "collector/store/purges.h"
 #include "collector/store/rules.h"
 #include "collector/store/schema.h"
 
@@ -14,9 +15,29 @@
 
 /* ---- a whole month ---- */
 
-/* What is held leaves its month, and with it the rest of its seals, erased: their chain is proof of what is held. */
-static int month_hold(struct store *s, int64_t month, uint64_t now_ms, uint64_t *ret)
+/* They are gone when a rule has removed what month 0 has of them, not before. */
+static int batches_mark(struct db *db, struct batches *held)
 {
+#define IN_MONTH_0                                                                                                   \
+        " WHERE coalesce(gone, 0) < 2 AND (device, first) IN (SELECT k.device, (SELECT max(t.first) FROM seal t"     \
+        " WHERE t.device = k.device AND t.first <= k.seq) FROM record k WHERE k.month = 0)"
+        _cleanup_rows_ struct db_rows q = {0};
+        uint8_t head[CHAIN_HASH_SIZE];
+        int r = db_query(db, "SELECT head FROM seal" IN_MONTH_0, &q, "");
+
+        while (r >= 0 && (r = db_next(&q)) > 0) {
+                if (db_bytes(&q, 0, head, sizeof(head)) < 0)
+                        return -EUCLEAN;
+                batches_add(held, head);
+        }
+        db_rows_done(&q);
+        return r < 0 ? r : db_run(db, "UPDATE seal SET gone = coalesce(gone, 0) + 2" IN_MONTH_0, "");
+}
+
+/* What is held leaves its month, and with it the rest of its seals, erased: their chain is proof of what is held. */
+static int month_hold(struct store *s, uint64_t now_ms, struct purge *p)
+{
+        const int64_t month = p->month;
         struct db *db = s->write;
         int r = db_run(db, "UPDATE record AS r SET month = 0 WHERE r.month = $1 AND r.erased_ms IS NULL AND " HELD,
                        "i", month);
@@ -24,8 +45,8 @@ static int month_hold(struct store *s, int64_t month, uint64_t now_ms, uint64_t 
 
         if (r < 0)
                 return r;
-        *ret = (uint64_t)r;
-        for (bool first = true; r >= 0 && *ret > 0 && (first || erased > 0); first = false) {
+        p->n_held = (uint64_t)r;
+        for (bool first = true; r >= 0 && p->n_held > 0 && (first || erased > 0); first = false) {
                 _cleanup_rows_ struct db_rows rows = {0};
 
                 r = db_query(db,
@@ -36,17 +57,20 @@ static int month_hold(struct store *s, int64_t month, uint64_t now_ms, uint64_t 
                 if (r == 0)
                         r = erased = erase_rows(db, &rows, now_ms);
         }
-        if (r >= 0 && *ret > 0)
+        if (r >= 0 && p->n_held > 0)
                 r = db_run(db,
                            "UPDATE record AS r SET month = 0 WHERE r.month = $1 AND EXISTS (SELECT 1 FROM record k"
                            " WHERE k.month = 0 AND k.device = r.device AND k.received_ms = r.received_ms)",
                            "i", month);
+        if (r >= 0 && p->n_held > 0)
+                r = batches_mark(db, &p->held);
         return r < 0 ? r : 0;
 }
 
 /* All of the month on PostgreSQL, up to `max` on SQLite. */
-static int month_remove(struct db *db, int64_t month, unsigned max, struct store_purge *p)
+static int month_remove(struct db *db, unsigned max, struct purge *p)
 {
+        const int64_t month = p->month;
         int64_t n = 0;
         char sql[64];
         int r = db_run(db, "DELETE FROM retention_swept WHERE month = $1", "i", month);
@@ -87,6 +111,7 @@ struct sweep {
         struct place_key at; /* looked at so far */
         bool fresh, done;
         uint64_t now_ms;
+        struct batches *gone; /* of which nothing is left */
 };
 
 static int sweep_load(struct sweep *w)
@@ -157,13 +182,17 @@ static int sweep_read(const struct sweep *w, const struct place_key *end, struct
 static int seal_remove(const struct sweep *w, const struct place *p, int64_t *ret_next)
 {
         _cleanup_rows_ struct db_rows q = {0};
+        uint8_t head[CHAIN_HASH_SIZE];
         int64_t first, n, left;
         int r = db_query(w->db,
-                         "SELECT first, n FROM seal WHERE device = $1 AND first <= $2 ORDER BY first DESC LIMIT 1",
+                         "SELECT first, n, head FROM seal WHERE device = $1 AND first <= $2 ORDER BY first DESC"
+                         " LIMIT 1",
                          &q, "ii", p->device, p->seq);
 
         if (r < 0 || (r = db_next(&q)) <= 0)
                 return r < 0 ? r : -EUCLEAN;
+        if (db_bytes(&q, 2, head, sizeof(head)) < 0)
+                return -EUCLEAN;
         first = db_int(&q, 0);
         n = db_int(&q, 1);
         db_rows_done(&q);
@@ -172,9 +201,14 @@ static int seal_remove(const struct sweep *w, const struct place *p, int64_t *re
                       "SELECT 1 FROM record WHERE device = $1 AND seq >= $2 AND seq < $3 AND month = $4"
                       " AND erased_ms IS NULL LIMIT 1",
                       &left, "iiii", p->device, first, first + n, w->month);
-        if (r == 0)
-                r = db_run(w->db, "DELETE FROM record WHERE device = $1 AND seq >= $2 AND seq < $3 AND month = $4",
-                           "iiii", p->device, first, first + n, w->month);
+        if (r != 0)
+                return r < 0 ? r : 0;
+        batches_add(w->gone, head);
+        r = db_run(w->db, "DELETE FROM record WHERE device = $1 AND seq >= $2 AND seq < $3 AND month = $4", "iiii",
+                   p->device, first, first + n, w->month);
+        if (r >= 0)
+                r = db_run(w->db, "UPDATE seal SET gone = coalesce(gone, 0) + 1 WHERE device = $1 AND first = $2",
+                           "ii", p->device, first);
         return r < 0 ? r : 0;
 }
 
@@ -259,7 +293,7 @@ static int month_is_over(const struct sweep *w)
 }
 
 /* 1: something was to do. */
-static int month_purge(struct store *s, struct sweep *w, unsigned max, struct store_purge *p)
+static int month_purge(struct store *s, struct sweep *w, unsigned max, struct purge *p)
 {
         int r = sweep_load(w);
 
@@ -268,18 +302,20 @@ static int month_purge(struct store *s, struct sweep *w, unsigned max, struct st
         if (r < 0 || (r == 0 && w->done))
                 return r;
         p->month = w->month == MONTH_HELD ? rules_before(w->rules) : w->month;
-        p->more = true;
+        p->whole = r > 0;
+        w->gone = &p->gone;
         if (r == 0) {
                 r = sweep(w, max, &p->n_gone);
         } else {
-                r = month_hold(s, w->month, w->now_ms, &p->n_held);
+                r = month_hold(s, w->now_ms, p);
                 if (r == 0)
-                        r = month_remove(s->write, w->month, max, p);
+                        r = month_remove(s->write, max, p);
         }
         return r < 0 ? r : 1;
 }
 
-static int purge(struct store *s, uint64_t now_ms, unsigned max, struct store_purge *p)
+/* 1: something was to do. */
+static int purge(struct store *s, uint64_t now_ms, unsigned max, struct purge *p)
 {
         struct rules rules;
         int64_t month = MONTH_HELD;
@@ -293,7 +329,7 @@ static int purge(struct store *s, uint64_t now_ms, unsigned max, struct store_pu
                 w.stage = rules_stage(&rules, month);
                 r = month_purge(s, &w, max, p);
                 if (r != 0)
-                        return r < 0 ? r : 0;
+                        return r;
         }
         if (r == 0) {
                 struct sweep w = {.db = s->write, .rules = &rules, .month = MONTH_HELD, .now_ms = now_ms};
@@ -301,25 +337,24 @@ static int purge(struct store *s, uint64_t now_ms, unsigned max, struct store_pu
                 w.stage = rules.this_month;
                 r = month_purge(s, &w, max, p);
         }
-        return r < 0 ? r : 0;
+        return r;
 }
 
-static int purge_note(struct store *s, uint64_t now_ms, const struct store_purge *p)
+static int purge_note(struct store *s, uint64_t now_ms, const struct purge *p)
 {
-        char detail[128];
-        int n = snprintf(detail, sizeof(detail), "month %lld: %llu records removed", (long long)p->month,
-                         (unsigned long long)p->n_gone);
+        _cleanup_buf_ struct buf detail = {0};
 
-        if (p->n_held > 0)
-                snprintf(detail + n, sizeof(detail) - (size_t)n, ", %llu stay under a hold",
-                         (unsigned long long)p->n_held);
-        return store_audit_add(s, &(struct store_audit){now_ms, "retention", "purge", detail});
+        purge_format(&detail, p);
+        buf_add(&detail, "", 1);
+        return buf_error(&detail) < 0 ? buf_error(&detail)
+                                      : store_audit_add(s, &(struct store_audit){now_ms, "retention", "purge",
+                                                                                 (const char *)detail.data});
 }
 
 int store_purge(struct store *s, uint64_t now_ms, unsigned max, struct store_purge *ret)
 {
-        struct store_purge p = {0};
-        int r = purge(s, now_ms, max, &p);
+        struct purge p = {0};
+        int more = purge(s, now_ms, max, &p), r = more < 0 ? more : 0;
 
         if (r == 0 && p.n_gone + p.n_held > 0)
                 r = purge_note(s, now_ms, &p);
@@ -329,6 +364,6 @@ int store_purge(struct store *s, uint64_t now_ms, unsigned max, struct store_pur
                 db_rollback(s->write);
                 return r;
         }
-        *ret = p;
+        *ret = (struct store_purge){p.month, p.n_gone, p.n_held, more > 0};
         return 0;
 }

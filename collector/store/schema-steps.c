@@ -198,6 +198,8 @@ const struct schema_step schema_steps[] = {
                 "CREATE UNIQUE INDEX device_branch ON device (branch_of, branch_by) WHERE branch_of IS NOT NULL;"},
         {/* 11: a device by its name, retired or not */
          .both = "CREATE INDEX device_by_name ON device (name);"},
+        {/* 12: which batches retention removed, or left under a hold: purges.h */
+         .both = "ALTER TABLE seal ADD COLUMN gone INTEGER;"},
 };
 /* clang-format on */
 const int schema_version = ELEMENTSOF(schema_steps);

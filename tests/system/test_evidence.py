@@ -361,6 +361,14 @@ def test_retention_by_rule(collector, device, out):  # noqa: F811
     finally:
         collector.start()
     assert collector.run("check", collector.dir).stdout.strip().endswith("holds")
+    wait_for(lambda: not collector.sql("SELECT 1 FROM admin_audit WHERE leaf IS NULL"), 20, "the purge in the log")
+    batches = "records 1 to 4", "records 5 to 6"
+    for sql, said in [("UPDATE seal SET gone = NULL", f"{batches[1]} of {device.id} are missing: no rule of retention removed them"),
+                      ("DELETE FROM record", f"{batches[0]} of {device.id} are missing: no rule of retention removed them"),
+                      ("UPDATE seal SET gone = 1", f"record 1 of {device.id} is here, though marked as removed"),
+                      ("UPDATE seal SET gone = 2", "retention removed 1 batches and left 0 under a hold, says the audit trail; other ones, 0 and"),
+                      ("DELETE FROM admin_audit WHERE action = 'purge'", "was removed from the database")]:
+        assert said in tampered(collector, out, sql)
     data = export(collector, out / "kept.ndjson", device=device.id)
     python = verify_bundle.verify(data)
     code, answer = own_verify(out / "kept.ndjson")
@@ -369,6 +377,21 @@ def test_retention_by_rule(collector, device, out):  # noqa: F811
 
 
 # ---- the database as its administrator could change it ----
+
+def tampered(collector, out, sql):  # noqa: F811
+    """What `check` says of a copy of the database in which that was done."""
+    copy = out / "tampered"
+    copy.mkdir()
+    shutil.copy(collector.dir / "collector.ini", copy)
+    with closing(sqlite3.connect(f"file:{collector.dir}/collector.db?mode=ro", uri=True)) as source:
+        with closing(sqlite3.connect(copy / "collector.db")) as target, target:
+            source.backup(target)
+            target.execute(sql)
+    r = subprocess.run([BUILD / "collector/onchannel-collector", "check", copy], capture_output=True, text=True, check=False)
+    shutil.rmtree(copy)
+    assert r.returncode == 1, r.stdout + r.stderr
+    return r.stdout + r.stderr
+
 
 def tables(path):
     """What each table has to lose: (table, column, is it a blob)."""

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What is erased, held or too old; what an older version left. */
+#include "collector/store/purges.h"
 #include "tests/unit/store-fixture.h"
 
 /* The chain from prev to head, erased records by their commitment. */
@@ -89,6 +90,55 @@ static void rule(struct fixture *f, struct store_rule r)
         assert_int_equal(store_commit(f->s), 0);
 }
 
+/* What the audit trail says was removed and held is what the seals are marked as. */
+static void check_marks(struct fixture *f, uint64_t gone, uint64_t held)
+{
+        _cleanup_rows_ struct db_rows seals = {0}, lines = {0};
+        struct batches of_seals[2] = {0}, of_lines[2] = {0};
+
+        assert_int_equal(db_query(store_db(f->s), "SELECT head, coalesce(gone, 0) FROM seal", &seals, ""), 0);
+        while (db_next(&seals) > 0)
+                for (int i = 0; i < 2; i++)
+                        if (db_int(&seals, 1) & (i ? SEAL_HELD : SEAL_GONE))
+                                batches_add(&of_seals[i], db_blob(&seals, 0, &(size_t){0}));
+        db_rows_done(&seals);
+        assert_int_equal(
+                db_query(store_db(f->s), "SELECT detail FROM admin_audit WHERE action = 'purge'", &lines, ""), 0);
+        while (db_next(&lines) > 0) {
+                struct purge p;
+
+                assert_true(purge_parse(db_text(&lines, 0), &p));
+                batches_join(&of_lines[0], &p.gone);
+                batches_join(&of_lines[1], &p.held);
+        }
+        assert_int_equal(of_seals[0].n, gone);
+        assert_int_equal(of_seals[1].n, held);
+        assert_true(batches_equal(&of_seals[0], &of_lines[0]) && batches_equal(&of_seals[1], &of_lines[1]));
+}
+
+static void test_purge_text(void **state)
+{
+        static const char *const bad[] = {"", "month x: 1 records removed",
+                                          "month 202601: 1 records removed; batches gone: 1 00",
+                                          "month 202601: 1 records removed one by one; batches gone: x"};
+        struct purge p = {.month = 202601, .n_gone = 9, .n_held = 2, .whole = true, .held = {1, {0xab}}}, q;
+        _cleanup_buf_ struct buf b = {0};
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                assert_false(purge_parse(bad[i], &q));
+        assert_true(purge_parse("month 202512: 7 records removed", &q)); /* of an older version */
+        assert_true(q.whole && q.month == 202512 && q.gone.n == 0);
+        for (int whole = 0; whole < 2; whole++) {
+                b.size = 0;
+                p.whole = whole;
+                purge_format(&b, &p);
+                buf_add(&b, "", 1);
+                assert_true(purge_parse((const char *)b.data, &q));
+                assert_true(q.whole == whole && q.month == p.month && q.n_gone == 9 && q.gone.n == 0);
+                assert_true(batches_equal(&q.held, &p.held));
+        }
+}
+
 static void test_retention(void **state)
 {
         struct fixture *f = *state;
@@ -126,6 +176,7 @@ static void test_retention(void **state)
         assert_int_equal(gone, 3);
         assert_int_equal(n_records(f), 0);
         assert_int_equal(next_of(f), 16);
+        check_marks(f, 1, 1);
 }
 
 /* Rules, and how many of records 1 to 6 of ws-1 go when 4 months are over: signal, discord, whatsapp, and again; class use. */
@@ -291,6 +342,7 @@ static void test_rules(void **state)
         purge_all(f, JANUARY + 212 * DAY, &gone); /* 1 August: all of January */
         assert_int_equal(n_records(f), RECORDS);
         assert_int_equal(next_of(f), 25);
+        check_marks(f, on_postgres ? 1 : 2, 0); /* a partition goes unmarked */
 }
 
 /* A hold outlives the month, and what it held goes by the rules of the time when it is released. */
@@ -318,6 +370,7 @@ static void test_rules_after_a_hold(void **state)
         purge_all(f, JANUARY + 400 * DAY, &gone);
         assert_int_equal(gone, 1);
         assert_int_equal(n_records(f), 0);
+        check_marks(f, 1, 1);
 }
 
 #define MANY 110 /* batches; of each five records go: more than are erased at once */
@@ -417,6 +470,7 @@ static void test_upgrade(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_purge_text),
                 cmocka_unit_test_setup_teardown(test_erase, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_retention, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_which_rule_holds, setup, teardown),
