@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "collector/api/offer.h"
 #include "collector/api/private.h"
+#include "collector/net/message.h"
 
 static json_t *copy_of(json_t *v)
 {
@@ -103,8 +104,15 @@ static int facet_add(const char *value, void *userdata)
         return json_array_append_new(userdata, json_string(value)) < 0 ? -ENOMEM : 0;
 }
 
+struct facets {
+        struct later later; /* first */
+        struct http_query query;
+        const char *from[_FACET_MAX]; /* in the query */
+};
+
 static json_t *facets_run(struct later *l)
 {
+        const struct facets *f = (const struct facets *)l;
         static const char *const names[] = {
                 [FACET_CHANNEL] = "channels", [FACET_DEVICE] = "devices", [FACET_USER] = "users"};
         _Static_assert(ELEMENTSOF(names) == _FACET_MAX, "enum store_facet");
@@ -113,7 +121,7 @@ static json_t *facets_run(struct later *l)
         for (enum store_facet i = 0; i < _FACET_MAX && l->r == 0; i++) {
                 json_t *values = json_array();
 
-                l->r = store_facet(l->api->store, i, facet_add, values);
+                l->r = store_facet(l->api->store, i, f->from[i], facet_add, values);
                 if (json_object_set_new(o, names[i], values) < 0 && l->r == 0)
                         l->r = -ENOMEM;
         }
@@ -145,10 +153,50 @@ void page_devices(struct http_request *req)
                 turn_after(req, TURN_SEEN, devices_begin);
 }
 
+static void facets_ended(struct later *l)
+{
+        http_query_done(&((struct facets *)l)->query);
+}
+
+static int facets_parse(const char *query, struct facets *ret, struct diag *reterr)
+{
+        int r = http_query_parse(query, &ret->query, reterr);
+
+        for (size_t i = 0; i < _FACET_MAX; i++)
+                ret->from[i] = "";
+        for (size_t i = 0; r == 0 && i < ret->query.n; i++)
+                if (strcmp(ret->query.pairs[i].name, "device") == 0)
+                        ret->from[FACET_DEVICE] = ret->query.pairs[i].value;
+                else if (strcmp(ret->query.pairs[i].name, "user") == 0)
+                        ret->from[FACET_USER] = ret->query.pairs[i].value;
+                else
+                        r = diag_set(reterr, -EBADMSG, NULL, 0, "there is no parameter '%s'",
+                                     ret->query.pairs[i].name);
+        return r;
+}
+
+static void facets_begin(struct http_request *req)
+{
+        struct facets *f = calloc(1, sizeof(*f));
+        struct diag d = {0};
+        int r = f ? facets_parse(req->query, f, &d) : -ENOMEM;
+
+        if (r < 0) {
+                if (f)
+                        facets_ended(&f->later);
+                free(f);
+                reply_errno(req, r, &d);
+                return;
+        }
+        f->later.run = facets_run;
+        f->later.ended = facets_ended;
+        reply_later(req, &f->later);
+}
+
 void page_facets(struct http_request *req)
 {
         struct store_session session;
 
         if (page_authorised(req, &session))
-                reply_search(req, facets_run);
+                facets_begin(req);
 }

@@ -15,7 +15,8 @@
 #include "collector/store/db-private.h"
 #include "collector/store/private.h"
 
-#define FACETS_MAX     1000
+#define CHANNELS_MAX   1000
+#define NAMES_MAX      100
 #define CONDITIONS_MAX 10
 #define DEVICES_MAX    8 /* that have had one name, one after the other */
 #define PROBE_MAX      2000
@@ -435,24 +436,26 @@ int store_count(struct store *st, const struct store_filter *f, uint64_t max, ui
         return 0;
 }
 
-/* Jumps from one value to the next along the index instead of reading every row. */
+/* Jumps from one value to the next along the index instead of reading every row: a step in each month's partition for
+ * a value, so that their number is bounded. */
 #define DISTINCT(column)                                                                                             \
         "WITH RECURSIVE v (x) AS ("                                                                                  \
-        "SELECT min(" column ") FROM record WHERE " column " IS NOT NULL UNION ALL "                                 \
+        "SELECT min(" column ") FROM record WHERE " column " >= $2 UNION ALL "                                       \
         "SELECT (SELECT min(" column ") FROM record WHERE " column " > v.x) FROM v WHERE v.x IS NOT NULL) "          \
         "SELECT x FROM v WHERE x IS NOT NULL LIMIT $1"
 
 static const char *const facet_sql[] = {
         [FACET_CHANNEL] = DISTINCT("channel"),
-        [FACET_DEVICE] = "SELECT DISTINCT name FROM device ORDER BY name LIMIT $1",
+        [FACET_DEVICE] = "SELECT DISTINCT name FROM device WHERE name >= $2 ORDER BY name LIMIT $1",
         [FACET_USER] = DISTINCT("user_name"),
 };
 _Static_assert(ELEMENTSOF(facet_sql) == _FACET_MAX, "enum store_facet");
 
-int store_facet(struct store *s, enum store_facet which, store_facet_fn fn, void *userdata)
+int store_facet(struct store *s, enum store_facet which, const char *from, store_facet_fn fn, void *userdata)
 {
         _cleanup_rows_ struct db_rows q = {0};
-        int r = db_query(s->read, facet_sql[which], &q, "i", (int64_t)FACETS_MAX);
+        int r = db_query(s->read, facet_sql[which], &q, "it",
+                         (int64_t)(which == FACET_CHANNEL ? CHANNELS_MAX : NAMES_MAX), from);
 
         while (r >= 0 && (r = db_next(&q)) > 0) {
                 r = fn(db_text(&q, 0), userdata);

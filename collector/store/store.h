@@ -313,4 +313,5 @@ struct store_span {
 int store_coverage(struct store *s, int64_t device, const struct store_span *span, store_row_fn fn, void *userdata);
 /* As store_bundle_each(): the parts whose names begin so. */
 int store_bundle_read(struct store *s, const char *prefix, store_part_fn fn, void *userdata);
-int store_facet(struct store *s, enum store_facet which, store_facet_fn fn, void *userdata);
+/* In the database's order, from the text `from` on ("": all): a thousand channels at most, a hundred of the others. */
+int store_facet(struct store *s, enum store_facet which, const char *from, store_facet_fn fn, void *userdata);

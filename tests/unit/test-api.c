@@ -444,6 +444,11 @@ static void test_devices(void **state)
         assert_int_equal(client_do(curl, page_request("/api/v1/facets"), &r), 200);
         assert_int_equal(json_array_size(json_object_get(r.json, "users")), 2);
         assert_int_equal(json_array_size(json_object_get(r.json, "channels")), 4);
+        assert_int_equal(client_do(curl, page_request("/api/v1/facets?user=zz&device=zz"), &r), 200);
+        assert_int_equal(json_array_size(json_object_get(r.json, "users")), 0);
+        assert_int_equal(json_array_size(json_object_get(r.json, "devices")), 0);
+        assert_int_equal(json_array_size(json_object_get(r.json, "channels")), 4);
+        assert_int_equal(client_do(curl, page_request("/api/v1/facets?users=zz"), &r), 400);
 }
 
 /* Last: afterwards nobody logs in from this address. */

@@ -148,7 +148,7 @@ static void test_others(void **state)
 
         store_reader(f->s)->watch = on_query;
         for (enum store_facet i = 0; i < _FACET_MAX; i++)
-                assert_int_equal(store_facet(f->s, i, ignore_value, NULL), 0);
+                assert_int_equal(store_facet(f->s, i, "a", ignore_value, NULL), 0);
         assert_int_equal(store_devices(f->s, ignore_device, NULL), 0);
         assert_int_equal(store_findings(f->s, ignore_finding, NULL), 0);
         assert_int_equal(store_requests(f->s, 1, 10, count_row, &rows), 0);

@@ -261,6 +261,7 @@ static void test_facets(void **state)
         struct fixture *f = *state;
         static const char *const expect[] = {
                 [FACET_CHANNEL] = "discord signal whatsapp ", [FACET_DEVICE] = "ws-1 ", [FACET_USER] = "anna "};
+        static const char *const from[] = {[FACET_CHANNEL] = "e", [FACET_DEVICE] = "ws-2", [FACET_USER] = "annb"};
         struct made m;
 
         make(&m, 1, RECORDS, f->device.head);
@@ -269,8 +270,11 @@ static void test_facets(void **state)
         for (enum store_facet i = 0; i < _FACET_MAX; i++) {
                 char text[128] = "";
 
-                assert_int_equal(store_facet(f->s, i, join, text), 0);
+                assert_int_equal(store_facet(f->s, i, "", join, text), 0);
                 assert_string_equal(text, expect[i]);
+                *text = 0;
+                assert_int_equal(store_facet(f->s, i, from[i], join, text), 0);
+                assert_string_equal(text, i == FACET_CHANNEL ? "signal whatsapp " : "");
         }
 }
 

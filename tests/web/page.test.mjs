@@ -128,6 +128,23 @@ test('filters live in the address and survive a reload', async () => {
   await page.getByText(`${COUNT} records`).waitFor();
 });
 
+test('people and devices are found by how they begin', async () => {
+  await page.goto(address);
+  const user = page.getByLabel('User', { exact: true });
+  await page.locator('#known-user option[value="anna"]').waitFor({ state: 'attached' });
+  await user.pressSequentially('b');
+  await page.locator('#known-user option[value="anna"]').waitFor({ state: 'detached' });
+  assert.equal(await user.inputValue(), 'b');
+  await user.fill('anna');
+  await page.locator('#known-user option[value="anna"]').waitFor({ state: 'attached' });
+  await user.press('Enter');
+  await page.waitForFunction(() => location.search.includes('user=anna'));
+  await page.getByText(`${COUNT - 2} records`).waitFor(); // one has no user, one has markup for one
+  await page.getByRole('button', { name: 'Clear all' }).click();
+  await page.getByText(`${COUNT} records`).waitFor();
+  assert.equal(await user.inputValue(), '');
+});
+
 test('markup in a record stays text', async () => {
   await page.goto(address + '?user=' + encodeURIComponent('<img src=x onerror=document.title="owned">'));
   await page.getByText('1 record', { exact: true }).waitFor();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 // The violations, newest first: filters and position live in the address, pages are keyset pages.
+import { useEffect, useState } from 'preact/hooks';
 import { go, Link, parameters } from './location.jsx';
 import { fromLocal, program, time, toLocal, utc, word, zone } from './format.js';
 import { Problem, useQuery } from './query.jsx';
@@ -27,8 +28,25 @@ function Select({ name, label, options, kind }) {
   );
 }
 
+// One of many. The collector names a hundred, from what is typed on.
+function Pick({ name, label, options, onType }) {
+  const value = filters()[name];
+  const [typed, setTyped] = useState(null);
+  useEffect(() => setTyped(null), [value]);
+  const type = (text) => { setTyped(text); onType({ [name]: text }); };
+  return (
+    <label>{label}
+      <input type="search" list={`known-${name}`} value={typed ?? value} placeholder="all" autocomplete="off"
+        onInput={(event) => type(event.currentTarget.value)} onChange={(event) => set(name, event.currentTarget.value)} />
+      <datalist id={`known-${name}`}>{options.map((option) => <option value={option} />)}</datalist>
+    </label>
+  );
+}
+
 function Filters() {
-  const { data } = useQuery('/api/v1/facets', {});
+  const [typed, setTyped] = useState({});
+  const { data } = useQuery('/api/v1/facets', typed);
+  const onType = (what) => setTyped((before) => ({ ...before, ...what }));
   const value = filters();
   const any = FILTERS.some((name) => value[name]);
   return (
@@ -44,8 +62,8 @@ function Filters() {
           onChange={(event) => set('to', fromLocal(event.currentTarget.value))} /></label>
       </fieldset>
       <Select name="channel" label="Channel" options={data?.channels ?? []} />
-      <Select name="device" label="Device" options={data?.devices ?? []} />
-      <Select name="user" label="User" options={data?.users ?? []} />
+      <Pick name="device" label="Device" options={data?.devices ?? []} onType={onType} />
+      <Pick name="user" label="User" options={data?.users ?? []} onType={onType} />
       <Select name="class" label="Class" options={CLASSES} />
       <Select name="layer" label="Seen at" options={LAYERS} kind="layer" />
       <Select name="tier" label="Evidence" options={TIERS} kind="tier" />

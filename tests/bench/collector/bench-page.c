@@ -261,8 +261,8 @@ static void lists_measure(struct store *s, const char *kind)
                 unsigned n = 0;
                 double start = now_s();
 
-                DEMAND((i < _FACET_MAX ? store_facet(s, i, value_count, &n) : store_devices(s, device_count, &n)) ==
-                       0);
+                DEMAND((i < _FACET_MAX ? store_facet(s, i, "", value_count, &n)
+                                       : store_devices(s, device_count, &n)) == 0);
                 printf("page-%s-list-%s %.1f ms (%u values)\n", kind, i < _FACET_MAX ? names[i] : "status",
                        (now_s() - start) * 1000, n);
         }
