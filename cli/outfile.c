@@ -40,11 +40,9 @@ int outfile_open(struct outfile *f, const char *path)
         for (size_t i = 0; i < ELEMENTSOF(signals); i++)
                 if (signal(signals[i], on_signal) == SIG_IGN) /* nohup(1) */
                         (void)signal(signals[i], SIG_IGN);
+        unfinished = f->temporary; /* which gets its name there: a signal may come in between */
         f->fd = mkostemp(f->temporary, O_CLOEXEC);
-        if (f->fd < 0)
-                return -errno;
-        unfinished = f->temporary;
-        return 0;
+        return f->fd < 0 ? -errno : 0;
 }
 
 static int write_out(struct outfile *f, const void *data, size_t size)

@@ -12,21 +12,45 @@ int export_leaf(struct export_log *l, struct bundle_leaf *leaf)
         return merkle_inclusion(&l->reader->tree, leaf->index, l->head.checkpoint.head.size, &leaf->proof);
 }
 
+/* The first record of the device in the time that was asked for, and the last; 0 there is none. A device's clock may be
+ * set, so places in the chain say nothing about times. */
+#define PLACES(which)                                                                                                \
+        "SELECT coalesce(min(seq + 0), 0), coalesce(max(seq + 0), 0) FROM record" /* + 0: by no index of places */   \
+        " WHERE device = $1 AND time_ms >= $2 AND time_ms < $3 AND " which
+#define PLACES_QUERY                                                                                                 \
+        PLACES("class IS NOT NULL")                                                                                  \
+        " UNION ALL " PLACES("kind = 'coverage'") " UNION ALL " PLACES("class IS NULL AND kind <> 'coverage'")
+
+static int places(struct export *e, int64_t *ret_first, int64_t *ret_last)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        int64_t first = 0, last = 0;
+        int r = db_query(e->db, PLACES_QUERY, &q, "iii", e->devices[e->device], (int64_t)e->filter.from_ms,
+                         export_to(e));
+
+        while (r >= 0 && (r = db_next(&q)) > 0) {
+                int64_t low = db_int(&q, 0), high = db_int(&q, 1);
+
+                first = low > 0 && (first == 0 || low < first) ? low : first;
+                last = high > last ? high : last;
+        }
+        *ret_first = first;
+        *ret_last = last;
+        return r;
+}
+
 int export_range(struct export *e)
 {
         _cleanup_rows_ struct db_rows q = {0};
         bool bounded = e->filter.from_ms > 0 || export_to(e) < INT64_MAX;
-        int r = bounded ? db_query(e->db,
-                                   "SELECT coalesce(min(s.first), 0), coalesce(max(s.first), -1) FROM seal s"
-                                   " WHERE s.device = $1 AND EXISTS (SELECT 1 FROM record r WHERE r.device = s.device"
-                                   " AND r.seq >= s.first AND r.seq < s.first + s.n"
-                                   " AND r.time_ms >= $2 AND r.time_ms < $3)",
-                                   &q, "iii", e->devices[e->device], (int64_t)e->filter.from_ms, export_to(e))
-                        : db_query(e->db,
-                                   "SELECT coalesce(min(first), 0), coalesce(max(first), -1) FROM seal"
-                                   " WHERE device = $1",
-                                   &q, "i", e->devices[e->device]);
+        int64_t first = 0, last = INT64_MAX;
+        int r = bounded ? places(e, &first, &last) : 0;
 
+        if (r == 0)
+                r = db_query(e->db,
+                             "SELECT coalesce((SELECT max(first) FROM seal WHERE device = $1 AND first <= $2), 0),"
+                             " coalesce((SELECT max(first) FROM seal WHERE device = $1 AND first <= $3), -1)",
+                             &q, "iii", e->devices[e->device], first, last);
         if (r < 0 || (r = db_next(&q)) < 0)
                 return r;
         e->cursor = db_int(&q, 0);

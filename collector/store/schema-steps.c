@@ -200,6 +200,9 @@ const struct schema_step schema_steps[] = {
          .both = "CREATE INDEX device_by_name ON device (name);"},
         {/* 12: which batches retention removed, or left under a hold: purges.h */
          .both = "ALTER TABLE seal ADD COLUMN gone INTEGER;"},
+        {/* 13: with record_device and record_coverage each record by its device and time: export-batch.c. Next to nothing
+          * is in it: requests, and what was erased. */
+         .both = "CREATE INDEX record_rest ON record (device, time_ms, seq) WHERE class IS NULL AND kind <> 'coverage';"},
 };
 /* clang-format on */
 const int schema_version = ELEMENTSOF(schema_steps);

@@ -2,6 +2,7 @@
 /* No question of the page walks the table of records, or sorts what it found there: each goes by an index that is in
  * the order of the page. Every statement that a search sends is explained by the database itself. */
 #include "base/text.h"
+#include "collector/log/export-private.h"
 #include "collector/store/db-private.h"
 #include "tests/unit/store-fixture.h"
 
@@ -161,6 +162,75 @@ static void test_others(void **state)
         assert_int_equal(store_leaf_get(f->s, f->device.number, 7, &log, &number, &entry), -ENOENT);
 }
 
+/* A time is looked up in each part of a device's records, not compared with all of them. */
+static void on_range(struct db *db, const char *sql, const struct db_value *v, size_t n)
+{
+        bool is_postgres = db_kind(db) == DB_POSTGRES;
+        _cleanup_free_ char *explain = NULL;
+        _cleanup_rows_ struct db_rows q = {0};
+        unsigned looked_up = 0;
+
+        if (!strstr(sql, "time_ms"))
+                return;
+        assert_true(asprintf(&explain, "EXPLAIN %s%s", is_postgres ? "" : "QUERY PLAN ", sql) > 0);
+        db->watch = NULL;
+        assert_int_equal(db_query_values(db, explain, &q, v, n), 0);
+        while (db_next(&q) > 0) {
+                const char *line = db_text(&q, is_postgres ? 0 : 3);
+
+                assert_false(strstr(line, "Filter:") && strstr(line, "time_ms"));
+                looked_up += is_postgres ? strstr(line, "Cond: ((device = ") && strstr(line, "AND (time_ms >= ")
+                                         : strstr(line, "(device=? AND time_ms>? AND time_ms<?)") != NULL;
+        }
+        assert_true(looked_up >= 3);
+        db->watch = on_range;
+        n_explained++;
+}
+
+static void check_range(struct fixture *f, struct export *e, uint64_t from_ms, uint64_t to_ms)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+
+        e->filter = (struct store_filter){.from_ms = from_ms, .to_ms = to_ms};
+        e->db->watch = on_range;
+        assert_int_equal(export_range(e), 0);
+        e->db->watch = NULL;
+        assert_int_equal(
+                db_query(e->db,
+                         "SELECT coalesce(min(s.first), 0), coalesce(max(s.first), -1) FROM seal s WHERE"
+                         " s.device = $1 AND EXISTS (SELECT 1 FROM record r WHERE r.device = s.device AND"
+                         " r.seq >= s.first AND r.seq < s.first + s.n AND r.time_ms >= $2 AND r.time_ms < $3)",
+                         &q, "iii", f->device.number, (int64_t)from_ms, export_to(e)),
+                0);
+        assert_int_equal(db_next(&q), 1);
+        assert_int_equal(e->cursor, db_int(&q, 0));
+        assert_int_equal(e->last, db_int(&q, 1));
+}
+
+/* Which batches an export of a time has: all kinds of records count, erased ones too, and the clock was set back. */
+static void test_export_range(void **state)
+{
+        struct fixture *f = *state;
+        struct export e = {.db = store_reader(f->s), .devices = &f->device.number, .n_devices = 1};
+
+        script(f->path, "UPDATE record SET class = NULL, kind = 'coverage' WHERE seq % 7 = 0;"
+                        "UPDATE record SET class = NULL, kind = 'erased' WHERE seq % 11 = 0;"
+                        "UPDATE record SET time_ms = 1100 WHERE seq = 500;"
+                        "UPDATE record SET time_ms = 9000 WHERE seq = 20");
+        n_explained = 0;
+        for (uint64_t from = 990; from < 1620; from += 9)
+                for (uint64_t n = 1; n < 500; n *= 5)
+                        check_range(f, &e, from, from + n);
+        assert_true(n_explained > 100);
+        check_range(f, &e, 1300, 0);
+        check_range(f, &e, 8000, 10000);
+        check_range(f, &e, 2000, 3000);
+        e.filter = (struct store_filter){0};
+        assert_int_equal(export_range(&e), 0);
+        assert_true(e.cursor <= 1);
+        assert_int_equal(e.last, (BATCHES - 1) * RECORDS + 1);
+}
+
 static int fill(void **state)
 {
         struct fixture *f;
@@ -185,6 +255,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_searches, fill, teardown),
                 cmocka_unit_test_setup_teardown(test_others, fill, teardown),
+                cmocka_unit_test_setup_teardown(test_export_range, fill, teardown),
         };
 
         return on_both(tests);
