@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A laptop's disk is copied, and both machines go on: with one key, at one collector."""
+import itertools
 import json
 import pathlib
 import shutil
@@ -27,9 +28,14 @@ def receiver(internet, tmp_path):
     r.process.wait()
 
 
+@pytest.fixture(scope="module")
+def programs(internet):
+    return Programs(pathlib.Path(internet.base) / "bin")
+
+
 @pytest.fixture
-def collector(internet, receiver):
-    c = Collector(internet, Programs(pathlib.Path(internet.base) / "bin"))
+def collector(internet, programs, receiver):
+    c = Collector(internet, programs)
     c.stop()
     ca = secret(c, "receiver-ca.pem", pathlib.Path(internet.base, "ca.pem").read_text())
     with open(c.dir / "collector.ini", "a") as f:
@@ -37,6 +43,10 @@ def collector(internet, receiver):
     c.start()
     yield c
     c.stop()
+    shutil.rmtree(c.folder)
+
+
+numbers = itertools.count()
 
 
 @pytest.fixture
@@ -46,13 +56,14 @@ def laptops(internet, collector):
     folder.mkdir()
     around = types.SimpleNamespace(internet=internet, folder=folder, programs=collector.programs, desk=Desk(collector.programs, folder / "desk"),
                                    collector=collector)
-    both = [Real(around, n) for n in range(2)]
+    both = [Real(around, next(numbers)) for _ in range(2)]
     for a in both:
         a.serial = 0
         a.log, a.uplink_log = (pathlib.Path(internet.base) / f"{a.name}-{what}.log" for what in ("agent", "uplink"))
     yield both
     for a in both:
         a.stop()
+    shutil.rmtree(folder)
 
 
 def look_up(laptop, name):
@@ -69,13 +80,52 @@ def spooled(state):
 
 
 def copy_disk(first, second):
+    """Neither runs afterwards."""
     first.stop()
     shutil.rmtree(second.state)
     subprocess.run(["cp", "-a", first.state, second.state], check=True)
     second.ini.write_text(second.ini.read_text().replace(f"device = {second.name}", f"device = {first.name}"))
+
+
+def kinds(collector, device):
+    return {f["kind"]: f["record"] for f in collector.call("/api/v1/integrity")[1]["findings"] if f["device"] == device}
+
+
+def test_two_that_record_nothing(collector, laptops):
+    """Before their chains come apart two copies are told by their connections, which are in use by turns; an uplink that begins
+    anew again and again is one machine."""
+    first, second = laptops
+    first.start()
+    first.enrol()
+    status = first.status()
+    device = status["device"]
+    copy_disk(first, second)
     for laptop in (first, second):
-        laptop.start()
-        laptop.start_uplink()
+        laptop.runtime.mkdir(mode=0o755, exist_ok=True)
+    turns = iter(range(1, 100))
+
+    def say(laptop):
+        """What its agent would write; the uplink sends it, and the collector has it."""
+        said = status | {"version": f"turn-{next(turns)}"}
+        (laptop.runtime / "new").write_text(json.dumps(said))
+        (laptop.runtime / "new").chmod(0o644)
+        (laptop.runtime / "new").rename(laptop.runtime / "status.json")
+        wait_for(lambda: said["version"] in str(collector.sql("SELECT status FROM device WHERE id = ?", device)), 20 * SLOW, "the status at the collector")
+
+    for _ in range(3):
+        first.start_uplink()
+        say(first)
+        first.stop()
+    assert not kinds(collector, device)
+    first.start_uplink()
+    say(first)
+    second.start_uplink()
+    for _ in range(2):
+        say(second)
+        say(first)
+    wait_for(lambda: kinds(collector, device), 20 * SLOW, "the finding")
+    found = kinds(collector, device)
+    assert list(found) == ["clone"] and "two connections are in use by turns" in json.dumps(found), found
 
 
 def test_copied_disk(collector, laptops, receiver, tmp_path):
@@ -87,14 +137,15 @@ def test_copied_disk(collector, laptops, receiver, tmp_path):
     look_up(first, "web.whatsapp.com")
     wait_for(lambda: channels(collector, first.name) == {"whatsapp"}, 20 * SLOW, "a record before the disk is copied")
     copy_disk(first, second)
+    for laptop in (first, second):
+        laptop.start()
+        laptop.start_uplink()
     device = first.status()["device"]
     assert second.status()["device"] == device, "one key"
 
     # told apart and reported, on the page and beyond
-    def findings():
-        return {f["kind"]: f["record"] for f in collector.call("/api/v1/integrity")[1]["findings"] if f["device"] == device}
-    wait_for(lambda: "chain-fork" in findings(), 20 * SLOW, "the finding")
-    assert findings()["chain-fork"]["class_uid"] == 2004
+    wait_for(lambda: "chain-fork" in kinds(collector, device), 20 * SLOW, "the finding")
+    assert kinds(collector, device)["chain-fork"]["class_uid"] == 2004
 
     def forwarded():
         return any(device in t and "chain-fork" in t for t in map(json.dumps, receiver.taken("ndjson")))
@@ -153,6 +204,8 @@ def test_copied_disk(collector, laptops, receiver, tmp_path):
     by_id = {d["device"]: d for d in verdict["devices"]}
     assert code == 0 and not verify_bundle.verify(data).problems, verdict
     assert by_id[device]["present"] >= mine and not by_id[device]["branch"] and by_id[branch]["branch"]
+    export(collector, bundle, device=first.name)
+    assert {d["device"] for d in own_verify(bundle)[1]["devices"]} == {device, branch}, "asked for one, both come"
     assert 1 < by_id[branch]["first"] <= mine and by_id[branch]["violations"] == 2, "it begins where it parts"
     said = subprocess.run([VERIFY, bundle], capture_output=True, text=True, check=True).stdout
     assert "a branch: what another machine with the key" in said, said
