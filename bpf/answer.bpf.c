@@ -44,21 +44,7 @@ __noinline int address_remember(struct __sk_buff *skb, const struct answer *a, c
         return 0;
 }
 
-#define PLAIN_LABELS  16
 #define PLAIN_RECORDS 16
-#define PLAIN_SIZE    1024
-
-/* The bytes at an offset of a packet, as far as the verifier has to know; NULL: they are not at hand. */
-static __always_inline const __u8 *bytes_at(struct __sk_buff *skb, __u32 at, __u32 size)
-{
-        const __u8 *b = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-
-        wire_forget(at);
-        if (at > PLAIN_SIZE)
-                return NULL;
-        b += at;
-        return b + size <= end ? b : NULL;
-}
 
 /* What nearly every answer is: nothing, or records of no other name than the one asked for. True only of
  * what answer_next() finds no alias in. */

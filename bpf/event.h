@@ -181,8 +181,9 @@ struct oc_rules {
         __u64 ports; /* bit n: a port n modulo 64 is a key of oc_names */
         __u32 watches; /* a channel is watched */
         __u32 filter; /* words of the slot's oc_filter, less one; they are a power of two */
+        __u64 tops; /* bit oc_tail_top(): a domain name of one label is a key of oc_names */
 };
-EVENT_LAYOUT(oc_rules, 32);
+EVENT_LAYOUT(oc_rules, 40);
 
 /* Value of oc_active, mapped by user space: `slot` changes in one store. */
 struct oc_active {
@@ -190,7 +191,7 @@ struct oc_active {
         __u32 inspect; /* bit n: the rule set in slot n wants QUIC to be read */
         struct oc_rules rules[2];
 };
-EVENT_LAYOUT(oc_active, 72);
+EVENT_LAYOUT(oc_active, 88);
 
 /* Key of oc_flows: datagrams of one socket to one peer, or of a process to it. */
 struct oc_flow_key {
@@ -355,6 +356,26 @@ static inline void oc_key_name(struct oc_name_key *k, const char *name, __u32 si
 static inline __attribute__((always_inline)) __u32 oc_key_sum(const struct oc_name_key *k)
 {
         return (__u32)(k->b >> 16);
+}
+
+/* The end of a domain name, for the filter: its last two labels as they stand on the wire, lengths and all, in words
+ * of eight bytes from their end; in front of a word of `n` bytes, less than eight, may stand anything. */
+#define OC_TAIL_WORDS 6 /* whoever has longer ones is looked up label by label */
+static inline __attribute__((always_inline)) __u64 oc_tail_add(__u64 h, __u64 word, __u32 n)
+{
+        h = (h ^ oc_word_fold(n < 8 ? word >> (64 - 8 * n) : word)) * OC_HASH_WORD;
+        return h ^ h >> 32;
+}
+
+static inline __attribute__((always_inline)) __u32 oc_tail_sum(__u64 h)
+{
+        return (__u32)h;
+}
+
+/* The last word and the size of the last label with its length. */
+static inline __attribute__((always_inline)) __u32 oc_tail_top(__u64 word, __u32 n)
+{
+        return oc_tail_add(0, word, n) & 63;
 }
 
 static inline __attribute__((always_inline)) int oc_is_ipv4(const struct oc_prefix_key *k)

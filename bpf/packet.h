@@ -7,6 +7,7 @@
 #include <linux/if_ether.h>
 #include "bpf/kernel.h"
 #include "bpf/event.h"
+#include "wire/load.h"
 
 #define IPV6_EXTENSIONS_MAX 8
 
@@ -129,6 +130,21 @@ static __always_inline bool packet_is_plain(struct __sk_buff *skb, struct packet
         p->local_port = p->incoming ? destination : source;
         p->remote_port = p->incoming ? source : destination;
         return true;
+}
+
+#define PLAIN_LABELS 16
+#define PLAIN_SIZE   1024
+
+/* The bytes at an offset of a packet, as far as the verifier has to know; NULL: they are not at hand. */
+static __always_inline const __u8 *bytes_at(struct __sk_buff *skb, __u32 at, __u32 size)
+{
+        const __u8 *b = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+        wire_forget(at);
+        if (at > PLAIN_SIZE)
+                return NULL;
+        b += at;
+        return b + size <= end ? b : NULL;
 }
 
 /* Global, so that it is verified once and not again on each path of its caller; the verifier

@@ -289,7 +289,8 @@ int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
                                 .catalogue = hash_catalogue(r),
                                 .ports = ports_of(r),
                                 .watches = is_watching(r),
-                                .filter = old->filter};
+                                .filter = old->filter,
+                                .tops = watch_tops(r)};
         struct slot_map verdicts = {.rules = r,
                                     .slot = slot,
                                     .outer = w->bpf->maps.oc_verdicts,

@@ -73,6 +73,10 @@ int watch_map_clear(int fd, size_t key_size);
 bool watch_entry_key(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret);
 bool watch_port_key(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret);
 struct oc_prefix_key watch_prefix_key(const struct prefix *p);
+/* What stands for a domain name's last two labels, and for its last one; false: it has one only. */
+bool watch_tail(const char *name, uint32_t *ret_sum, uint32_t *ret_top);
+/* `tops` of struct oc_rules. */
+uint64_t watch_tops(const struct ruleset *r);
 /* The filter of a rule set; the number of its words is a power of two. */
 uint32_t watch_filter_words(const struct ruleset *r);
 void watch_filter_fill(const struct ruleset *r, uint64_t *words, uint32_t n);

@@ -9,6 +9,8 @@
 #define FILTER_MIN      64
 #define FILTER_MAX      (1u << 23) /* words */
 #define FILTER_TOP_BITS 12 /* that a prefix may leave open: a shorter one is everywhere */
+#define TAIL_LABEL_MAX  63 /* RFC 1035 2.3.4 */
+#define TAIL_MAX        (2 * (TAIL_LABEL_MAX + 1))
 
 /* See port_match() in bpf/connect.bpf.c. */
 bool watch_port_key(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret)
@@ -24,10 +26,15 @@ bool watch_port_key(const struct ruleset *r, const struct rule_entry *e, struct 
         return true;
 }
 
+static bool is_domain(enum entry_kind kind)
+{
+        return kind == ENTRY_SUFFIX || kind == ENTRY_EXACT || kind == ENTRY_EXCEPT;
+}
+
 bool watch_entry_key(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret)
 {
         size_t size = strlen(e->value);
-        bool name = e->kind == ENTRY_SUFFIX || e->kind == ENTRY_EXACT || e->kind == ENTRY_EXCEPT;
+        bool name = is_domain(e->kind);
 
         oc_key_init(ret);
         if (e->kind == ENTRY_PORT_TCP || e->kind == ENTRY_PORT_UDP)
@@ -83,6 +90,60 @@ struct oc_prefix_key watch_prefix_key(const struct prefix *p)
         return k;
 }
 
+/* The last two labels of a domain name as they stand on the wire. Returns their size; *ret_top is that of the last one. */
+static uint32_t wire_tail(const char *name, uint8_t ret[static TAIL_MAX], uint32_t *ret_top)
+{
+        size_t at = strlen(name), n = 0;
+
+        for (unsigned label = 0; label < 2 && at > 0; label++) {
+                size_t end = at;
+
+                while (at > 0 && name[at - 1] != '.')
+                        at--;
+                if (end - at > TAIL_LABEL_MAX)
+                        break; /* no query has it */
+                memcpy(ret + TAIL_MAX - n - (end - at), name + at, end - at);
+                n += end - at + 1;
+                ret[TAIL_MAX - n] = (uint8_t)(end - at);
+                if (label == 0)
+                        *ret_top = (uint32_t)n;
+                at -= at > 0; /* the dot */
+        }
+        return (uint32_t)n;
+}
+
+static uint64_t word_before(const uint8_t *end)
+{
+        uint64_t word;
+
+        memcpy(&word, end - sizeof(word), sizeof(word));
+        return word;
+}
+
+bool watch_tail(const char *name, uint32_t *ret_sum, uint32_t *ret_top)
+{
+        uint8_t wire[sizeof(uint64_t) + TAIL_MAX] = {}, *end = wire + sizeof(wire);
+        uint32_t top = 0, n = wire_tail(name, wire + sizeof(uint64_t), &top);
+        uint64_t h = 0;
+
+        for (uint32_t at = 0; at < n; at += 8)
+                h = oc_tail_add(h, word_before(end - at), n - at);
+        *ret_sum = oc_tail_sum(h);
+        *ret_top = oc_tail_top(word_before(end), top);
+        return n > top;
+}
+
+uint64_t watch_tops(const struct ruleset *r)
+{
+        uint64_t tops = 0;
+        uint32_t sum, top;
+
+        for (uint32_t i = 1; i < r->n_entries; i++)
+                if (is_domain(r->entries[i].kind) && !watch_tail(r->entries[i].value, &sum, &top))
+                        tops |= 1ull << top;
+        return tops;
+}
+
 static bool is_mapped(const struct oc_prefix_key *k)
 {
         static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
@@ -115,7 +176,7 @@ uint32_t watch_filter_words(const struct ruleset *r)
         for (size_t i = 1; i < r->n_entries; i++) {
                 struct oc_prefix_key k = watch_prefix_key(&r->entries[i].prefix);
 
-                keys += r->entries[i].kind == ENTRY_PREFIX ? count_tops(&k) : 1;
+                keys += r->entries[i].kind == ENTRY_PREFIX ? count_tops(&k) : 1u + is_domain(r->entries[i].kind);
         }
         while (n < keys / KEYS_PER_WORD && n < FILTER_MAX)
                 n *= 2;
@@ -147,10 +208,13 @@ void watch_filter_fill(const struct ruleset *r, uint64_t *words, uint32_t n)
 {
         for (uint32_t i = 1; i < r->n_entries; i++) {
                 struct oc_name_key k;
+                uint32_t sum, top;
 
                 if (r->entries[i].kind == ENTRY_PREFIX)
                         add_tops(words, n, watch_prefix_key(&r->entries[i].prefix));
                 else if (watch_entry_key(r, &r->entries[i], &k))
                         add_sum(words, n, oc_key_sum(&k));
+                if (is_domain(r->entries[i].kind) && watch_tail(r->entries[i].value, &sum, &top))
+                        add_sum(words, n, sum);
         }
 }

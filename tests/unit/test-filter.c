@@ -100,11 +100,76 @@ static void test_names(void **state)
         assert_in_range(n_wrong, 1, N / 10);
 }
 
+/* As query_is_nobodys() goes through a query: true when it would say so. */
+static bool is_nobodys(const uint64_t *words, uint32_t n, uint64_t tops, const char *name)
+{
+        uint8_t wire[8 + 256] = "\xff\xff\xff\xff\xff\xff\xff\xff"; /* whatever stands before */
+        uint32_t last = 0, tail = 0, at = 8, size;
+        uint64_t h = 0, word;
+
+        for (const char *p = name; *p; p += size + (p[size] == '.')) {
+                size = (uint32_t)strcspn(p, ".");
+                tail = last;
+                last = at;
+                wire[at++] = (uint8_t)size;
+                memcpy(wire + at, p, size);
+                at += size;
+        }
+        memcpy(&word, wire + at - 8, 8);
+        if (tail == 0 || tops >> oc_tail_top(word, at - last) & 1)
+                return false;
+        size = at - tail;
+        for (uint32_t i = 0; i < OC_TAIL_WORDS; i++, at -= 8, size -= 8) {
+                memcpy(&word, wire + at - 8, 8);
+                h = oc_tail_add(h, word, size);
+                if (size <= 8)
+                        return !has(words, n, oc_tail_sum(h));
+        }
+        return false;
+}
+
+static void test_tails(void **state)
+{
+#define LABEL_24 "abcdefghijklmnopqrstuvwx"
+        static const struct {
+                const char *rule, *in[3], *out[3];
+        } cases[] = {
+                {"whatsapp.com",
+                 {"whatsapp.com", "web.whatsapp.com", "a.B.wHaTsApP.CoM"},
+                 {"xwhatsapp.com", "whatsapp.net", "example.com"}},
+                {"t.me", {"t.me", "T.ME", "www.t.me"}, {"at.me", "t.m", "me.t"}},
+                {"meet.google.com",
+                 {"meet.google.com", "google.com", "a.meet.google.com"},
+                 {"google.org", "oogle.com"}},
+                {"a-name.of-16-b", {"a-name.of-16-b", "b.A-NAME.of-16-B"}, {"b-name.of-16-b", "x.name.of-16-b"}},
+                {"chat", {"chat", "a.chat", "a.b.CHAT"}, {"chat.example", "a.chatter"}},
+                {LABEL_24 LABEL_24 ".example.org", {"a.example.org"}, {"example.com"}},
+                {LABEL_24 "." LABEL_24, {LABEL_24 "." LABEL_24, "A." LABEL_24 "." LABEL_24}, {"b." LABEL_24}},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                struct rule_entry entries[2] = {[1] = {.kind = ENTRY_SUFFIX, .channel = 1, .value = cases[i].rule}};
+                const struct ruleset r = {.entries = entries, .n_entries = 2};
+                uint32_t n = watch_filter_words(&r);
+                _cleanup_free_ uint64_t *words = calloc(n, sizeof(*words));
+
+                assert_non_null(words);
+                watch_filter_fill(&r, words, n);
+                for (size_t k = 0; k < ELEMENTSOF(cases[i].in); k++) {
+                        if (cases[i].in[k] && is_nobodys(words, n, watch_tops(&r), cases[i].in[k]))
+                                fail_msg("%s is not looked up for %s", cases[i].in[k], cases[i].rule);
+                        if (cases[i].out[k] && !is_nobodys(words, n, watch_tops(&r), cases[i].out[k]))
+                                fail_msg("%s is looked up for %s", cases[i].out[k], cases[i].rule);
+                }
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_prefixes),
                 cmocka_unit_test(test_names),
+                cmocka_unit_test(test_tails),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
