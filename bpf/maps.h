@@ -24,7 +24,7 @@ struct oc_prefixes_slot {
         __uint(value_size, sizeof(struct oc_match));
 };
 
-/* Bits by oc_key_sum() and oc_address_sum(): a name or an address whose bit is 0 is nobody's. */
+/* Bits by oc_key_sum(), oc_address_sum() and oc_tail_sum(): a name or an address whose bit is 0 is nobody's. */
 struct oc_filter_slot {
         __uint(type, BPF_MAP_TYPE_ARRAY);
         __uint(max_entries, 1);

@@ -98,6 +98,11 @@ MANY = {
     "blocked-first": uncompressed("web.whatsapp.com", "www.example.org"),
     "blocked-last": uncompressed(*["www.example.org"] * 7, "web.whatsapp.com"),
     "compressed": questions("www.whatsapp.com", "web.whatsapp.com"),
+    # one question, which is passed at a glance when its last two labels are nobody's
+    "mixed-case": uncompressed("wEB.WhAtsApP.Com"),
+    "zero-in-a-label": uncompressed("a\0b.web.whatsapp.com"),
+    "something-behind": uncompressed("web.whatsapp.com") + uncompressed("www.example.org")[24:],
+    "17-labels": uncompressed(".".join("abcdefghijklmn") + ".web.whatsapp.com"),
 }
 
 
