@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 
 #include "agent/classify/classify.h"
+#include "agent/classify/heads.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -130,10 +131,63 @@ static void handle_datagram(struct runtime *rt, const struct watch_packet *p)
         send_on(rt, &p->fact, p->bytes, p->size);
 }
 
+/* The kernel side has passed what it read; this is what its sender had put there by the time it was copied. */
+static void report_head(struct runtime *rt, const struct watch_packet *p, uint32_t entry)
+{
+        struct fact f = p->fact;
+        int r;
+
+        f.entry = entry;
+        f.channel = rt->current->entries[entry].channel;
+        f.tier = TIER_NAME;
+        f.generation = rt->generation;
+        end_socket(rt, &f);
+        rt->counters.facts++;
+        rt->counters.reset += f.outcome == OUTCOME_RESET;
+        classify_process(&f);
+        r = report_fact(rt->report, &f, rt->current);
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot record a violation");
+        status_dirty(rt);
+}
+
+/* The head of a stream that its sender can still change. Its name is the copy's; the original follows, when the other
+ * side has that. */
+static void handle_segment(struct runtime *rt, const struct watch_packet *p)
+{
+        size_t head = p->size > 12 ? (p->bytes[12] >> 4) * 4u : p->size; /* RFC 9293 3.1 */
+        struct fact f = p->fact;
+        uint32_t entry;
+        int r;
+
+        if (!rt->current || !rt->refuse || head > p->size)
+                return;
+        switch (head_read(rt->current, p->fact.uid, p->bytes + head, p->size - head, &entry)) {
+        case HEAD_BLOCKED:
+                report_head(rt, p, entry);
+                return;
+        case HEAD_REQUESTS:
+                if (p->open)
+                        return;
+                break;
+        case HEAD_PASSES:
+                break;
+        case HEAD_UNREAD:
+        case _HEAD_MAX:
+                end_socket(rt, &f);
+                return;
+        }
+        r = refuse_forward_tcp(rt->refuse, &p->fact, p->bytes, p->size);
+        if (r < 0)
+                log_errno(LOG_DEBUG, r, "cannot send a segment on, ignoring");
+}
+
 void packets_handle(const struct watch_packet *p, void *userdata)
 {
         if (p->fact.layer == LAYER_DNS)
                 answer_query(userdata, p);
         else if (p->fact.layer == LAYER_QUIC)
                 handle_datagram(userdata, p);
+        else if (p->fact.layer == LAYER_TLS)
+                handle_segment(userdata, p);
 }

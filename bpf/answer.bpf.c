@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* DNS answers that arrive: an innocent name may be the alias of a channel's. */
 #include "bpf/copy.h"
+#include "bpf/lent.h"
 #include "bpf/owner.h"
 #include "wire/answer.h"
 
@@ -134,6 +135,8 @@ int oc_ingress(struct __sk_buff *skb)
         struct bpf_sock *sk = skb->sk;
         struct packet p = {.incoming = 1};
 
+        if (oc_lent_until)
+                lent_arrived(skb);
         if (!sk || (sk->dst_port && sk->dst_port != bpf_htons(PORT_DNS)))
                 return PASS;
         if (!packet_is_plain(skb, &p) && packet_parse(skb, &p) < 0)

@@ -46,6 +46,7 @@ __noinline __weak int packet_copy(struct __sk_buff *skb, const struct packet *p,
         e->sequence = p->sequence;
         e->acknowledged = p->acknowledged;
         e->size = p->end - p->start;
+        e->open = sock->open;
         if (wire_load_some(skb, p->start, e->bytes, e->size, OC_PACKET_MAX) < 0) {
                 bpf_ringbuf_discard(e, 0);
                 return -1;

@@ -20,6 +20,7 @@ enum event_type {
         EVENT_HTTP, /* struct event_name: the host of a request, in clear text */
         EVENT_QUERY, /* struct event_packet: a dropped query, to be answered */
         EVENT_DATAGRAM, /* struct event_packet: an Initial of QUIC, to be read and sent on */
+        EVENT_SEGMENT, /* struct event_packet: from the header of TCP on, the same */
         EVENT_QUIC, /* struct event_name: a connection whose name is known */
         _EVENT_TYPE_MAX,
 };
@@ -107,7 +108,7 @@ EVENT_LAYOUT(event_name, 304);
 
 /* A copy of the payload of a datagram, in oc_packets. For the agent's eyes only: it is in no
  * record and in no log. */
-#define OC_PACKET_MAX 1500
+#define OC_PACKET_MAX 4096
 struct event_packet {
         struct event_head head; /* without `sequence` */
         struct event_flow flow;
@@ -115,9 +116,10 @@ struct event_packet {
         __u32 sequence; /* TCP: of the payload, which the sender takes for unsent as long as it is dropped */
         __u32 acknowledged; /* TCP: of the next byte of the other side */
         __u32 size;
+        __u32 open; /* TCP: 1: the kernel side does not wait for requests behind it */
         __u8 bytes[OC_PACKET_MAX];
 };
-EVENT_LAYOUT(event_packet, 1816);
+EVENT_LAYOUT(event_packet, 4416);
 
 /* Why an event or a decision was lost; index of oc_drops. */
 enum drop_reason {

@@ -168,6 +168,24 @@ struct sock {
 struct socket {
         struct sock *sk;
 };
+struct skb_frag___kernel {
+        __u32 len;
+};
+struct skb_shared_info {
+        __u8 flags;
+        __u8 nr_frags;
+        struct skb_frag___kernel frags[1];
+};
+struct sk_buff {
+        unsigned int end;
+        unsigned char *head;
+};
+struct page {
+        unsigned long compound_head;
+        struct {
+                int counter;
+        } _mapcount;
+};
 struct bpf_iter_meta;
 struct bpf_iter__task_file {
         struct bpf_iter_meta *meta;
@@ -180,6 +198,10 @@ struct linux_binprm {
         const char *filename;
 };
 #pragma clang attribute pop
+
+enum pageflags {
+        PG_uptodate = 2,
+};
 
 /* The last change of a file's content or owner. Linux 6.6, 13bc24457850: i_ctime became
  * __i_ctime; 6.11, 3aa63a569c64: seconds and nanoseconds; 6.13, 4e40eff0b573: the top bit

@@ -152,6 +152,12 @@ struct oc_sock {
         __u32 talk; /* enum sock_talk */
         __u32 expect; /* TCP: sequence number behind the payload that was looked at */
         __u32 watched; /* TCP: bytes of payload that were looked at */
+        __u32 open; /* TCP: 1: it has been TALK_OPEN */
+        __u32 lent; /* TCP: 1: its head is in pages that its sender can write, from `head` to `head_end` */
+        __u32 head;
+        __u32 head_end;
+        __u32 head_arrived; /* so far the other side has it */
+        __u32 reserved;
         struct oc_match judged; /* the name it spoke to, also when that is approved; channel 0: none */
         __u64 catalogue; /* the numbers in `judged` are of this catalogue */
 };

@@ -4,6 +4,7 @@
  *
  * A TCP stream is followed from its first payload on, by sequence numbers. What a hello needs
  * to be read lets its earlier segments pass: no server answers before it has the last. */
+#include "bpf/lent.h"
 #include "bpf/owner.h"
 #include "bpf/quic.h"
 #include "bpf/request.h"
@@ -152,11 +153,13 @@ static __always_inline int datagram_judge(struct __sk_buff *skb, struct packet *
         __u32 zero = 0;
 
         if (p->remote_port == PORT_DNS)
-                return query_judge(skb, p);
+                return is_lent(skb, IPPROTO_UDP) ? DROP : query_judge(skb, p);
         struct oc_sock *sock = bpf_sk_storage_get(&oc_socks, sk, NULL, 0);
         struct oc_active *a = bpf_map_lookup_elem(&oc_active, &zero);
         if (!a || !(a->inspect >> (a->slot & 1) & 1))
                 return PASS;
+        if (is_lent(skb, IPPROTO_UDP))
+                return DROP;
         p->start = p->pos;
         if ((!sock || sock->talk != TALK_QUIC) && !skb->gso_size && quic_kind(skb, p) == QUIC_OTHER)
                 return PASS;
@@ -194,6 +197,7 @@ static __always_inline int hello_judge(struct __sk_buff *skb, struct packet *p, 
         if (!s)
                 return storage_full();
         int r = tls_next(skb, p, s);
+        p->pos = p->end; /* perhaps */
         sock->talk = r == WIRE_CUT ? TALK_TLS : TALK_OPEN;
         if (r == WIRE_CUT)
                 return PASS;
@@ -260,14 +264,12 @@ static __always_inline int urgent_judge(struct packet *p, struct oc_sock *sock, 
         return MORE;
 }
 
-__noinline int segment_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+__noinline int segment_read(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
 {
         int verdict, n = 0;
 
         if (!p || !sock)
                 return PASS;
-        if (sock->state == SOCK_BLOCKED)
-                return DROP;
         if (!segment_is_news(p, sock))
                 return PASS;
         p->start = p->pos;
@@ -286,6 +288,86 @@ __noinline int segment_judge(struct __sk_buff *skb, struct packet *p, struct oc_
         else if (sock->talk == TALK_OPEN && sock->watched > WATCHED_MAX && p->remote_port != PORT_DNS)
                 sock->state = SOCK_JUDGED;
         return verdict == DROP ? DROP : PASS;
+}
+
+#define LOOPBACK 1 /* its ifindex, in each network namespace */
+
+/* A head in pages that its sender can write, whole in one packet: the agent reads a copy and sends that. What stands there
+ * leaves when the other side has the copy, and then changes nothing any more; until then it counts as unsent. What the
+ * card or the driver would part TCP tries again in such parts. What was read here may not be what was copied: requests
+ * begin anew. */
+static __always_inline int lent_head_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+{
+        __u32 next = p->sequence + (p->end - p->pos);
+
+        if ((__s32)(sock->head_arrived - next) >= 0)
+                return PASS;
+        if (p->sequence != sock->head || p->remote_port == PORT_DNS || skb->gso_size)
+                return DROP;
+        if ((__s32)(next - sock->head_end) > 0)
+                sock->head_end = next;
+        if (segment_read(skb, p, sock) == DROP)
+                return DROP;
+        if (sock->talk == TALK_OPEN)
+                sock->open = 1;
+        else
+                sock->talk = TALK_START;
+        p->start = p->transport;
+        oc_lent_until = bpf_ktime_get_boot_ns() + LENT_MAX_NS;
+        packet_copy(skb, p, sock, EVENT_SEGMENT);
+        return DROP;
+}
+
+/* Whether what was read of this segment, all before p->pos that was not stepped over, cannot change any more. Behind something
+ * that is no head everything may be lent: files are sent like that. */
+static __always_inline bool is_read_for_good(struct packet *p, struct oc_sock *sock, struct bpf_sock *sk, __u32 lent)
+{
+        struct oc_request *q = bpf_sk_storage_get(&oc_requests, sk, NULL, 0);
+        __u32 read = p->pos > p->start ? p->pos : p->start + 1;
+
+        if (!p->start) /* it was sent before */
+                return true;
+        if (sock->talk == TALK_HTTP && q)
+                read -= q->http.skipped;
+        return sock->open || lent >= read;
+}
+
+/* It was open before anybody looked. The SYN may count as a byte. */
+static __always_inline bool stream_has_begun(struct bpf_sock *sk, const struct oc_sock *sock)
+{
+        struct bpf_tcp_sock *tcp = sock->watched ? NULL : bpf_tcp_sock(sk);
+
+        return tcp && tcp->bytes_acked > 1;
+}
+
+__noinline int segment_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+{
+        struct bpf_sock *sk = skb->sk;
+
+        if (!p || !sock || !sk)
+                return PASS;
+        if (sock->state == SOCK_BLOCKED)
+                return DROP;
+        /* whoever listens on this machine has bytes of its own by the time it sends them on */
+        __u32 lent = skb->ifindex == LOOPBACK ? p->end : packet_lent(skb, IPPROTO_TCP);
+        if (lent < p->end && stream_has_begun(sk, sock))
+                sock->open = 1;
+        if (sock->talk == TALK_START && !sock->open && lent <= p->pos &&
+            (!sock->lent || (__s32)(p->sequence - sock->head_end) >= 0)) {
+                sock->lent = 1;
+                sock->head = sock->head_end = sock->head_arrived = p->sequence;
+        }
+        if (sock->lent && (p->sequence == sock->head || (__s32)(p->sequence - sock->head_end) < 0))
+                return lent_head_judge(skb, p, sock);
+        int verdict = segment_read(skb, p, sock);
+        if (verdict != DROP && lent < p->end && !is_read_for_good(p, sock, sk, lent)) {
+                sock->state = SOCK_BLOCKED;
+                return DROP;
+        }
+        sock->open |= sock->talk == TALK_OPEN;
+        if (sock->state == SOCK_JUDGED && sock->lent && (__s32)(sock->head_arrived - sock->head_end) < 0)
+                sock->state = SOCK_NEW;
+        return verdict;
 }
 
 /* A blocked flow says nothing more: what it sends again is no new attempt. Packets without
@@ -307,6 +389,8 @@ int oc_egress(struct __sk_buff *skb)
                 return PASS;
         if (p.protocol == IPPROTO_UDP)
                 return datagram_judge(skb, &p, sk);
+        if (!sock && quic_is_sent_on(skb))
+                return PASS;
         if (!sock)
                 sock = sock_new(skb, sk);
         /* without storage it is unread, and will be sent again */

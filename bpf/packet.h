@@ -23,6 +23,7 @@ struct packet {
         __u32 sequence; /* TCP: of the first byte of payload */
         __u32 acknowledged; /* TCP: what the other side sends next */
         __u32 urgent; /* TCP: behind the urgent byte; 0: there is none */
+        __u32 transport; /* where its header is */
 };
 
 static __always_inline int hdr_ipv4(struct __sk_buff *skb, struct packet *p)
@@ -96,6 +97,7 @@ static __always_inline int hdr_tcp(struct __sk_buff *skb, struct packet *p)
         /* RFC 9293 3.4: a SYN takes the first number; RFC 7413: data may follow it at once */
         if (h[13] & 2)
                 p->sequence++;
+        p->transport = p->pos;
         p->pos += (h[12] >> 4) * 4;
         /* RFC 9293 3.1: URG; the pointer is taken as everybody takes it, RFC 6093 2.1 */
         if (h[13] & 0x20)

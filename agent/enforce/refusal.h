@@ -22,8 +22,10 @@ int refuse_send(struct refuse *r, const struct fact *f, const uint8_t *data, siz
 
 /* Sends the payload of a datagram of that flow on, which was held back, from the local to the remote side as its
  * sender had. At most REFUSE_FORWARD_MAX bytes, -EMSGSIZE: or more than the way takes. */
-#define REFUSE_FORWARD_MAX 1500
+#define REFUSE_FORWARD_MAX 4096
 int refuse_forward(struct refuse *r, const struct fact *f, const uint8_t *data, size_t size);
+/* The same of TCP, where `data` begins with its header. -EINVAL: that is none. */
+int refuse_forward_tcp(struct refuse *r, const struct fact *f, const uint8_t *data, size_t size);
 
 /* Makes it the answer for whoever asks over an unconnected socket without EDNS: musl (1.2.5) goes on waiting
  * after any code but NOERROR and NXDOMAIN. */

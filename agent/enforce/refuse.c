@@ -12,7 +12,8 @@
 #include "agent/enforce/refusal.h"
 #include "base/cleanup.h"
 
-#define HOPS 64
+#define HOPS           64
+#define TCP_HEADER_MAX 60 /* RFC 9293 3.1 */
 
 struct refuse {
         int fd4, fd6; /* raw sockets: the source is not ours, and may be somebody's here */
@@ -65,6 +66,7 @@ struct letter {
         uint16_t from_port, to_port;
         uint16_t ip_flags; /* IPv4's */
         uint32_t sequence, acknowledged; /* TCP */
+        const struct tcphdr *header; /* its sender's, with options; NULL: one is made */
         const uint8_t *data;
         size_t size;
 };
@@ -136,14 +138,16 @@ static size_t put_header(const struct letter *l, uint8_t *ret)
 
         if (l->protocol == IPPROTO_UDP)
                 memcpy(ret, &udp, sizeof(udp));
-        else
+        else if (!l->header)
                 memcpy(ret, &tcp, sizeof(tcp));
-        return l->protocol == IPPROTO_UDP ? sizeof(udp) : sizeof(tcp);
+        else
+                memcpy(ret, l->header, l->header->doff * 4u);
+        return l->protocol == IPPROTO_UDP ? sizeof(udp) : l->header ? l->header->doff * 4u : sizeof(tcp);
 }
 
 static int send_here(const struct refuse *r, const struct letter *l)
 {
-        uint8_t packet[sizeof(struct ip6_hdr) + sizeof(struct tcphdr) + REFUSE_FORWARD_MAX];
+        uint8_t packet[sizeof(struct ip6_hdr) + TCP_HEADER_MAX + REFUSE_FORWARD_MAX];
         uint8_t *start = packet + sizeof(struct ip6_hdr);
         size_t head = put_header(l, start), size = head + l->size;
         size_t at = l->protocol == IPPROTO_UDP ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check);
@@ -195,15 +199,40 @@ int refuse_send(struct refuse *r, const struct fact *f, const uint8_t *data, siz
         return send_in(r, f, &l);
 }
 
+static void letter_of(const struct fact *f, struct letter *ret)
+{
+        *ret = (struct letter){
+                .from_port = f->flow.local_port, .to_port = f->flow.remote_port, .ip_flags = IP_DF /* RFC 9000 14 */};
+        memcpy(ret->from, f->flow.local, sizeof(ret->from));
+        memcpy(ret->to, f->flow.remote, sizeof(ret->to));
+}
+
 int refuse_forward(struct refuse *r, const struct fact *f, const uint8_t *data, size_t size)
 {
-        struct letter l = {.from_port = f->flow.local_port,
-                           .to_port = f->flow.remote_port,
-                           .ip_flags = IP_DF, /* RFC 9000 14 */
-                           .data = data,
-                           .size = size};
+        struct letter l;
 
-        memcpy(l.from, f->flow.local, sizeof(l.from));
-        memcpy(l.to, f->flow.remote, sizeof(l.to));
+        letter_of(f, &l);
+        l.data = data;
+        l.size = size;
+        return send_in(r, f, &l);
+}
+
+int refuse_forward_tcp(struct refuse *r, const struct fact *f, const uint8_t *data, size_t size)
+{
+        union {
+                struct tcphdr tcp;
+                uint8_t bytes[TCP_HEADER_MAX];
+        } header;
+        size_t head = size < sizeof(struct tcphdr) ? 0 : (data[12] >> 4) * 4u;
+        struct letter l;
+
+        if (head < sizeof(struct tcphdr) || head > size)
+                return -EINVAL;
+        letter_of(f, &l);
+        memcpy(header.bytes, data, head);
+        header.tcp.check = 0;
+        l.header = &header.tcp;
+        l.data = data + head;
+        l.size = size - head;
         return send_in(r, f, &l);
 }

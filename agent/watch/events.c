@@ -22,6 +22,7 @@ static bool layer_of(const struct event_head *h, size_t size, enum layer *ret)
                 [EVENT_HTTP] = {sizeof(struct event_name), LAYER_HTTP},
                 [EVENT_QUERY] = {sizeof(struct event_packet), LAYER_DNS},
                 [EVENT_DATAGRAM] = {sizeof(struct event_packet), LAYER_QUIC},
+                [EVENT_SEGMENT] = {sizeof(struct event_packet), LAYER_TLS},
                 [EVENT_QUIC] = {sizeof(struct event_name), LAYER_QUIC},
         };
 
@@ -108,7 +109,7 @@ static void count_sequence(struct watch *w, const struct event_head *h)
 
 static bool is_packet(const struct event_head *h)
 {
-        return h->type == EVENT_QUERY || h->type == EVENT_DATAGRAM;
+        return h->type == EVENT_QUERY || h->type == EVENT_DATAGRAM || h->type == EVENT_SEGMENT;
 }
 
 int watch_on_packet(void *userdata, void *data, size_t size)
@@ -124,6 +125,7 @@ int watch_on_packet(void *userdata, void *data, size_t size)
                 p.fact.flow.tcp_remote = e->acknowledged;
                 p.bytes = e->bytes;
                 p.size = e->size;
+                p.open = e->open;
                 if (w->packet_handler)
                         w->packet_handler(&p, w->packet_userdata);
         }

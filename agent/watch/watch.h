@@ -75,11 +75,13 @@ int watch_walk_sockets(struct watch *w);
 int watch_forget_programs(struct watch *w);
 
 /* The payload of a datagram. layer dns: a query that was dropped and awaits an answer; layer
- * quic: an Initial that was held back and awaits refuse_forward(), of which the fact names no channel yet. Borrowed, and meant for nobody else. */
+ * quic: an Initial that was held back and awaits refuse_forward(), of which the fact names no channel yet. Layer tls: the
+ * head of a stream that its sender can still change, from the header of TCP on, which awaits refuse_forward_tcp(). Borrowed, and meant for nobody else. */
 struct watch_packet {
         struct fact fact;
         const uint8_t *bytes;
         size_t size;
+        bool open; /* layer tls: the kernel side waits for no request behind it */
 };
 typedef void (*watch_packet_handler)(const struct watch_packet *p, void *userdata);
 void watch_set_packet_handler(struct watch *w, watch_packet_handler handler, void *userdata);

@@ -42,6 +42,7 @@ struct http_stream {
         __u32 named; /* the target has said the host */
         __u32 chunked;
         __u32 result; /* enum http_result */
+        __u32 skipped; /* bytes at the end of what was fed that were stepped over */
         struct authority host;
 };
 
@@ -257,6 +258,7 @@ static inline long http_skip(struct http_stream *s, __u32 *pos, __u32 end)
         if (n > s->left)
                 n = (__u32)s->left;
         *pos += n;
+        s->skipped += n;
         s->left -= n;
         if (s->left)
                 return 0;
@@ -282,6 +284,7 @@ static long http_step(__u32 i, struct http_walk *w)
         if (wire_load(w->packet, w->pos, &c, 1) < 0)
                 return 1;
         w->pos++;
+        s->skipped = 0;
         return http_byte(s, c);
 }
 
@@ -292,6 +295,7 @@ static inline enum http_result http_feed(struct http_stream *s, wire_packet *p, 
         struct http_walk w = {.packet = p, .stream = s, .pos = *pos, .end = end};
 
         s->result = HTTP_CUT;
+        s->skipped = 0;
         if (end <= w.pos)
                 return HTTP_CUT;
         wire_loop(end - w.pos, http_step, &w);

@@ -347,3 +347,22 @@ def test_row_5_watched(station, employee):
     assert employee.python(f'result = attempt(socket.getaddrinfo, "{ALIAS}", 443)')["error"] is None
     row, = station.violations(employee)
     assert_row(row, channel="whatsapp", layer="dns", outcome="passed", verdict="watch")
+
+
+@pytest.mark.parametrize("name, flags, error", [("web.innocent.org", 0x4000000, "EPERM"), ("www.example.org", 0, None)])
+@pytest.mark.evasion(8, "bytes that are changed between the look at them and their way out", "egress")
+def test_row_8_lent_query(blocking, employee, name, flags, error):
+    """A query in a page that its sender can still change (MSG_ZEROCOPY) does not leave."""
+    since = time.monotonic()
+    r = employee.python(f"""
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.settimeout(5)
+    s.connect(("{WORLD4}", 53))
+    s.setsockopt(socket.SOL_SOCKET, 60, 1)  # SO_ZEROCOPY
+    def ask():
+        s.send(bytes.fromhex({query(name)!r}), {flags})
+        return s.recv(4096)[3] & 15
+    result = attempt(ask)
+""")
+    assert r["error"] == error, r
+    assert bool(blocking.internet.seen("dns", since=since, name=name)) == (error is None)
