@@ -207,3 +207,27 @@ def test_keys_of_a_format(tmp_path, name, ask, sources):
             assert ("unknown key" not in ask(tmp_path, text)) == (word in keys), (section, word)
     for section in words(*sources) - set(told):
         assert "unknown section" in ask(tmp_path, f"{head}[{section}]\n"), section
+
+
+# ---- what the documents name ----
+
+EXAMPLES = {"ANY.ini", "policy/ID.ini", "channels/ID.ini", "channels/example-talk.ini"}  # names that stand for others
+
+
+def test_documents_name_what_is_there():
+    """Files and functions that are named exist; every system test is in the index; the number of channels is that of the files."""
+    files = [p for p in TREE.rglob("*") if p.is_file() and not {".git", "node_modules", "build"} & set(p.relative_to(TREE).parts)]
+    code = "\n".join(p.read_text(errors="replace") for p in files if p.suffix in (".c", ".h", ".py", ".sh", ".js", ".jsx") or p.name == "dev")
+    paths = [f"/{p.relative_to(TREE)}" for p in files]
+    for document in ("README.md", "ARCHITECTURE.md", "SECURITY.md", "docs/DEPLOYMENT.md", "tests/README.md", "rules/README.md"):
+        named = set(re.findall(r"`([^`\n]+)`", (TREE / document).read_text())) - EXAMPLES
+        for name in named:
+            if re.fullmatch(r"[\w./-]+\.(c|h|py|ini|jsx|sh|md|js|mjs)", name):
+                assert any(p.endswith(f"/{name}") for p in paths) or name in code, f"{document}: there is no file {name}"
+            elif re.fullmatch(r"[a-z_0-9]+\(\)", name):
+                assert re.search(rf"\b{name[:-2]}\(", code), f"{document}: there is no function {name}"
+    index = (TREE / "tests/README.md").read_text()
+    missing = {p.name for p in TREE.glob("tests/system/test_*.py") if p.name not in index}
+    assert not missing, missing
+    channels = len(list(TREE.glob("rules/channels/*.ini")))
+    assert f"**Recognises** {channels} channels" in (TREE / "README.md").read_text()
