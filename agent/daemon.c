@@ -179,7 +179,7 @@ static int add_sources(struct runtime *rt)
         sd_event_source_unref(ring);
         r = sd_event_add_inotify(rt->event, &ack, uplink, IN_MOVED_TO | IN_DELETE | IN_ONLYDIR, on_uplink, rt);
         if (r < 0)
-                return log_errno(LOG_ERR, r, "cannot watch '%s'", uplink);
+                return guard_poll(rt, uplink, r);
         sd_event_source_set_priority(ack, PRIORITY_TELEMETRY);
         sd_event_source_set_floating(ack, true);
         sd_event_source_unref(ack);
@@ -275,6 +275,8 @@ static int open_enforcement(struct runtime *rt, const struct daemon_options *d)
         int r;
 
         r = watch_new(&wo, facts_handle, rt, &rt->watch, &pinned);
+        if (r == -EBUSY)
+                return log_errno(LOG_ERR, r, "another agent uses '%s'", rt->config->bpffs);
         if (r < 0)
                 return log_errno(LOG_ERR, r, "cannot load the eBPF programs");
         if (pinned)
@@ -295,14 +297,15 @@ static int open_identify(struct runtime *rt)
         return r < 0 ? log_errno(LOG_ERR, r, "cannot start looking at programs") : 0;
 }
 
-static int open_control(struct runtime *rt)
+void control_open(struct runtime *rt)
 {
         struct control_handlers h = {.answer = answer, .my_data = answer_my_data, .userdata = rt};
         _cleanup_free_ char *path = format_new("%s/control.sock", rt->config->runtime);
         int r;
 
         r = path ? control_new(path, rt->event, &h, &rt->control) : -ENOMEM;
-        return r < 0 ? log_errno(LOG_ERR, r, "cannot listen on '%s'", path ? path : "control.sock") : 0;
+        if (r < 0)
+                log_errno(LOG_ERR, r, "cannot listen on '%s', trying again", path ? path : "control.sock");
 }
 
 /* The agent before this one: numbering to go on from, and how long nobody watched the watcher. */
@@ -422,11 +425,10 @@ static int start(struct runtime *rt, const struct daemon_options *o)
                 r = health_start(rt);
         if (r >= 0)
                 r = guard_start(rt);
-        if (r >= 0)
-                r = open_control(rt);
-        if (r >= 0)
-                r = reload_watch_incoming(rt);
-        return r;
+        if (r < 0)
+                return r;
+        control_open(rt);
+        return reload_watch_incoming(rt);
 }
 
 static int remove_table(struct nft *n, const char *table)

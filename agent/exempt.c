@@ -166,14 +166,19 @@ static void take_incoming(struct runtime *rt)
                 exemptions_take_folder(rt->exemptions, folder, &ring, &c, on_refused);
 }
 
+void exempt_look(struct runtime *rt)
+{
+        take_incoming(rt);
+        settle(rt, rt->n_exempt_news > 0);
+}
+
 static int on_incoming(sd_event_source *s, const struct inotify_event *e, void *userdata)
 {
         struct runtime *rt = userdata;
 
         if (!(e->mask & IN_Q_OVERFLOW) && (!e->len || !text_ends_with(e->name, ".ini")))
                 return 0;
-        take_incoming(rt);
-        settle(rt, rt->n_exempt_news > 0);
+        exempt_look(rt);
         return 0;
 }
 
@@ -254,14 +259,15 @@ int exempt_watch(struct runtime *rt)
         if (!folder)
                 return -ENOMEM;
         r = sd_event_add_inotify(rt->event, &s, folder, IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW, on_incoming, rt);
-        if (r < 0)
-                return log_errno(LOG_ERR, r, "cannot watch '%s'", folder);
-        sd_event_source_set_priority(s, PRIORITY_CONTROL);
-        sd_event_source_set_floating(s, true);
-        sd_event_source_unref(s);
+        if (r < 0) {
+                guard_poll(rt, folder, r);
+        } else {
+                sd_event_source_set_priority(s, PRIORITY_CONTROL);
+                sd_event_source_set_floating(s, true);
+                sd_event_source_unref(s);
+        }
         tell_news(rt);
-        take_incoming(rt);
-        settle(rt, rt->n_exempt_news > 0);
+        exempt_look(rt);
         return 0;
 }
 

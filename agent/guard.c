@@ -28,6 +28,25 @@
 static int on_file(sd_event_source *s, const struct inotify_event *e, void *userdata);
 static int on_pin(sd_event_source *s, const struct inotify_event *e, void *userdata);
 
+/* Root's containers may have used up fs.inotify.max_user_instances, which Debian sets to 128. */
+int guard_poll(struct runtime *rt, const char *folder, int r)
+{
+        if (!rt->is_polling)
+                log_errno(LOG_WARNING, r, "cannot watch '%s'; the agent's folders are looked at every %u s instead",
+                          folder, (unsigned)rt->config->check);
+        rt->is_polling = true;
+        return 0;
+}
+
+static void poll_folders(struct runtime *rt)
+{
+        sd_event_source_set_enabled(rt->on_state, SD_EVENT_ONESHOT);
+        if (report_read_ack(rt->report) >= 0)
+                status_dirty(rt);
+        reload_look(rt);
+        exempt_look(rt);
+}
+
 /* Watched again as soon as it is back, when somebody removed it. */
 static void watch_folder(struct runtime *rt, enum guarded g)
 {
@@ -44,7 +63,7 @@ static void watch_folder(struct runtime *rt, enum guarded g)
                                          (pins ? REMOVED : CHANGED) | IN_ONLYDIR | IN_DONT_FOLLOW,
                                          pins ? on_pin : on_file, rt);
         if (r < 0)
-                log_errno(LOG_WARNING, r, "cannot watch '%s', ignoring", path ? path : "");
+                guard_poll(rt, path ? path : "", r);
         else
                 sd_event_source_set_priority(rt->on_folder[g], PRIORITY_CONTROL);
 }
@@ -153,6 +172,10 @@ static int on_check(sd_event_source *s, uint64_t usec, void *userdata)
         health_check_sensors(rt);
         running_check_losses(rt);
         status_tell_refused(rt);
+        if (!rt->control) /* /run was full */
+                control_open(rt);
+        if (rt->is_polling)
+                poll_folders(rt);
         sd_event_source_set_time_relative(s, rt->config->check * USEC_PER_SEC);
         return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 }

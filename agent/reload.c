@@ -275,6 +275,13 @@ static int on_incoming(sd_event_source *s, const struct inotify_event *e, void *
         return 0;
 }
 
+static void float_source(sd_event_source *s)
+{
+        sd_event_source_set_priority(s, PRIORITY_CONTROL);
+        sd_event_source_set_floating(s, true);
+        sd_event_source_unref(s);
+}
+
 int reload_watch_incoming(struct runtime *rt)
 {
         _cleanup_free_ char *dir = format_new("%s/incoming", rt->config->state);
@@ -285,12 +292,16 @@ int reload_watch_incoming(struct runtime *rt)
                 return -ENOMEM;
         r = sd_event_add_inotify(rt->event, &s, dir, IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW, on_incoming, rt);
         if (r < 0)
-                return log_errno(LOG_ERR, r, "cannot watch '%s'", dir);
-        sd_event_source_set_priority(s, PRIORITY_CONTROL);
-        sd_event_source_set_floating(s, true);
-        sd_event_source_unref(s);
+                guard_poll(rt, dir, r);
+        else
+                float_source(s);
         take_all_incoming(rt, NULL);
         return exempt_watch(rt);
+}
+
+void reload_look(struct runtime *rt)
+{
+        take_all_incoming(rt, NULL);
 }
 
 static int on_change(sd_event_source *s, uint64_t usec, void *userdata)

@@ -143,6 +143,7 @@ struct runtime {
 
         int64_t clock_offset_ms; /* UTC minus time since boot */
         uint64_t checked_us; /* CLOCK_MONOTONIC, of the latest look */
+        bool is_polling; /* guard_poll() */
         bool state_bytes; /* a segment of the spool may have been changed */
 
         sd_event_source *on_check, *on_state, *on_clock, *on_folder[_GUARDED_MAX];
@@ -176,6 +177,7 @@ const struct ruleset *runtime_ruleset(const struct runtime *rt, uint32_t generat
 /* ---- reload.c: policy and catalogue from disk ---- */
 int reload_start(struct runtime *rt); /* what was in force when the agent ended */
 int reload_watch_incoming(struct runtime *rt); /* and take what lies there */
+void reload_look(struct runtime *rt); /* take what lies in incoming/ */
 int reload_all(struct runtime *rt, struct diag *reterr); /* for the verb */
 void reload_applied(struct runtime *rt,
                     const char *detail); /* a rule set has come into force: tell, wait for its end */
@@ -186,6 +188,7 @@ void reload_schedule(struct runtime *rt); /* when the rule set in force changes 
 /* ---- exempt.c: exemptions and break-glass tokens ---- */
 int exempt_start(struct runtime *rt); /* what is in force, before the first rule set */
 int exempt_watch(struct runtime *rt); /* what comes */
+void exempt_look(struct runtime *rt); /* take what lies in incoming/exemptions */
 void exempt_tick(struct runtime *rt); /* the clock was set, time has passed: the ledger too is written */
 void exempt_policy_changed(struct runtime *rt); /* keys and revocations may have */
 int exempt_take(struct runtime *rt, const struct trust_file *f, struct diag *reterr); /* for the verb */
@@ -224,8 +227,13 @@ enum canary_result canary_probe(struct runtime *rt); /* now; takes some millisec
 bool canary_take(struct runtime *rt, const struct fact *f); /* a fact about the canary is nobody's attempt */
 const char *canary_to_string(enum canary_result r);
 
+/* ---- daemon.c ---- */
+void control_open(struct runtime *rt); /* the control socket; logs why not */
+
 /* ---- guard.c: the agent's own files, pins, clock ---- */
 int guard_start(struct runtime *rt);
+/* There is no inotify for this folder: from now on each check looks at all of them. Says so once; returns 0. */
+int guard_poll(struct runtime *rt, const char *folder, int r);
 
 /* ---- browsers.c: the browsers' managed folders ---- */
 #define BROWSERS_TEXT_MAX 640

@@ -29,6 +29,7 @@ struct watch {
         struct oc_active applied; /* what *active must say, and which maps its slot must hold */
         uint32_t applied_maps[WATCH_SLOT_MAPS];
         int cgroup_fd;
+        int lock_fd; /* the pins' folder: one agent each */
         char *bpffs;
         watch_handler handler;
         void *userdata;

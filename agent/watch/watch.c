@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include "agent/watch/internal.h"
@@ -88,12 +89,25 @@ static void describe_sensors(struct watch *w)
                 snprintf(w->sensors, sizeof(w->sensors), "exec=signal %s (%s)", rest, w->exec_reason);
 }
 
+/* Two agents would put back each other's pins for ever. */
+static int lock_pins(struct watch *w)
+{
+        w->lock_fd = open(w->bpffs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (w->lock_fd < 0)
+                return -errno;
+        if (flock(w->lock_fd, LOCK_EX | LOCK_NB) < 0)
+                return errno == EWOULDBLOCK ? -EBUSY : -errno;
+        return 0;
+}
+
 static int start(struct watch *w, const struct watch_options *o)
 {
         w->bpffs = strdup(o->bpffs);
         if (!w->bpffs)
                 return -ENOMEM;
         int r = dir_make(w->bpffs, 0700);
+        if (r == 0)
+                r = lock_pins(w);
         if (r == 0)
                 r = watch_load(w, o);
         if (r == 0)
@@ -114,7 +128,7 @@ int watch_new(const struct watch_options *o, watch_handler handler, void *userda
 
         if (!w)
                 return -ENOMEM;
-        w->cgroup_fd = -1;
+        w->cgroup_fd = w->lock_fd = -1;
         w->handler = handler;
         w->userdata = userdata;
         bool pinned = watch_has_pins(o->bpffs);
@@ -143,6 +157,7 @@ struct watch *watch_free(struct watch *w, bool detach)
                 munmap(w->seen, mapped_size(sizeof(*w->seen)));
         onchannel_bpf__destroy(w->bpf);
         fd_close(&w->cgroup_fd);
+        fd_close(&w->lock_fd);
         free(w->sequences);
         free(w->bpffs);
         free(w);

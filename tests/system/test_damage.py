@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from harness import SLOW, Agent, Desk, Employee, Programs
+from harness import SLOW, Agent, Desk, Employee, Programs, policy_text
 from internet import PEOPLE, Internet, wait_for
 
 TELEGRAM = "149.154.167.64"
@@ -71,6 +71,7 @@ class Laptop:
         subprocess.run(["truncate", "-s", "6M", self.image], check=True)
         subprocess.run(["mkfs.ext4", "-q", "-m", "0", self.image], check=True)
         self.mount()
+        self.agent.write_ini(check=1)
         self.agent.start()
         self.agent.policy()
         self.people = iter(PEOPLE)
@@ -97,9 +98,9 @@ class Laptop:
         self.check()
         return self.agent.log.read_bytes()[mark:].decode(errors="replace")
 
-    def check(self):
+    def check(self, serial=None):
         """As somebody who has not tried yet, so that there is a new record."""
-        assert self.agent.status()["policy"]["serial"] == self.agent.serial
+        assert (serial or self.agent.status()["policy"]["serial"]) == self.agent.serial
         result = Employee(self.world, next(self.people)).python(f"""
 result = [attempt(connect, "{TELEGRAM}", 443), attempt(lambda: socket.getaddrinfo("web.whatsapp.com", 443)),
           attempt(lambda: socket.create_connection(("www.example.org", 443), 10).close() or "through")]""")
@@ -184,3 +185,57 @@ def test_read_only_disk(laptop):
     laptop.mount()
     assert "damaged" not in laptop.start()
     assert laptop.agent.status()["spool"]["next_seq"] >= kept
+
+
+def test_run_is_full(laptop):
+    """Without room for the control socket the agent blocks, and it listens as soon as there is."""
+    laptop.agent.kill()
+    runtime = laptop.agent.runtime
+    laptop.run(f"mount -t tmpfs -o size=8k,nr_inodes=12 run {runtime}; cd {runtime}; touch $(seq 20) 2>/dev/null || true")
+    mark = laptop.agent.log.stat().st_size
+    laptop.agent.start()
+    laptop.check(laptop.agent.serial)
+    assert "cannot listen on" in laptop.agent.log.read_bytes()[mark:].decode()
+    laptop.run(f"rm {runtime}/[0-9]*")
+    wait_for(lambda: laptop.agent.cli("status").returncode == 0, 10 * SLOW, "the control socket")
+    laptop.agent.kill()
+    laptop.run(f"umount {runtime}")
+    laptop.start()
+
+
+def test_no_inotify(laptop, needs, tmp_path):
+    """Root's containers have used up fs.inotify.max_user_instances: the agent looks for itself."""
+    needs("cc")
+    library, wrapper, program = tmp_path / "limit.so", tmp_path / "onchanneld", laptop.agent.programs.agent
+    (tmp_path / "limit.c").write_text("#include <errno.h>\nint inotify_init1(int f) { errno = EMFILE; return -(f >= 0); }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "limit.c"], check=True)
+    wrapper.write_text(f'#!/bin/sh\nLD_PRELOAD={library} exec {program} "$@"\n')
+    wrapper.chmod(0o755)
+    laptop.agent.kill()
+    laptop.agent.programs.agent = wrapper
+    try:
+        assert "looked at every 1 s instead" in laptop.start()
+    finally:
+        laptop.agent.programs.agent = program
+    text = laptop.agent.desk.sign(policy_text(serial=laptop.agent.serial + 1))
+    for suffix in (".minisig", ""):  # as the uplink brings it
+        laptop.run(f"cp {text}{suffix} {laptop.state}/incoming/new && mv {laptop.state}/incoming/new {laptop.state}/incoming/policy.ini{suffix}")
+    laptop.agent.serial += 1
+    wait_for(lambda: laptop.agent.status()["policy"]["serial"] == laptop.agent.serial, 10 * SLOW, "the new policy")
+    laptop.path("policy/serial").unlink()
+    wait_for(laptop.path("policy/serial").exists, 10 * SLOW, "the file coming back")
+    laptop.check()
+    laptop.agent.kill()
+    laptop.start()
+
+
+def test_second_agent(laptop, tmp_path):
+    """Two agents over the same pins would take each other's work for tampering."""
+    mark = laptop.agent.log.stat().st_size
+    ini = tmp_path / "agent.ini"
+    for other in (laptop.state, tmp_path / "state"):
+        ini.write_text(laptop.agent.ini.read_text().replace(str(laptop.state), str(other)))
+        r = laptop.world.laptop.run([str(laptop.agent.programs.agent), "--config", str(ini)])
+        assert r.returncode == 1 and "another agent uses" in r.stderr, r
+    laptop.check()
+    assert "interfered" not in laptop.agent.log.read_bytes()[mark:].decode()
