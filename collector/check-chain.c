@@ -28,10 +28,18 @@ static bool differs(const char *a, const char *b)
         return strcmp(a ? a : "", b ? b : "") != 0;
 }
 
+static const char *base_name(const char *path)
+{
+        const char *slash = path ? strrchr(path, '/') : NULL;
+
+        return slash ? slash + 1 : path;
+}
+
 /* The columns that are searched must say what the record says. */
 #define COLUMNS                                                                                                      \
         "seq, hash, salt, body, coalesce(erased_ms, 0), commitment, time_ms, kind, channel, class, tier, layer,"     \
-        " outcome, verdict, user_name, coalesce(uid, -1), program, remote, port, count, policy_serial, entry"
+        " outcome, verdict, user_name, coalesce(uid, -1), program, remote, port, count, policy_serial, entry,"       \
+        " channel_name, program_name, received_ms, month"
 
 static bool columns_differ(const struct db_rows *q, const struct store_row *row)
 {
@@ -40,6 +48,9 @@ static bool columns_differ(const struct db_rows *q, const struct store_row *row)
                                      row->outcome, row->verdict, row->user,  row->program, row->remote};
         static const int columns[] = {7, 8, 9, 10, 11, 12, 13, 14, 16, 17};
 
+        if (differs(db_text(q, 22), row->channel_name) ||
+            differs(db_text(q, 23), violation ? base_name(row->program) : NULL))
+                return true;
         for (size_t i = 0; i < ELEMENTSOF(columns); i++) {
                 const char *kept = db_text(q, columns[i]);
 
@@ -49,7 +60,7 @@ static bool columns_differ(const struct db_rows *q, const struct store_row *row)
         }
         return db_int(q, 6) != (int64_t)row->time_ms || db_int(q, 18) != (int64_t)row->port ||
                db_int(q, 19) != (int64_t)row->count || db_int(q, 20) != (int64_t)row->policy_serial ||
-               (violation && db_int(q, 15) != row->uid) || differs(db_text(q, 21), row->entry);
+               db_int(q, 15) != row->uid || differs(db_text(q, 21), row->entry);
 }
 
 static void check_columns(struct chain *k, const struct db_rows *q, const char *body, size_t size)
@@ -94,6 +105,10 @@ static int check_record(struct chain *k, const struct db_rows *q)
         } else if (db_int(q, 4) == 0 && body) {
                 check_columns(k, q, body, size);
         }
+        if (db_int(q, 24) != (int64_t)k->batch.received_ms ||
+            (db_int(q, 25) != 0 && db_int(q, 25) != schema_month(k->batch.received_ms)))
+                check_problem(k->check, "record %llu of %s: when it came in is not what its batch says",
+                              (unsigned long long)seq, k->d.id);
         k->check->records++;
         k->n++;
         return 0;
@@ -265,6 +280,7 @@ int check_devices(struct check *c)
 {
         struct check_purges purges = {0}, seals = {0};
         struct chain k = {.check = c, .purges = &purges, .seals = &seals};
+        int64_t gone;
         int r = check_purges_read(c, &purges);
 
         while (r >= 0 && (r = device_next(&k)) > 0) {
@@ -273,14 +289,20 @@ int check_devices(struct check *c)
                 else
                         check_problem(c, "device number %lld is damaged", (long long)k.d.number);
         }
-        if (r == 0 && !(batches_equal(&purges.gone, &seals.gone) && batches_equal(&purges.held, &seals.held)))
+        if (r == 0)
+                r = db_number(c->db,
+                              "SELECT device FROM seal WHERE device NOT IN (SELECT number FROM device) LIMIT 1",
+                              &gone, "");
+        if (r > 0)
+                check_problem(c, "device number %lld was removed, its batches are here", (long long)gone);
+        if (r >= 0 && !(batches_equal(&purges.gone, &seals.gone) && batches_equal(&purges.held, &seals.held)))
                 check_problem(
                         c,
                         "retention removed %llu batches and left %llu under a hold, says the audit trail; other "
                         "ones, %llu and %llu, are marked so",
                         (unsigned long long)purges.gone.n, (unsigned long long)purges.held.n,
                         (unsigned long long)seals.gone.n, (unsigned long long)seals.held.n);
-        return r;
+        return r < 0 ? r : 0;
 }
 
 int check_database(struct check *c)

@@ -98,6 +98,7 @@ static int check_log(struct check *c, int64_t number)
 {
         _cleanup_(tlog_head_done) struct tlog_head h = {0};
         _cleanup_free_ struct rehash *r = NULL;
+        int64_t known;
         int k = tlog_head_get(c->db, NULL, number, &h);
 
         if (k == -ENOENT)
@@ -110,6 +111,11 @@ static int check_log(struct check *c, int64_t number)
         r = k < 0 ? NULL : calloc(1, sizeof(*r));
         if (!r)
                 return k < 0 ? k : -ENOMEM;
+        k = db_number(c->db, "SELECT 1 FROM log WHERE number = $1 AND origin = $2", &known, "it", number, h.key.name);
+        if (k == 0)
+                check_problem(c, "log %s: its name was changed", h.key.name);
+        if (k < 0)
+                return k;
         r->check = c;
         r->head = &h;
         do
@@ -125,7 +131,7 @@ static int check_log(struct check *c, int64_t number)
 
 int check_logs(struct check *c)
 {
-        int64_t numbers[64];
+        int64_t numbers[64], gone;
         size_t n = 0;
         int r;
 
@@ -138,7 +144,12 @@ int check_logs(struct check *c)
         }
         for (size_t i = 0; i < n && r >= 0; i++)
                 r = check_log(c, numbers[i]);
-        return r;
+        if (r >= 0)
+                r = db_number(c->db, "SELECT log FROM log_leaf WHERE log NOT IN (SELECT number FROM log) LIMIT 1",
+                              &gone, "");
+        if (r > 0)
+                check_problem(c, "log %lld was removed, its entries are here", (long long)gone);
+        return r < 0 ? r : 0;
 }
 
 /* ---- the audit table ---- */
