@@ -41,7 +41,7 @@ static __always_inline struct oc_sock *sock_attribute(struct bpf_sock_addr *ctx,
         if (a->protocol == IPPROTO_TCP) {
                 s->state = SOCK_NEW;
                 s->talk = TALK_START;
-                s->watched = 0;
+                s->watched = s->open = s->lent = 0;
                 s->judged = (struct oc_match){};
                 bpf_sk_storage_delete(&oc_dns, ctx->sk);
         }

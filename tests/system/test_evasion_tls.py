@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rows 7 to 9: a hello in every shape, to an address that many share. It must be seen as layer tls, tier
 name, or the name has not reached the world; with the verdict allow it must work."""
+import itertools
 import time
 
 import pytest
@@ -395,8 +396,16 @@ def lend(s, page, at, end, how):
 file = os.memfd_create("hello")
 os.ftruncate(file, 65536)
 
-def changed(how, before=0):
+def connect_again(s):
+    # behind what is no head files may be lent; a connect() begins anew
+    s.sendall(b"\\x00")
+    assert libc.connect(s.fileno(), bytes(16), 16) == 0  # AF_UNSPEC
+    s.connect((ADDRESS, 443))
+
+def changed(how, before=0, again=False):
     def send(s, hello):
+        if again:
+            connect_again(s)
         page = mmap.mmap(file, 65536)
         page[:len(hello)] = hello.replace(b"web.whatsapp.com", b"web.innocent.org")
         s.sendall(bytes(page[:before]))
@@ -414,12 +423,12 @@ def router(station):
     station.internet.world.run(["nft", rule], check=True)
 
 
-@pytest.mark.parametrize("before", [0, 40])
-@pytest.mark.parametrize("how", ["sendfile", "vmsplice", "zerocopy"])
+@pytest.mark.parametrize("how, more", [*itertools.product(["sendfile", "vmsplice", "zerocopy"], ["", "before=40"]),
+                                       ("sendfile", "again=True")])
 @pytest.mark.evasion(8, "bytes that are changed between the look at them and their way out", "egress")
-def test_row_8_changed_afterwards(blocking, employee, router, how, before):
+def test_row_8_changed_afterwards(blocking, employee, router, how, more):
     since = time.monotonic()
-    r = employee.python(CLIENT + CHANGED + f'result = attempt(handshake, "web.whatsapp.com", changed({how!r}, {before}))')
+    r = employee.python(CLIENT + CHANGED + f'result = attempt(handshake, "web.whatsapp.com", changed({how!r}, {more}))')
     assert r["error"], r
     assert not blocking.internet.seen("tls", since=since, name="web.whatsapp.com"), "the changed hello has left the laptop"
 
