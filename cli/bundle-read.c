@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "cli/bundle.h"
+#include "cli/packed.h"
 
 #define CHUNK          (128u << 10)
 #define WINDOW_LOG_MAX 27 /* 128 MiB: what zstd --long=27 makes */
@@ -21,6 +22,7 @@ struct bundle_reader {
         size_t done;
         bool end;
         size_t frame_left; /* of the frame that zstd is in */
+        struct packed packed;
 };
 
 struct bundle_reader *bundle_reader_free(struct bundle_reader *r)
@@ -47,6 +49,7 @@ static int read_chunk(struct bundle_reader *r, struct diag *reterr)
                 return diag_set(reterr, -errno, r->path, 0, "cannot be read: %s", strerror(errno));
         r->in_size = (size_t)n;
         r->in_used = 0;
+        packed_add(&r->packed, r->in, r->in_size);
         return n > 0;
 }
 
@@ -58,6 +61,7 @@ int bundle_reader_open(const char *path, struct bundle_reader **ret, struct diag
         if (!r)
                 return -ENOMEM;
         r->path = path;
+        packed_init(&r->packed);
         r->in = malloc(CHUNK);
         r->fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (!r->in || r->fd < 0)
@@ -87,9 +91,12 @@ static int fill(struct bundle_reader *r, struct diag *reterr)
                 return n;
         if (n == 0) {
                 r->end = true;
-                return r->zstd && r->frame_left > 0
-                               ? diag_set(reterr, -EBADMSG, r->path, 0, "the compressed data is cut short")
-                               : 0;
+                if (r->zstd && r->frame_left > 0)
+                        return diag_set(reterr, -EBADMSG, r->path, 0, "the compressed data is cut short");
+                if (r->zstd && !packed_holds(&r->packed))
+                        return diag_set(reterr, -EBADMSG, r->path, 0,
+                                        "the compressed data was changed: its sum, at the end, is another one");
+                return 0;
         }
         if (!r->zstd) {
                 buf_add(&r->text, r->in, r->in_size);

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/text.h"
+#include "cli/packed.h"
 
 #define ZSTD_ROOM 65536u
 
@@ -36,6 +37,7 @@ int outfile_open(struct outfile *f, const char *path)
                 f->zstd = ZSTD_createCCtx();
                 if (!f->zstd || ZSTD_isError(ZSTD_CCtx_setParameter(f->zstd, ZSTD_c_checksumFlag, 1)))
                         return -ENOMEM;
+                crypto_hash_sha256_init(&f->hash);
         }
         for (size_t i = 0; i < ELEMENTSOF(signals); i++)
                 if (signal(signals[i], on_signal) == SIG_IGN) /* nohup(1) */
@@ -63,6 +65,7 @@ static int compress(struct outfile *f, ZSTD_inBuffer *in, ZSTD_EndDirective how)
                 left = ZSTD_compressStream2(f->zstd, &out, in, how);
                 if (ZSTD_isError(left))
                         return -EIO;
+                crypto_hash_sha256_update(&f->hash, room, out.pos);
                 r = write_out(f, room, out.pos);
                 if (r < 0)
                         return r;
@@ -77,10 +80,20 @@ int outfile_write(struct outfile *f, const void *data, size_t size)
         return f->zstd ? compress(f, &in, ZSTD_e_continue) : write_out(f, data, size);
 }
 
-int outfile_finish(struct outfile *f)
+static int finish_packed(struct outfile *f)
 {
         ZSTD_inBuffer none = {0};
-        int r = f->zstd ? compress(f, &none, ZSTD_e_end) : 0;
+        uint8_t frame[PACKED_SUM];
+        int r = compress(f, &none, ZSTD_e_end);
+
+        memcpy(frame, PACKED_SUM_BEGIN, PACKED_BEGIN);
+        crypto_hash_sha256_final(&f->hash, frame + PACKED_BEGIN);
+        return r < 0 ? r : write_out(f, frame, sizeof(frame));
+}
+
+int outfile_finish(struct outfile *f)
+{
+        int r = f->zstd ? finish_packed(f) : 0;
 
         if (r < 0)
                 return r;

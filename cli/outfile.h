@@ -2,6 +2,7 @@
 #pragma once
 /* A file that is there when it is whole, or not at all: written beside its place under another name and renamed, also
  * when a signal ends the program (not SIGKILL). One at a time. */
+#include <sodium.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <zstd.h>
@@ -11,6 +12,7 @@ struct outfile {
         char *temporary;
         int fd;
         ZSTD_CCtx *zstd; /* NULL: as it comes */
+        crypto_hash_sha256_state hash; /* of what was compressed */
         uint64_t size; /* that was written */
 };
 /* Readable by its owner alone; compressed when the path ends in ".zst". */

@@ -112,6 +112,14 @@ def test_export(place, needs):
         answer = json.loads(said)
         assert status == 0 and answer["ok"] and answer["signed"] and sum(d["present"] for d in answer["devices"]) == present, (said, complaint)
         assert verify_bundle.verify(bundle(auditor, file)).present == present
+    whole = bytearray((auditor.folder / "hour.ndjson.zst").read_bytes())
+    for n in (*range(24), *range(24, len(whole) - 52, 31), *range(len(whole) - 52, len(whole))):
+        for bit in (1, 1 << n % 8):
+            whole[n] ^= bit
+            r = subprocess.run([BUILD / "cli/onchannel-verify", "-"], input=whole, capture_output=True, check=False)
+            whole[n] ^= bit
+            assert r.returncode == 1, f"byte {n} of {len(whole)} can be changed unseen"
+    assert subprocess.run([BUILD / "cli/onchannel-verify", "-"], input=whole, capture_output=True, check=False).returncode == 0
     stranger = subprocess.run([BUILD / "cli/onchannel-witness", "new", "w.example/w", auditor.site.base / "w.key"], capture_output=True, text=True,
                               check=True).stdout.strip()
     assert auditor.export("all.ndjson", "--witness", stranger)[0] == 1, "it has cosigned nothing"

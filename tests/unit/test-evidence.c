@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "cli/evidence.h"
+#include "cli/packed.h"
 
 #define RECORDS 3 /* of a batch */
 #define BATCHES 3
@@ -113,10 +114,38 @@ static void test_verify(void **state)
         }
 }
 
+/* However it comes in pieces, the sum behind it is told from what it is over. */
+static void test_packed(void **state)
+{
+        static const size_t pieces[] = {1, 7, 39, 40, 41, 100, 1000}, sizes[] = {0, 1, 39, 40, 500};
+        uint8_t data[500 + PACKED_SUM];
+
+        randombytes_buf(data, sizeof(data));
+        for (size_t k = 0; k < ELEMENTSOF(sizes) * ELEMENTSOF(pieces); k++) {
+                size_t body = sizes[k / ELEMENTSOF(pieces)], piece = pieces[k % ELEMENTSOF(pieces)];
+
+                memcpy(data + body, PACKED_SUM_BEGIN, PACKED_BEGIN);
+                crypto_hash_sha256(data + body + PACKED_BEGIN, data, body);
+                for (int changed = 0; changed < 3; changed++) {
+                        struct packed p;
+
+                        data[changed == 1 ? 0 : body + PACKED_SUM - 1] ^= changed > 0;
+                        packed_init(&p);
+                        for (size_t i = 0; i < body + PACKED_SUM; i += piece)
+                                packed_add(&p, data + i,
+                                           piece < body + PACKED_SUM - i ? piece : body + PACKED_SUM - i);
+                        assert_int_equal(packed_holds(&p), !changed);
+                        data[changed == 1 ? 0 : body + PACKED_SUM - 1] ^= changed > 0;
+                }
+                randombytes_buf(data + body, PACKED_SUM);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_verify),
+                cmocka_unit_test(test_packed),
         };
 
         if (sodium_init() < 0)
