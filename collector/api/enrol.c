@@ -31,20 +31,13 @@ int authorities_read(struct api *a, struct diag *reterr)
         return 0;
 }
 
-struct enrolment {
-        const char *token, *csr, *name;
-        uint8_t key[DEVICE_KEY_SIZE];
-        char id[DEVICE_ID_MAX];
-};
-
 static bool is_device_name(const char *s)
 {
         return *s && strlen(s) < STORE_NAME_MAX &&
                strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == strlen(s);
 }
 
-/* NULL, or what is wrong. */
-static const char *enrolment_parse(json_t *o, struct enrolment *ret)
+const char *enrolment_parse(json_t *o, struct enrolment *ret)
 {
         const char *key, *proof;
         uint8_t signature[crypto_sign_BYTES];
@@ -80,7 +73,10 @@ static bool firm_vouches(struct http_request *req, const struct enrolment *e)
 
         if (e->token)
                 return true;
-        r = firm_check(firm ?: &none, http_tls(req), name, &d);
+        r = firm_check(firm ?: &none,
+                       &(struct firm_shown){SSL_get0_peer_certificate(http_tls(req)),
+                                            SSL_get_peer_cert_chain(http_tls(req))},
+                       name, &d);
         if (r == -EBADMSG || r == -ENOMEM) {
                 log_line(LOG_ERR, "%s", diag_format_log(&d, where, sizeof(where)));
                 reply_error(req, 503, "the firm's authority cannot be asked: see the collector's log");

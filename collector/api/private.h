@@ -152,6 +152,13 @@ bool request_content_is(const struct http_request *req, const char *type);
 /* Who is retired loses the connections that are open, also one that waits for a policy. */
 void retired_close(struct api *a);
 /* ---- enrol.c ---- */
+struct enrolment { /* texts of the request's body */
+        const char *token, *csr, *name; /* token NULL: none */
+        uint8_t key[DEVICE_KEY_SIZE];
+        char id[DEVICE_ID_MAX];
+};
+/* The device's key has signed the request. NULL, or what is wrong. */
+const char *enrolment_parse(json_t *o, struct enrolment *ret);
 void agents_enrol(struct http_request *req);
 void agents_renew(struct http_request *req);
 /* Reads what agents are to trust; the old text stays where that is not to be had. */

@@ -50,7 +50,7 @@ static int store_new(const struct firm *f, X509_STORE **ret, struct diag *reterr
         return 0;
 }
 
-static int chain_check(const struct firm *f, SSL *ssl, X509 *c, struct diag *reterr)
+static int chain_check(const struct firm *f, const struct firm_shown *shown, struct diag *reterr)
 {
         _cleanup_(X509_STORE_freep) X509_STORE *store = NULL;
         _cleanup_(X509_STORE_CTX_freep) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
@@ -58,7 +58,7 @@ static int chain_check(const struct firm *f, SSL *ssl, X509 *c, struct diag *ret
 
         if (r < 0)
                 return r;
-        if (!ctx || X509_STORE_CTX_init(ctx, store, c, SSL_get_peer_cert_chain(ssl)) != 1)
+        if (!ctx || X509_STORE_CTX_init(ctx, store, shown->certificate, shown->chain) != 1)
                 return -ENOMEM;
         r = X509_verify_cert(ctx) == 1 ? 0
                                        : diag_set(reterr, -EKEYREJECTED, NULL, 0,
@@ -135,9 +135,10 @@ static int domain_cut(const struct firm *f, char name[static TLS_NAME_MAX], stru
         return 0;
 }
 
-int firm_check(const struct firm *f, SSL *ssl, char ret_name[static TLS_NAME_MAX], struct diag *reterr)
+int firm_check(const struct firm *f, const struct firm_shown *shown, char ret_name[static TLS_NAME_MAX],
+               struct diag *reterr)
 {
-        X509 *c = SSL_get0_peer_certificate(ssl);
+        X509 *c = shown->certificate;
         char name[TLS_NAME_MAX];
         int r;
 
@@ -147,7 +148,7 @@ int firm_check(const struct firm *f, SSL *ssl, char ret_name[static TLS_NAME_MAX
         if (!c)
                 return diag_set(reterr, -EKEYREJECTED, NULL, 0,
                                 "a token is needed, or a certificate of the firm's authority");
-        r = chain_check(f, ssl, c, reterr);
+        r = chain_check(f, shown, reterr);
         if (r == 0)
                 r = eku_check(f, c, reterr);
         if (r < 0)

@@ -2,7 +2,7 @@
 #pragma once
 /* A firm's own authority (RFC 5280) vouches for a device's name, in place of a token. Its files are read for each
  * enrolment, so that a new revocation list counts at once. */
-#include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include "base/diag.h"
 #include "collector/net/tls.h"
 
@@ -14,5 +14,10 @@ struct firm {
         char *eku; /* an extended key usage that is demanded, dotted decimal; NULL: clientAuth */
 };
 void firm_done(struct firm *f);
-/* The certificate that this client has shown, and proved to have the key of. -EKEYREJECTED with *reterr. */
-int firm_check(const struct firm *f, SSL *ssl, char ret_name[static TLS_NAME_MAX], struct diag *reterr);
+struct firm_shown { /* by a client, which has proved to have the key; borrowed */
+        X509 *certificate; /* NULL: none */
+        STACK_OF(X509) * chain;
+};
+/* -EKEYREJECTED with *reterr; -EBADMSG the firm's own files are no use. */
+int firm_check(const struct firm *f, const struct firm_shown *shown, char ret_name[static TLS_NAME_MAX],
+               struct diag *reterr);
