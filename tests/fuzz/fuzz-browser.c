@@ -17,10 +17,12 @@ static struct ruleset *rules(void)
                 "block\nnotice = n\n";
         const struct catalogue_source source = {"chat.ini", chat, sizeof(chat) - 1};
         struct rules_input in = {.device = "d", .policy_file = "p", .now = 1800000000};
+        static struct catalogue *c; /* the rule set points into them */
+        static struct policy *p;
         struct ruleset *r;
 
-        if (catalogue_parse_files(&source, 1, (struct catalogue **)&in.catalogue, NULL) < 0 ||
-            policy_parse(all, sizeof(all) - 1, "p", (struct policy **)&in.policy, NULL) < 0 ||
+        if (catalogue_parse_files(&source, 1, &c, NULL) < 0 ||
+            policy_parse(all, sizeof(all) - 1, "p", &p, NULL) < 0 || !(in.catalogue = c) || !(in.policy = p) ||
             rules_compile(&in, &r, NULL) < 0)
                 abort();
         return r;

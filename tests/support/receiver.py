@@ -4,7 +4,8 @@
 as Elastic's bulk call (/INDEX/_bulk) or as anything that takes lines (/lines), over TLS.
 
 What was taken is in DIR/taken.jsonl: {"form", "id", "body", "authorization"}. DIR/mode says what to do now: "ok", "busy" (503),
-"cut" (the connection, after reading), "forbidden" (403), "poison" (an event with port 666 is refused as the real ones do)."""
+"cut" (the connection, after reading), "forbidden" (403), "poison" (an event with port 666 is refused as the real ones do), "nonsense"
+(200 to whatever). A word behind it is said in the answers."""
 import http.server
 import json
 import pathlib
@@ -52,7 +53,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             events.append(wrapped["event"])
         for n, event in enumerate(events):
             if mode == "poison" and poisoned(event):
-                return self.answer(400, {"text": "Invalid data format", "code": 6, "invalid-event-number": n})
+                return self.answer(400, {"text": "Invalid data format", "code": 6, "invalid-event-number": n, "word": self.word})
         for event in events:
             self.take("hec", event)
         return self.answer(200, {"text": "Success", "code": 0})
@@ -62,7 +63,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         assert lines.pop() == "", "a bulk body ends with a newline"
         for action, document in zip(lines[::2], lines[1::2]):
             uid, document = json.loads(action)["create"]["_id"], json.loads(document)
-            assert uid == document["metadata"]["uid"]
+            assert uid in (document["metadata"]["uid"], f"finding:{uid[8:]}"), uid
             status = 201
             if mode == "poison" and poisoned(document):
                 status = 400
@@ -71,16 +72,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
             else:
                 INDEX.add(uid)
                 self.take("elastic", document)
-            items.append({"create": {"_id": uid, "status": status}})
+            items.append({"create": {"_id": uid, "status": status, **({"error": {"type": self.word, "reason": self.word}} if status == 400 else {})}})
         return self.answer(200, {"took": 1, "errors": any(i["create"]["status"] > 299 for i in items), "items": items})
 
+    def do_GET(self):
+        self.do_POST()
+
     def do_POST(self):
-        text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        mode = (DIR / "mode").read_text()
+        text = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode(errors="replace")
+        mode, _, self.word = (DIR / "mode").read_text().partition(" ")
         if mode == "busy":
             return self.answer(503, {"text": "Server is busy", "code": 9}, Retry_After="1")
         if mode == "forbidden":
-            return self.answer(403, {"text": "Invalid token", "code": 4})
+            return self.answer(403, {"text": f"Invalid token {self.word}".rstrip(), "code": 4, "error": f"no {self.word}"}, X_Word=self.word)
+        if mode == "nonsense":
+            file = {"file": self.word, "minisig": self.word}
+            return self.answer(200, {k: self.word for k in ("certificate", "ca", "next", "checkpoint", "device")} | {"policy": file, "links": [file]},
+                               ETag=self.word)
         if mode == "cut":
             self.close_connection = True
             return self.connection.close()
@@ -90,7 +98,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.bulk(text, mode)
         events = [json.loads(line) for line in text.splitlines()]
         if mode == "poison" and any(map(poisoned, events)):
-            return self.answer(400, {"error": "no"})
+            return self.answer(400, {"error": f"no {self.word}"})
         for event in events:
             self.take("ndjson", event)
         return self.answer(200, {})

@@ -165,11 +165,12 @@ class Collector:
 
 class Agent:
     """onchanneld and its uplink on the laptop."""
+    device = "ws-0301"
 
-    def __init__(self, internet, programs, desk, collector=None, browsers=False):
+    def __init__(self, internet, programs, desk, collector=None, browsers=False, device=None):
         """browsers: manage their policies; else a browser shows what the layers below do alone."""
         self.internet, self.programs, self.desk, self.collector = internet, programs, desk, collector
-        self.browsers = browsers
+        self.browsers, self.device = browsers, device or self.device
         base = pathlib.Path(internet.base)
         self.state, self.runtime, self.ini = base / "state", base / "runtime", base / "agent.ini"
         self.log, self.uplink_log = base / "agent.log", base / "uplink.log"
@@ -183,7 +184,7 @@ class Agent:
         self.write_ini()
 
     def write_ini(self, **more):
-        agent = {"device": "ws-0301", "state": self.state, "runtime": self.runtime, "keys": self.desk.folder / "keys",
+        agent = {"device": self.device, "state": self.state, "runtime": self.runtime, "keys": self.desk.folder / "keys",
                  "catalogue": self.desk.catalogue, "bpffs": f"{self.internet.base}/bpf/onchannel",
                  "cgroup": self.internet.laptop.cgroup, "heartbeat": 3600, "uplink_group": "onchannel", **more}
         text = "[agent]\n" + "".join(f"{k} = {v}\n" for k, v in agent.items())
@@ -345,12 +346,12 @@ class Download:
 class Station:
     """A laptop with an enrolled agent, and its collector."""
 
-    def __init__(self, internet, channels=TREE / "rules/channels", browsers=False):
+    def __init__(self, internet, channels=TREE / "rules/channels", **agent):
         base = pathlib.Path(internet.base)
         self.internet, self.programs = internet, Programs(base / "bin")
         self.desk = Desk(self.programs, base / "desk", channels)
         self.collector = Collector(internet, self.programs)
-        self.agent = Agent(internet, self.programs, self.desk, self.collector, browsers)
+        self.agent = Agent(internet, self.programs, self.desk, self.collector, **agent)
         self.people = (Employee(internet, name) for name in itertools.islice(net.PEOPLE, 2, None))
         self.agent.start()
         self.agent.enrol()

@@ -61,13 +61,13 @@ result = [attempt(socket.getaddrinfo, "web.whatsapp.com", 443), attempt(subproce
 TELEGRAM = "149.154.167.51"
 
 
-def control(runtime, uid, verb):
+def control(runtime, uid, verb, **fields):
     """The control socket's answer as somebody else reads it."""
     code = ("import socket,sys,os\nos.setuid(int(sys.argv[1]))\ns=socket.socket(socket.AF_UNIX)\ns.settimeout(5)\ns.connect(sys.argv[2])\n"
             "s.sendall(sys.argv[3].encode()+b'\\n')\nd=b''\n"
             "try:\n  while not d.endswith(b'\\n') or b'\"more\"' in d[-200:]:\n    p=s.recv(65536)\n    d+=p\n    if not p: break\n"
             "except TimeoutError: pass\nsys.stdout.buffer.write(d)")
-    return subprocess.run(["/usr/bin/python3", "-c", code, str(uid), str(runtime / "control.sock"), json.dumps({"verb": verb})],
+    return subprocess.run(["/usr/bin/python3", "-c", code, str(uid), str(runtime / "control.sock"), json.dumps({"verb": verb, **fields})],
                           capture_output=True, check=True).stdout
 
 
