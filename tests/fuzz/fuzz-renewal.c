@@ -23,12 +23,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 abort();
         folder_path("uplink/cert.pem", false, path);
         for (size_t i = 0; size > 0 && i < ELEMENTSOF(done); i++) {
-                struct uplink u = {.config.state = folder, .device_id = "d-fuzz", .renewal_key = strdup(key)};
-                struct job j = {.name = "fuzz", .response.status = statuses[data[0] % ELEMENTSOF(statuses)]};
+                struct uplink u = {.config.state = folder,
+                                   .own = {.folder = "", .ack = "ack", .device_id = "d-fuzz"},
+                                   .renewal_key = strdup(key)};
+                struct job j = {.name = "fuzz",
+                                .source = &u.own,
+                                .response.status = statuses[data[0] % ELEMENTSOF(statuses)]};
 
                 buf_add(&j.response.body, data + 1, size - 1);
                 done[i](&u, &j, CURLE_OK);
-                if (u.acknowledged > INT64_MAX || !text_is_utf8(j.reason, strlen(j.reason)) ||
+                if (u.own.acknowledged > INT64_MAX || !text_is_utf8(j.reason, strlen(j.reason)) ||
                     access(path, F_OK) == 0)
                         abort();
                 response_done(&j.response);
