@@ -47,6 +47,20 @@ static const struct {
         {"zsh", HOST_INTERPRETER},
         {"ld", HOST_LOADER},
         {"libc.musl", HOST_LOADER},
+        {"FEX", HOST_LOADER},
+        {"FEXInterpreter", HOST_LOADER},
+        {"box64", HOST_LOADER},
+        {"box86", HOST_LOADER},
+        {"callgrind", HOST_LOADER},
+        {"cachegrind", HOST_LOADER},
+        {"memcheck", HOST_LOADER},
+        {"none-amd64", HOST_LOADER},
+        {"qemu-aarch64", HOST_LOADER},
+        {"qemu-arm", HOST_LOADER},
+        {"qemu-i386", HOST_LOADER},
+        {"qemu-riscv64", HOST_LOADER},
+        {"qemu-x86_64", HOST_LOADER},
+        {"valgrind", HOST_LOADER},
         {"wine", HOST_WINE},
         {"wine64", HOST_WINE},
 };
@@ -75,11 +89,16 @@ enum host host_of(const char *path)
         return HOST_NONE;
 }
 
-/* Options of ld.so(8) that have no value of their own. */
+/* Options of ld.so(8), qemu-user(1) and valgrind(1) without a value in the next argument. */
 static bool is_loader_flag(const char *option)
 {
-        return strcmp(option, "--inhibit-cache") == 0 || strcmp(option, "--list") == 0 ||
-               strcmp(option, "--verify") == 0;
+        static const char *const flags[] = {"--inhibit-cache",  "--list",      "--quiet", "--verbose", "--verify",
+                                            "-one-insn-per-tb", "-singlestep", "-strace", "-q",        "-v"};
+
+        for (size_t i = 0; i < ELEMENTSOF(flags); i++)
+                if (strcmp(option, flags[i]) == 0)
+                        return true;
+        return strchr(option, '=') != NULL;
 }
 
 /* Options of interpreters whose value is the next argument. */

@@ -13,7 +13,7 @@ enum host {
         HOST_BROWSER, /* arguments: a web app */
         HOST_ELECTRON, /* a browser and an interpreter */
         HOST_INTERPRETER, /* the first argument that is no option: a script, an archive */
-        HOST_LOADER, /* the dynamic loader: the first argument that is no option: a program */
+        HOST_LOADER, /* the dynamic loader, a processor in software: the first argument that is no option: a program */
         HOST_WINE, /* a Windows program, its path may be written with '\' */
         _HOST_MAX,
 };

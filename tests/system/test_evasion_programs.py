@@ -4,6 +4,7 @@ its content, and nothing else is.
 
 What content cannot tell, so that the network layers alone hold (test_dns, test_tls, test_connect):
 - a program that was compiled anew, or whose build id or hash somebody changed;
+- a processor in software (qemu-user) under another name, when it is of no package;
 - program text on the command line (`python3 -c`), on standard input, or in classes on a class path;
 - a script, archive or Windows program under another name that is neither installed nor in the catalogue;
 - a script that lies on a file system which its owner hides from root (FUSE without allow_other);
@@ -287,6 +288,18 @@ def test_loader(blocking, employee, shop):
     path = put(employee, shop.messenger, "notes")
     assert_ended(start(employee, [LOADER, path], times=2), "ld.so", again=False)
     assert_found(blocking, employee, path)
+
+
+@pytest.mark.parametrize("argv", [["valgrind", "-q", "--tool=none"], ["qemu-x86_64", "-L", "/"]])
+@pytest.mark.evasion(17, "a processor in software: valgrind, qemu-user", "exec")
+def test_emulator(blocking, employee, shop, argv):
+    """The program is read, never executed. Where there is no emulator another program has its name and arguments."""
+    path = put(employee, shop.messenger, "notes")
+    emulator = shutil.which(argv[0]) or put(employee, shop.innocent, argv[0])
+    assert_ended(start(employee, [emulator, *argv[1:], path], times=2), argv[0], again=False)
+    assert_found(blocking, employee, path)
+    other, = start(employee, [emulator, *argv[1:], put(employee, shop.innocent, "other")], hold=0)
+    assert other["value"] == 0 and other["ran"], other
 
 
 @pytest.mark.evasion(17, "ld.so", "exec")
