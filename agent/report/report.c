@@ -69,18 +69,24 @@ static void lose(struct report *r, uint64_t attempts)
         journal_put_losses(r->journal, &r->losses, NULL, 0);
 }
 
+static struct record_place next_place(const struct report *r)
+{
+        const struct spool_state *state = spool_state(r->spool);
+
+        return (struct record_place){state->next_seq, state->head, clock_utc_ms(), clock_boottime_ms()};
+}
+
 static int encode(const struct report *r, const struct violation *v, uint64_t policy_serial, char **ret,
                   size_t *ret_size)
 {
-        const struct spool_state *state = spool_state(r->spool);
+        const struct record_place at = next_place(r);
         struct record_context context = r->context;
 
         if (policy_serial != context.policy_serial) { /* decided by an earlier policy */
                 context.policy_serial = policy_serial;
                 context.policy_hash = context.policy_signer = NULL;
         }
-        return record_violation_encode(&context, v, state->next_seq, state->head, clock_utc_ms(), clock_boottime_ms(),
-                                       ret, ret_size);
+        return record_violation_encode(&context, v, &at, ret, ret_size);
 }
 
 /* Now or never. */
@@ -488,7 +494,7 @@ int report_glass(struct report *r, const char *id, const char *what)
 
 int report_request(struct report *r, struct access_request *q)
 {
-        const struct spool_state *state = spool_state(r->spool);
+        const struct record_place at = next_place(r);
         _cleanup_free_ char *line = NULL;
         char id[UUID_TEXT_MAX], user[USER_NAME_MAX];
         size_t size;
@@ -498,8 +504,7 @@ int report_request(struct report *r, struct access_request *q)
         user_name(q->uid, user);
         q->id = id;
         q->user = *user ? user : NULL;
-        k = record_request_encode(&r->context, q, state->next_seq, state->head, clock_utc_ms(), clock_boottime_ms(),
-                                  &line, &size);
+        k = record_request_encode(&r->context, q, &at, &line, &size);
         q->id = q->user = NULL;
         if (k >= 0)
                 k = append(r, line, size);
@@ -515,7 +520,7 @@ static uint64_t queue_length(const struct report *r)
 
 int report_coverage(struct report *r, struct coverage *c)
 {
-        const struct spool_state *state = spool_state(r->spool);
+        const struct record_place at = next_place(r);
         _cleanup_free_ char *line = NULL;
         struct journal_losses told = {0};
         struct timex clock = {0};
@@ -526,11 +531,10 @@ int report_coverage(struct report *r, struct coverage *c)
         c->refused = told.refused = r->losses.refused;
         c->unresolved = told.unresolved = r->losses.unresolved;
         c->clock_synchronised = adjtimex(&clock) >= 0 && !(clock.status & STA_UNSYNC);
-        k = record_coverage_encode(&r->context, c, state->next_seq, state->head, clock_utc_ms(), clock_boottime_ms(),
-                                   &line, &size);
+        k = record_coverage_encode(&r->context, c, &at, &line, &size);
         if (k < 0)
                 return k;
-        journal_put_losses(r->journal, &r->losses, &told, state->next_seq);
+        journal_put_losses(r->journal, &r->losses, &told, at.seq);
         k = append(r, line, size);
         if (k >= 0) {
                 r->losses.refused -= told.refused;

@@ -227,7 +227,7 @@ static void put_subject(json_t *root, const struct record_context *c, const stru
 
 /* What OCSF has no field for. */
 static json_t *violation_extra(const struct record_context *c, const struct violation *v,
-                               const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t boottime_ms)
+                               const struct record_place *at)
 {
         json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "kind", "violation", "id", v->id, "class",
                               v->class, "tier", tier_to_string(v->tier), "layer", layer_to_string(v->layer),
@@ -238,8 +238,8 @@ static json_t *violation_extra(const struct record_context *c, const struct viol
                                                 "channel_name", text(v->channel_name), "category", v->category,
                                                 "entry", v->entry, "entry_source", v->entry_source, "package",
                                                 text(v->program_package), "detail", text(v->detail))) < 0 ||
-            json_object_update_new(o, json_pack("{s:o, s:o, s:s*, s:s*, s:s*, s:b, s:s*}", "prev", prev_new(prev),
-                                                "boottime_ms", number(boottime_ms), "policy_hash", c->policy_hash,
+            json_object_update_new(o, json_pack("{s:o, s:o, s:s*, s:s*, s:s*, s:b, s:s*}", "prev", prev_new(at->prev),
+                                                "boottime_ms", number(at->boottime_ms), "policy_hash", c->policy_hash,
                                                 "policy_signer", c->policy_signer, "catalogue", c->catalogue_version,
                                                 "notified", v->notified, "exemption", v->exemption)) < 0) {
                 json_decref(o);
@@ -266,12 +266,11 @@ static int finish(json_t *root, bool failed, char **ret, size_t *ret_size)
         return 0;
 }
 
-int record_violation_encode(const struct record_context *c, const struct violation *v, uint64_t seq,
-                            const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
+int record_violation_encode(const struct record_context *c, const struct violation *v, const struct record_place *at,
                             char **ret, size_t *ret_size)
 {
-        json_auto_t *root = event_new(&layer_classes[v->layer], severity(v), v->first_ms ? v->first_ms : now_ms);
-        json_t *extra = violation_extra(c, v, prev, boottime_ms);
+        json_auto_t *root = event_new(&layer_classes[v->layer], severity(v), v->first_ms ? v->first_ms : at->now_ms);
+        json_t *extra = violation_extra(c, v, at);
         bool denied = v->outcome != OUTCOME_PASSED && v->outcome != OUTCOME_ALLOWED;
         bool failed = !root || !extra;
 
@@ -286,7 +285,7 @@ int record_violation_encode(const struct record_context *c, const struct violati
         put(root, "action_id", json_integer(outcome_ids[v->outcome].action), &failed);
         put(root, "disposition_id", json_integer(outcome_ids[v->outcome].disposition), &failed);
         put(root, "is_alert", json_boolean(v->outcome != OUTCOME_ALLOWED), &failed);
-        put(root, "metadata", metadata_new(c, seq), &failed);
+        put(root, "metadata", metadata_new(c, at->seq), &failed);
         put(root, "device", device_new(c), &failed);
         put_subject(root, c, v, &failed);
         put_optional(root, "policy", policy_new(c), &failed);
@@ -305,8 +304,7 @@ json_t *checkpoint_json(const struct checkpoint *c)
         return json_pack("{s:s, s:o, s:s}", "log", c->origin, "size", number(c->head.size), "root", root);
 }
 
-static json_t *coverage_extra(const struct record_context *c, const struct coverage *v,
-                              const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t boottime_ms)
+static json_t *coverage_extra(const struct record_context *c, const struct coverage *v, const struct record_place *at)
 {
         json_t *coverage = json_pack(
                 "{s:s, s:s, s:b, s:s*, s:s*, s:s*, s:o, s:o, s:o, s:o, s:b, s:b, s:o, s:o*, s:o*}", "event",
@@ -322,12 +320,11 @@ static json_t *coverage_extra(const struct record_context *c, const struct cover
                                                  number(v->exemptions), "break_glass", v->break_glass, "cause",
                                                  v->cause, "heartbeat", number(v->heartbeat_s)));
         return json_pack("{s:{s:s, s:o, s:o, s:s*, s:s*, s:s*, s:o}}", "onchannel", "kind", "coverage", "prev",
-                         prev_new(prev), "boottime_ms", number(boottime_ms), "policy_hash", c->policy_hash,
+                         prev_new(at->prev), "boottime_ms", number(at->boottime_ms), "policy_hash", c->policy_hash,
                          "policy_signer", c->policy_signer, "catalogue", c->catalogue_version, "coverage", coverage);
 }
 
-int record_coverage_encode(const struct record_context *c, const struct coverage *v, uint64_t seq,
-                           const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
+int record_coverage_encode(const struct record_context *c, const struct coverage *v, const struct record_place *at,
                            char **ret, size_t *ret_size)
 {
         static const struct ocsf_class config_change = CLASS_CONFIG_CHANGE_LOG;
@@ -335,26 +332,25 @@ int record_coverage_encode(const struct record_context *c, const struct coverage
         bool secure = on && v->self_test_passed && !v->policy_expired && strcmp(v->mode, "enforce") == 0;
         bool failed_policy = v->event == COVERAGE_REFUSED || v->event == COVERAGE_WENT_BACK;
         json_auto_t *root =
-                event_new(&config_change, failed_policy ? SEVERITY_MEDIUM : SEVERITY_INFORMATIONAL, now_ms);
-        json_t *extra = coverage_extra(c, v, prev, boottime_ms);
+                event_new(&config_change, failed_policy ? SEVERITY_MEDIUM : SEVERITY_INFORMATIONAL, at->now_ms);
+        json_t *extra = coverage_extra(c, v, at);
         bool failed = !root || !extra;
 
         put(root, "state_id", json_integer(on ? CONFIG_ENABLED : CONFIG_DISABLED), &failed);
         put(root, "security_level_id", json_integer(secure ? LEVEL_SECURE : LEVEL_AT_RISK), &failed);
-        put(root, "metadata", metadata_new(c, seq), &failed);
+        put(root, "metadata", metadata_new(c, at->seq), &failed);
         put(root, "device", device_new(c), &failed);
         put_optional(root, "policy", policy_new(c), &failed);
         put(root, "unmapped", extra, &failed);
         return finish(root, failed, ret, ret_size);
 }
 
-int record_request_encode(const struct record_context *c, const struct access_request *v, uint64_t seq,
-                          const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
-                          char **ret, size_t *ret_size)
+int record_request_encode(const struct record_context *c, const struct access_request *v,
+                          const struct record_place *at, char **ret, size_t *ret_size)
 {
         static const struct ocsf_class access = CLASS_ACCESS_OTHER;
         const struct violation who = {.uid = v->uid, .user = v->user};
-        json_auto_t *root = event_new(&access, SEVERITY_INFORMATIONAL, now_ms);
+        json_auto_t *root = event_new(&access, SEVERITY_INFORMATIONAL, at->now_ms);
         bool failed = !root;
 
         put(root, "activity_name", json_string("Request"), &failed);
@@ -362,15 +358,15 @@ int record_request_encode(const struct record_context *c, const struct access_re
         put(root, "actor", json_pack("{s:o}", "user", user_new(&who)), &failed);
         put(root, "privileges", json_pack("[s]", v->channel), &failed);
         put_optional(root, "message", text(v->reason), &failed);
-        put(root, "metadata", metadata_new(c, seq), &failed);
+        put(root, "metadata", metadata_new(c, at->seq), &failed);
         put(root, "device", device_new(c), &failed);
         put_optional(root, "policy", policy_new(c), &failed);
         put(root, "unmapped",
             json_pack("{s:{s:s, s:s, s:s, s:o, s:o, s:o*, s:o, s:o, s:s*, s:s*, s:s*}}", "onchannel", "kind",
                       "request", "id", v->id, "channel", v->channel, "channel_name", text(v->channel_name), "reason",
-                      text(v->reason), "hours", number_unless_zero(v->hours), "prev", prev_new(prev), "boottime_ms",
-                      number(boottime_ms), "policy_hash", c->policy_hash, "policy_signer", c->policy_signer,
-                      "catalogue", c->catalogue_version),
+                      text(v->reason), "hours", number_unless_zero(v->hours), "prev", prev_new(at->prev),
+                      "boottime_ms", number(at->boottime_ms), "policy_hash", c->policy_hash, "policy_signer",
+                      c->policy_signer, "catalogue", c->catalogue_version),
             &failed);
         return finish(root, failed, ret, ret_size);
 }

@@ -128,16 +128,20 @@ struct coverage {
         const char *detail; /* or NULL */
 };
 
-/* One OCSF line (free()) for the record that will get the sequence number `seq` after the
- * record whose hash is `prev`. now_ms: UTC; boottime_ms: CLOCK_BOOTTIME.
+struct record_place {
+        uint64_t seq; /* that the record will get */
+        const uint8_t *prev; /* CHAIN_HASH_SIZE bytes: the hash of the one before it */
+        uint64_t now_ms; /* UTC */
+        uint64_t boottime_ms; /* CLOCK_BOOTTIME */
+};
+
+/* One OCSF line (free()) for the record that will stand there.
  * Classes: exec 1007, dns 4003, connect/tls/quic/http/browser 4001, tamper Detection Finding 2004,
  * coverage Device Config State Change 5019. What OCSF has no field for: unmapped.onchannel.
  * -E2BIG over RECORD_MAX_BYTES. */
-int record_violation_encode(const struct record_context *c, const struct violation *v, uint64_t seq,
-                            const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
+int record_violation_encode(const struct record_context *c, const struct violation *v, const struct record_place *at,
                             char **ret, size_t *ret_size);
-int record_coverage_encode(const struct record_context *c, const struct coverage *v, uint64_t seq,
-                           const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
+int record_coverage_encode(const struct record_context *c, const struct coverage *v, const struct record_place *at,
                            char **ret, size_t *ret_size);
 
 /* Somebody asks to be exempted: User Access Management 3005. */
@@ -149,9 +153,8 @@ struct access_request {
         uint32_t uid;
         const char *user; /* login name or NULL */
 };
-int record_request_encode(const struct record_context *c, const struct access_request *v, uint64_t seq,
-                          const uint8_t prev[static CHAIN_HASH_SIZE], uint64_t now_ms, uint64_t boottime_ms,
-                          char **ret, size_t *ret_size);
+int record_request_encode(const struct record_context *c, const struct access_request *v,
+                          const struct record_place *at, char **ret, size_t *ret_size);
 
 /* UUIDv7 (RFC 9562 5.7) text. */
 #define UUID_TEXT_MAX 37

@@ -205,10 +205,38 @@ static inline long client_enrol(CURL *c, struct request q, struct client_device 
         return r->status;
 }
 
+static inline struct violation client_violation(uint64_t seq, const char *id, uint64_t time_ms)
+{
+        static const char *const channels[] = {"whatsapp", "telegram", "discord", "signal"};
+
+        return (struct violation){.id = id,
+                                  .channel = channels[seq % 4],
+                                  .channel_name = channels[seq % 4],
+                                  .category = "messenger",
+                                  .class = "use",
+                                  .verdict = "block",
+                                  .layer = LAYER_TLS,
+                                  .tier = TIER_NAME,
+                                  .outcome = OUTCOME_RESET,
+                                  .entry = "suffix whatsapp.com",
+                                  .entry_source = "whatsapp.ini:12",
+                                  .uid = 1000,
+                                  .user = seq % 2 ? "anna" : "ben",
+                                  .pid = 4711,
+                                  .program = "/usr/bin/curl",
+                                  .program_name = "curl",
+                                  .remote_address = "192.0.2.7",
+                                  .remote_port = 443,
+                                  .protocol = "tcp",
+                                  .count = 1,
+                                  .first_ms = time_ms,
+                                  .last_ms = time_ms,
+                                  .notified = true};
+}
+
 /* Text of a batch of n violations that starts where the device stands; *d moves on. */
 static inline void client_batch(struct client_device *d, unsigned n, uint64_t time_ms, struct buf *ret)
 {
-        static const char *const channels[] = {"whatsapp", "telegram", "discord", "signal"};
         const struct record_context context = {.device_uid = d->id,
                                                .device_name = d->name,
                                                .boot_id = "1b4e28ba-2fa1-11d2-883f-0016d3cca427",
@@ -232,33 +260,13 @@ static inline void client_batch(struct client_device *d, unsigned n, uint64_t ti
         for (unsigned i = 0; i < n; i++) {
                 _cleanup_free_ char *record = NULL;
                 char id[UUID_TEXT_MAX];
-                struct violation v = {.id = id,
-                                      .channel = channels[d->next % 4],
-                                      .channel_name = channels[d->next % 4],
-                                      .category = "messenger",
-                                      .class = "use",
-                                      .verdict = "block",
-                                      .layer = LAYER_TLS,
-                                      .tier = TIER_NAME,
-                                      .outcome = OUTCOME_RESET,
-                                      .entry = "suffix whatsapp.com",
-                                      .entry_source = "whatsapp.ini:12",
-                                      .uid = 1000,
-                                      .user = d->next % 2 ? "anna" : "ben",
-                                      .pid = 4711,
-                                      .program = "/usr/bin/curl",
-                                      .program_name = "curl",
-                                      .remote_address = "192.0.2.7",
-                                      .remote_port = 443,
-                                      .protocol = "tcp",
-                                      .count = 1,
-                                      .first_ms = time_ms + i,
-                                      .last_ms = time_ms + i,
-                                      .notified = true};
+                struct violation v;
 
                 uuid_v7(time_ms, id);
-                DEMAND(record_violation_encode(&context, &v, d->next, d->head, time_ms + i, 1000, &record, &size) ==
-                       0);
+                v = client_violation(d->next, id, time_ms + i);
+                DEMAND(record_violation_encode(&context, &v,
+                                               &(struct record_place){d->next, d->head, time_ms + i, 1000}, &record,
+                                               &size) == 0);
                 chain_next(d->id, d->next, d->head, b.salts + (size_t)i * CHAIN_SALT_SIZE, record, size, d->head);
                 d->next++;
                 buf_add(&records, record, size);

@@ -97,7 +97,9 @@ static void test_columns(void **state)
                 struct diag d = {0};
                 size_t size;
 
-                assert_int_equal(record_violation_encode(&context, &v, 7, prev, 5, 1, &text, &size), 0);
+                assert_int_equal(
+                        record_violation_encode(&context, &v, &(struct record_place){7, prev, 5, 1}, &text, &size),
+                        0);
                 assert_int_equal(ingest_record(text, size, DEVICE, 7, &document, &row, &d), 0);
                 assert_int_equal(row.seq, 7);
                 assert_int_equal(row.time_ms, 5);

@@ -62,7 +62,9 @@ static json_t *encode(const struct violation *v)
         json_error_t e;
         json_t *root;
 
-        assert_int_equal(record_violation_encode(&context, v, 7, prev, 1763740000200, 5000, &line, &size), 0);
+        assert_int_equal(record_violation_encode(&context, v, &(struct record_place){7, prev, 1763740000200, 5000},
+                                                 &line, &size),
+                         0);
         assert_int_equal(size, strlen(line));
         assert_null(strchr(line, '\n'));
         root = json_loads(line, 0, &e);
@@ -77,7 +79,9 @@ static void test_golden(void **state)
         _cleanup_free_ char *line = NULL;
         size_t size;
 
-        assert_int_equal(record_violation_encode(&context, &v, 7, prev, 1763740000200, 5000, &line, &size), 0);
+        assert_int_equal(record_violation_encode(&context, &v, &(struct record_place){7, prev, 1763740000200, 5000},
+                                                 &line, &size),
+                         0);
         assert_string_equal(
                 line,
                 "{\"class_uid\":4003,\"category_uid\":4,\"activity_id\":1,\"type_uid\":400301,\"severity_id\":3,"
@@ -202,7 +206,8 @@ static void test_too_big(void **state)
         memset(quotes, '"', 4096);
         quotes[4096] = '\0';
         v.program = v.user = v.detail = quotes;
-        assert_int_equal(record_violation_encode(&context, &v, 7, prev, 1, 1, &line, &size), -E2BIG);
+        assert_int_equal(record_violation_encode(&context, &v, &(struct record_place){7, prev, 1, 1}, &line, &size),
+                         -E2BIG);
         assert_null(line);
 }
 
@@ -264,7 +269,9 @@ static void test_coverage(void **state)
                 json_int_t lost = 0, refused = 0;
                 size_t size;
 
-                assert_int_equal(record_coverage_encode(&context, &c, 1, prev, 99, 5, &line, &size), 0);
+                assert_int_equal(
+                        record_coverage_encode(&context, &c, &(struct record_place){1, prev, 99, 5}, &line, &size),
+                        0);
                 json_auto_t *root = json_loads(line, 0, NULL);
                 assert_int_equal(json_unpack(root, "{s:{s:{s:s, s:{s:s, s:I, s:I, s:s}}}}", "unmapped", "onchannel",
                                              "kind", &kind, "coverage", "event", &event, "lost", &lost, "refused",
