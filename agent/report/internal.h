@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
 /* Inside of report/: who this device is, what a fact means, and the table that collapses
- * repeats. Only report.c writes records; journal.h keeps the table through a kill. */
+ * repeats. Only write.c writes records; journal.h keeps the table through a kill. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <netinet/in.h>

@@ -4,9 +4,8 @@
 #include <sodium.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/timex.h>
 #include <systemd/sd-event.h>
-#include "agent/report/journal.h"
+#include "agent/report/write.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
@@ -22,120 +21,13 @@
 #define PRIORITY_RECORD (SD_EVENT_PRIORITY_NORMAL + 20)
 #define PRIORITY_SEAL   (SD_EVENT_PRIORITY_NORMAL + 30)
 
-struct report {
-        struct record_context context; /* points into the texts below */
-        char device_id[DEVICE_ID_MAX];
-        char os_name[OS_TEXT_MAX], os_version[OS_TEXT_MAX];
-        char *device_name, *boot_id, *ack_path, *state_dir;
-        uint64_t spool_max_bytes;
-        int group;
-        bool has_policy; /* it was set */
-        bool is_new_device; /* the key before was damaged */
-        char *organisation, *policy_hash, *policy_signer, *catalogue_version;
-        uint8_t public_key[DEVICE_KEY_SIZE], secret[DEVICE_SECRET_SIZE];
-
-        struct spool *spool;
-        struct collapse collapse;
-        struct journal *journal; /* NULL: what is collected does not outlive a kill */
-        sd_event_source *timer, *seal, *sync;
-        void (*notice_handler)(const struct report_notice *, void *);
-        void *notice_userdata;
-        struct journal_losses losses; /* since the last coverage record */
-        uint64_t retry_ms; /* the spool took nothing: not before, CLOCK_MONOTONIC */
-};
 DEFINE_CLEANUP(struct report, report_free)
 
-/* ---- writing ---- */
-
-/* The journal first: a power cut counts nothing twice. */
-static int seal(struct report *r)
-{
-        journal_sync(r->journal);
-        return spool_seal(r->spool);
-}
-
-static int append(struct report *r, const char *line, size_t size)
-{
-        int k = spool_append(r->spool, line, size);
-
-        if (k < 0 || !r->seal)
-                return k;
-        return sd_event_source_set_enabled(r->seal, SD_EVENT_ONESHOT);
-}
-
-static void lose(struct report *r, uint64_t attempts)
-{
-        r->losses.refused += attempts;
-        journal_put_losses(r->journal, &r->losses, NULL, 0);
-}
-
-static struct record_place next_place(const struct report *r)
-{
-        const struct spool_state *state = spool_state(r->spool);
-
-        return (struct record_place){state->next_seq, state->head, clock_utc_ms(), clock_boottime_ms()};
-}
-
-static int encode(const struct report *r, const struct violation *v, uint64_t policy_serial, char **ret,
-                  size_t *ret_size)
-{
-        const struct record_place at = next_place(r);
-        struct record_context context = r->context;
-
-        if (policy_serial != context.policy_serial) { /* decided by an earlier policy */
-                context.policy_serial = policy_serial;
-                context.policy_hash = context.policy_signer = NULL;
-        }
-        return record_violation_encode(&context, v, &at, ret, ret_size);
-}
-
-/* Now or never. */
-static int write_violation(struct report *r, const struct violation *v, uint64_t policy_serial)
-{
-        _cleanup_free_ char *line = NULL;
-        size_t size;
-        int k;
-
-        k = encode(r, v, policy_serial, &line, &size);
-        if (k >= 0)
-                k = append(r, line, size);
-        if (k < 0)
-                lose(r, v->count);
-        return k;
-}
-
-/* What the spool does not take stays collected: a full disk costs no attempt as long as the table has room. */
-static int write_collected(const struct collected *e, void *userdata)
-{
-        struct report *r = userdata;
-        struct collected reported = *e;
-        _cleanup_free_ char *line = NULL;
-        size_t size;
-        int k;
-
-        k = encode(r, &e->violation, e->policy_serial, &line, &size);
-        if (k < 0) {
-                lose(r, e->violation.count);
-        } else {
-                journal_commit(r->journal, e, spool_state(r->spool)->next_seq);
-                k = append(r, line, size);
-                if (k < 0) {
-                        journal_update(r->journal, e);
-                        return k;
-                }
-        }
-        reported.violation.count = 0;
-        journal_update(r->journal, &reported);
-        if (e->slot < 0) {
-                r->losses.unkept -= e->violation.count;
-                journal_put_losses(r->journal, &r->losses, NULL, 0);
-        }
-        return 0;
-}
+/* ---- timers ---- */
 
 static int on_seal(sd_event_source *source, void *userdata)
 {
-        seal(userdata); /* what a full disk refuses now is sealed with the next record */
+        report_seal(userdata); /* what a full disk refuses now is sealed with the next record */
         return 0;
 }
 
@@ -175,7 +67,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
         struct report *r = userdata;
         uint64_t now_ms = clock_monotonic_ms();
 
-        r->retry_ms = collapse_expire(&r->collapse, now_ms, write_collected, r) < 0 ? now_ms + RETRY_MS : 0;
+        r->retry_ms = collapse_expire(&r->collapse, now_ms, report_write_collected, r) < 0 ? now_ms + RETRY_MS : 0;
         return arm_timer(r);
 }
 
@@ -213,7 +105,7 @@ static int take_collected(const struct journal_slot *s, int slot, void *userdata
 
         k = collapse_add(&r->collapse, &s->violation, clock_monotonic_ms(), &e);
         if (k < 0) {
-                lose(r, s->violation.count);
+                report_lose(r, s->violation.count);
                 return k;
         }
         e->policy_serial = s->policy_serial;
@@ -313,8 +205,8 @@ struct report *report_free(struct report *r)
         r->seal = sd_event_source_disable_unref(r->seal);
         r->sync = sd_event_source_disable_unref(r->sync);
         if (r->spool) {
-                collapse_flush(&r->collapse, write_collected, r);
-                seal(r);
+                collapse_flush(&r->collapse, report_write_collected, r);
+                report_seal(r);
         }
         collapse_done(&r->collapse);
         journal_free(r->journal);
@@ -344,7 +236,7 @@ int report_set_policy(struct report *r, const struct record_context *policy)
         int k;
 
         if (r->has_policy) /* else it is of the agent before this one, as a rule under the same policy */
-                collapse_flush(&r->collapse, write_collected, r); /* under the policy that decided them */
+                collapse_flush(&r->collapse, report_write_collected, r); /* under the policy that decided them */
         r->has_policy = true;
         k = arm_timer(r);
         if (k >= 0)
@@ -446,102 +338,11 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
         k = collapse_add(&r->collapse, &v, clock_monotonic_ms(), &e);
         notify(r, rs, &v);
         if (k < 0)
-                return write_violation(r, &v, rs->policy_serial);
+                return report_write(r, &v, rs->policy_serial);
         e->policy_serial = rs->policy_serial;
         e->last_event_ns = f->boottime_ns;
         k = keep_attempt(r, e);
         return k < 0 ? k : arm_timer(r);
-}
-
-int report_tamper(struct report *r, const char *what, enum outcome outcome)
-{
-        return report_tamper_at(r, LAYER_AGENT, what, outcome);
-}
-
-/* What no person's program did: at once, and never collapsed. */
-static int write_finding(struct report *r, struct violation *v)
-{
-        char id[UUID_TEXT_MAX];
-        int k;
-
-        v->first_ms = v->last_ms = clock_utc_ms();
-        v->tier = TIER_NONE;
-        v->count = 1;
-        v->id = id;
-        uuid_v7(v->first_ms, id);
-        k = write_violation(r, v, r->context.policy_serial);
-        return k < 0 ? k : seal(r);
-}
-
-int report_tamper_at(struct report *r, enum layer layer, const char *what, enum outcome outcome)
-{
-        return write_finding(r, &(struct violation){.class = violation_class_to_string(CLASS_TAMPER),
-                                                    .verdict = verdict_to_string(VERDICT_BLOCK),
-                                                    .layer = layer,
-                                                    .outcome = outcome,
-                                                    .detail = what});
-}
-
-int report_glass(struct report *r, const char *id, const char *what)
-{
-        return write_finding(r, &(struct violation){.class = violation_class_to_string(CLASS_EXEMPTION_USE),
-                                                    .verdict = verdict_to_string(VERDICT_ALLOW),
-                                                    .layer = LAYER_AGENT,
-                                                    .outcome = OUTCOME_ALLOWED,
-                                                    .exemption = id,
-                                                    .detail = what});
-}
-
-int report_request(struct report *r, struct access_request *q)
-{
-        const struct record_place at = next_place(r);
-        _cleanup_free_ char *line = NULL;
-        char id[UUID_TEXT_MAX], user[USER_NAME_MAX];
-        size_t size;
-        int k;
-
-        uuid_v7(clock_utc_ms(), id);
-        user_name(q->uid, user);
-        q->id = id;
-        q->user = *user ? user : NULL;
-        k = record_request_encode(&r->context, q, &at, &line, &size);
-        q->id = q->user = NULL;
-        if (k >= 0)
-                k = append(r, line, size);
-        return k < 0 ? k : seal(r);
-}
-
-static uint64_t queue_length(const struct report *r)
-{
-        const struct spool_state *state = spool_state(r->spool);
-
-        return state->next_seq - 1 - state->acknowledged;
-}
-
-int report_coverage(struct report *r, struct coverage *c)
-{
-        const struct record_place at = next_place(r);
-        _cleanup_free_ char *line = NULL;
-        struct journal_losses told = {0};
-        struct timex clock = {0};
-        size_t size;
-        int k;
-
-        c->queue = queue_length(r);
-        c->refused = told.refused = r->losses.refused;
-        c->unresolved = told.unresolved = r->losses.unresolved;
-        c->clock_synchronised = adjtimex(&clock) >= 0 && !(clock.status & STA_UNSYNC);
-        k = record_coverage_encode(&r->context, c, &at, &line, &size);
-        if (k < 0)
-                return k;
-        journal_put_losses(r->journal, &r->losses, &told, at.seq);
-        k = append(r, line, size);
-        if (k >= 0) {
-                r->losses.refused -= told.refused;
-                r->losses.unresolved -= told.unresolved;
-        }
-        journal_put_losses(r->journal, &r->losses, NULL, 0);
-        return k < 0 ? k : seal(r);
 }
 
 /* Records that cannot be saved are given up: the chain goes on from those before them. */
@@ -594,7 +395,7 @@ void report_get_state(const struct report *r, struct report_state *ret)
                                      .next_seq = state->next_seq,
                                      .head = state->head,
                                      .acknowledged = state->acknowledged,
-                                     .queue = queue_length(r),
+                                     .queue = report_queue(r),
                                      .spool_bytes = state->bytes,
                                      .damaged_bytes = state->damaged_bytes,
                                      .torn_bytes = state->torn_bytes,
