@@ -315,6 +315,13 @@ def test_23_ring_buffer_full(blocking, needs):
     rows = [blocking.violations(e) for e in people]
     assert any(rows), "what fitted into the buffer was recorded"
     records(blocking)
+    names_nobody(blocking.agent, *people)
+
+
+def names_nobody(agent, *people):
+    """The agent's log, whatever went wrong: who it was and with which program is for the records."""
+    log = agent.log.read_text()
+    assert log and not [word for word in (*(p.name for p in people), "/usr/bin/", "www.", "web.") if word in log]
 
 
 class SmallDisk:
@@ -357,6 +364,7 @@ def test_23_disk_full(small_disk):
     agent.kill()  # what is in the spool is whole
     agent.start()
     assert agent.status()["policy"]["serial"] == agent.serial and blocked(ben)
+    names_nobody(agent, anna, ben)
 
 
 @pytest.mark.evasion(23, "disk full, read-only", "egress connect")
@@ -373,6 +381,7 @@ def test_23_disk_read_only(small_disk):
     small_disk.run(f"cd / && mount -o remount,rw {agent.state}", check=True)
     agent.start()
     assert blocked(anna)
+    names_nobody(agent, anna)
 
 
 @pytest.mark.evasion(23, "SIGKILL", "egress connect")
