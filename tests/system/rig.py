@@ -149,7 +149,7 @@ class Database(Postgres):
 
     def start(self):
         self.process = self.popen()
-        wait_for(lambda: "t" in self.run("pg_isready", "-h", self.folder, check=False), 20 * SLOW, "PostgreSQL")
+        wait_for(lambda: "accepting" in self.run("pg_isready", "-h", self.folder, check=False), 20 * SLOW, "PostgreSQL")
 
     def answers(self):
         return "accepting" in self.run("pg_isready", "-h", self.folder, check=False)
