@@ -3,8 +3,9 @@
 /* Copies of payload for the agent, as long as it reads them. */
 #include "bpf/name.h"
 
-/* How much may lie unread, and how long, before the agent counts as gone. */
-#define UNREAD_MAX    (32 * sizeof(struct event_packet))
+/* How much may lie unread, and how long, before the agent counts as gone: more than one flow may send
+ * (QUIC_COPIES_PER_SECOND), else that would take it from all others while the agent waits for a processor. */
+#define UNREAD_MAX    (96 * sizeof(struct event_packet))
 #define UNREAD_MAX_NS 1000000000ULL
 
 __u64 oc_read_ns __weak; /* when all copies were last found read */

@@ -247,7 +247,7 @@ struct {
 /* Payload that user space has to see; apart, so that it costs no event. */
 struct {
         __uint(type, BPF_MAP_TYPE_RINGBUF);
-        __uint(max_entries, 1 << 18);
+        __uint(max_entries, 1 << 19);
 } oc_packets SEC(".maps") __weak;
 
 struct {

@@ -90,6 +90,13 @@ int classify_host(const struct ruleset *r, int fd, enum host host, struct host_m
         if (ret->entry)
                 return 0;
         runs = host == HOST_LOADER && t.name ? host_of(t.name) : host;
+        if (runs == HOST_INTERPRETER) {
+                const char **from = c.argv;
+
+                while (host == HOST_LOADER && *from != t.name)
+                        from++;
+                from[host_arguments(from)] = NULL;
+        }
         ret->entry = rules_match_program(
                 r, &(struct rules_program){.argv = c.argv,
                                            .is_browser = runs == HOST_BROWSER || runs == HOST_ELECTRON,

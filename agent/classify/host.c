@@ -148,6 +148,43 @@ struct host_target host_target(enum host h, const char *const *argv)
         return none;
 }
 
+/* "-c", "-lc", "-Ic", "-e", "-ne": what follows is text of a program. */
+static bool is_text_next(const char *option)
+{
+        size_t size = strlen(option);
+
+        return size >= 2 && size <= 5 && option[1] != '-' && strchr("ce", option[size - 1]);
+}
+
+/* An option of which it is not known that what runs stands behind it. */
+static bool may_have_value(const char *argument)
+{
+        return argument[0] == '-' && strcmp(argument, "-jar") != 0 && strcmp(argument, "-m") != 0 &&
+               strcmp(argument, "--") != 0;
+}
+
+/* "dotnet exec", "deno run" */
+static bool is_verb(const char *argument)
+{
+        return strcmp(argument, "exec") == 0 || strcmp(argument, "run") == 0;
+}
+
+size_t host_arguments(const char *const *argv)
+{
+        size_t n = argv[0] ? 1 : 0;
+
+        while (n > 0 && argv[n]) {
+                bool is_option = argv[n][0] == '-', may_be_value = n > 1 && may_have_value(argv[n - 1]);
+
+                if (is_option && is_text_next(argv[n]))
+                        return n;
+                n++;
+                if (!is_option && !may_be_value && !is_verb(argv[n - 1]))
+                        return n;
+        }
+        return n;
+}
+
 bool path_join(const char *cwd, const char *path, char *ret, size_t size)
 {
         const char *const parts[] = {path[0] == '/' ? "" : cwd, path};

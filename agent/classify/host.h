@@ -25,6 +25,9 @@ struct host_target {
 };
 /* What this host runs. argv is NULL-terminated. */
 struct host_target host_target(enum host h, const char *const *argv);
+/* How many of an interpreter's arguments, itself included, may say what it runs: up to the first that is neither an option
+ * nor may be one's value, and not the text behind -c. What follows is data: whoever passes a file's name does not run it. */
+size_t host_arguments(const char *const *argv);
 /* Join a path with the working folder and take out ".", ".." and "//" by text alone.
  * False: does not fit. */
 bool path_join(const char *cwd, const char *path, char *ret, size_t size);

@@ -69,6 +69,22 @@ def test_19_arguments_of_others_pass(blocking, employee, name):
     assert blocking.violations(employee) == []
 
 
+@pytest.mark.evasion(19, "a messenger's name as data of an interpreter", "exec")
+def test_19_data_of_interpreters_passes(blocking, employee):
+    """Whoever works on such a file, or has a script do so, does not run it."""
+    tool, chat = employee.home / "tool.py", employee.home / "zeronet.py"
+    for path in (tool, chat):
+        path.write_text("import sys\n")
+    for argv in (["/bin/sh", "-c", f": {chat}"], ["/usr/bin/python3", "-c", "pass", chat], ["/usr/bin/python3", tool, chat],
+                 ["/usr/bin/python3", "-m", "py_compile", chat], ["/usr/bin/python3", "-Ic", "pass", "org.asamk.signal.Main"],
+                 ["/bin/grep", "-c", "sys", chat], ["/bin/sh", "-c", "true x/localtunnel/bin/lt.js"]):
+        assert employee.run(argv).returncode == 0, argv
+    assert blocking.violations(employee) == []
+    assert employee.run(["/usr/bin/python3", "-B", chat]).returncode == -9
+    row, = blocking.violations(employee)
+    assert_row(row, channel="zeronet", layer="exec")
+
+
 @pytest.mark.evasion(18, "multi-messengers: Ferdium, Franz, Rambox, Station", "exec")
 @pytest.mark.parametrize("name,channel", [(("ferdium",), "ferdium"), (("rambox",), "rambox")])
 def test_18_multi_messenger(blocking, employee, name, channel):

@@ -171,6 +171,35 @@ static void test_target(void **state)
         }
 }
 
+/* What an interpreter may run stands in its first arguments; the rest is data. */
+static void test_arguments(void **state)
+{
+        static const struct {
+                const char *argv[8];
+                size_t n;
+        } cases[] = {
+                {{"python3", "chat.py", "data.jar"}, 2},
+                {{"python3", "-c", "pass", "chat.py"}, 1},
+                {{"python3", "-Ic", "chat.py"}, 1},
+                {{"sh", "-c", ": chat.py"}, 1},
+                {{"bash", "-lc", "chat.py"}, 1},
+                {{"perl", "-ne", "chat.py", "x"}, 1},
+                {{"python3", "-W", "ignore", "chat.py", "data.jar"}, 4},
+                {{"java", "-cp", "chat.jar", "org.chat.Main", "data.jar"}, 4},
+                {{"java", "-Xmx1g", "-jar", "chat.jar", "data"}, 4},
+                {{"python3", "-m", "json.tool", "chat.py"}, 3},
+                {{"sh", "--", "chat", "data"}, 3},
+                {{"dotnet", "exec", "chat.dll", "x"}, 3},
+                {{"node", "chat.js"}, 2},
+                {{"python3"}, 1},
+                {{NULL}, 0},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+                if (host_arguments(cases[i].argv) != cases[i].n)
+                        fail_msg("case %zu: %zu", i, host_arguments(cases[i].argv));
+}
+
 static void test_join(void **state)
 {
         static const struct {
@@ -203,10 +232,8 @@ static void test_join(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_cgroup),
-                cmocka_unit_test(test_host),
-                cmocka_unit_test(test_target),
-                cmocka_unit_test(test_join),
+                cmocka_unit_test(test_cgroup),    cmocka_unit_test(test_host), cmocka_unit_test(test_target),
+                cmocka_unit_test(test_arguments), cmocka_unit_test(test_join),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
