@@ -22,7 +22,7 @@ clang-format --dry-run --Werror "${c[@]}" 2>&1 | grep -E 'error:' | cut -d: -f1,
         report 'not formatted: run clang-format -i'
 mapfile -t shell < <(files '*.sh' dev .ci/run tests/vm/run)
 shellcheck -S warning "${shell[@]}" 2>&1 | report 'shellcheck'
-files '*.md' '*.c' '*.h' '*.py' '*.ini' 'man/*' | xargs -r codespell -q 3 -L 'anonymouse,selektor,ba,bale,ede,nd,tawk,whats,statics,ded,inout,fo,te,ser' 2>&1 | report 'spelling'
+files '*.md' '*.c' '*.h' '*.py' '*.ini' 'man/*' | xargs -r codespell -q 3 -L 'anonymouse,selektor,ba,bale,ede,nd,tawk,whats,statics,ded,inout,fo,te,ser,iif' 2>&1 | report 'spelling'
 for page in man/*.[1-8]; do
         [ -e "$page" ] && mandoc -T lint -W warning "$page" 2>&1
 done | report 'man pages'
