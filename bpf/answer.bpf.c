@@ -51,7 +51,8 @@ __noinline int address_remember(struct __sk_buff *skb, const struct answer *a, c
  * what answer_next() finds no alias in. */
 static __always_inline bool answer_is_plain(struct __sk_buff *skb, __u32 at)
 {
-        const __u8 *b = bytes_at(skb, at, DNS_HEADER_SIZE);
+        const __u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+        const __u8 *b = bytes_between(data, end, at, DNS_HEADER_SIZE);
         __u32 n;
 
         if (!b || b[4] || b[5] != 1)
@@ -59,7 +60,7 @@ static __always_inline bool answer_is_plain(struct __sk_buff *skb, __u32 at)
         n = (__u32)b[6] << 8 | b[7];
         at += DNS_HEADER_SIZE;
         for (__u32 i = 0; i <= PLAIN_LABELS; i++) {
-                b = bytes_at(skb, at, 1);
+                b = bytes_between(data, end, at, 1);
                 if (!b || i == PLAIN_LABELS || *b > DNS_LABEL_MAX)
                         return false;
                 at += *b + 1;
@@ -68,7 +69,7 @@ static __always_inline bool answer_is_plain(struct __sk_buff *skb, __u32 at)
         }
         at += 4;
         for (__u32 i = 0; i < PLAIN_RECORDS && i < n; i++) {
-                b = bytes_at(skb, at, 2 + ANSWER_RECORD_SIZE);
+                b = bytes_between(data, end, at, 2 + ANSWER_RECORD_SIZE);
                 if (!b || (b[0] & 0xc0) != 0xc0 || b[2] || (b[3] != DNS_TYPE_A && b[3] != DNS_TYPE_AAAA))
                         return false;
                 at += 2 + ANSWER_RECORD_SIZE + ((__u32)b[10] << 8 | b[11]);
@@ -133,12 +134,12 @@ SEC("cgroup_skb/ingress")
 int oc_ingress(struct __sk_buff *skb)
 {
         struct bpf_sock *sk = skb->sk;
-        struct packet p = {.incoming = 1};
 
         if (oc_lent_until)
                 lent_arrived(skb);
         if (!sk || (sk->dst_port && sk->dst_port != bpf_htons(PORT_DNS)))
                 return PASS;
+        struct packet p = {.incoming = 1};
         if (!packet_is_plain(skb, &p) && packet_parse(skb, &p) < 0)
                 return PASS;
         if (p.remote_port != PORT_DNS || p.pos >= p.end)

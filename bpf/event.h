@@ -382,10 +382,9 @@ static inline __attribute__((always_inline)) __u32 oc_tail_top(__u64 word, __u32
 
 static inline __attribute__((always_inline)) int oc_is_ipv4(const struct oc_prefix_key *k)
 {
-        const __u8 *b = k->address;
-        const __u32 *a = (const __u32 *)b;
+        const __u32 *a = (const __u32 *)(const void *)k->address;
 
-        return !a[0] && !a[1] && !b[8] && !b[9] && b[10] == 0xff && b[11] == 0xff;
+        return !a[0] && !a[1] && a[2] == __builtin_bswap32(0xffff);
 }
 
 /* The same for an address: by its leading OC_TOP4_BITS or OC_TOP6_BITS. */
@@ -393,8 +392,8 @@ static inline __attribute__((always_inline)) int oc_is_ipv4(const struct oc_pref
 #define OC_TOP6_BITS 32
 static inline __attribute__((always_inline)) __u32 oc_address_sum(const struct oc_prefix_key *k)
 {
-        const __u8 *b = k->address;
-        __u64 top = oc_is_ipv4(k) ? 1ULL << 32 | (__u32)b[12] << 8 | b[13] : *(const __u32 *)b;
+        const void *b = k->address;
+        __u64 top = oc_is_ipv4(k) ? 1ULL << 32 | ((const __u16 *)b)[6] : *(const __u32 *)b;
 
         return (__u32)(top * OC_HASH_WORD >> 32);
 }

@@ -87,7 +87,8 @@ __noinline int query_next(struct __sk_buff *skb, struct packet *p, struct wire_n
 __noinline int query_is_nobodys(struct __sk_buff *skb, __u32 at)
 {
         const struct oc_rules *rules = rules_now();
-        const __u8 *b = bytes_at(skb, at, DNS_HEADER_SIZE);
+        const __u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+        const __u8 *b = bytes_between(data, end, at, DNS_HEADER_SIZE);
         __u32 last = 0, tail = 0, size;
         __u64 h = 0;
 
@@ -95,7 +96,7 @@ __noinline int query_is_nobodys(struct __sk_buff *skb, __u32 at)
                 return false;
         at += DNS_HEADER_SIZE;
         for (__u32 i = 0;; i++) {
-                b = bytes_at(skb, at, 1);
+                b = bytes_between(data, end, at, 1);
                 if (!b || i == PLAIN_LABELS || *b > DNS_LABEL_MAX)
                         return false;
                 if (*b == 0)
@@ -104,12 +105,16 @@ __noinline int query_is_nobodys(struct __sk_buff *skb, __u32 at)
                 last = at;
                 at += *b + 1;
         }
-        b = bytes_at(skb, at - 8, 8);
-        if (!tail || !b || rules->tops >> oc_tail_top(*(const __u64 *)b, at - last) & 1)
+        if (!tail)
                 return false;
+        if (rules->tops) {
+                b = bytes_between(data, end, at - 8, 8);
+                if (!b || rules->tops >> oc_tail_top(*(const __u64 *)b, at - last) & 1)
+                        return false;
+        }
         size = at - tail;
         for (__u32 i = 0; i < OC_TAIL_WORDS; i++) {
-                b = bytes_at(skb, at - 8, 8);
+                b = bytes_between(data, end, at - 8, 8);
                 if (!b)
                         return false;
                 h = oc_tail_add(h, *(const __u64 *)b, size);
@@ -376,10 +381,10 @@ SEC("cgroup_skb/egress")
 int oc_egress(struct __sk_buff *skb)
 {
         struct bpf_sock *sk = skb->sk;
-        struct packet p = {};
 
         if (!sk || packet_is_bare(skb))
                 return PASS;
+        struct packet p = {};
         if (packet_is_plain(skb, &p))
                 return p.pos < p.end ? datagram_judge(skb, &p, sk) : PASS;
         struct oc_sock *sock = bpf_sk_storage_get(&oc_socks, sk, NULL, 0);

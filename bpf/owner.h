@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #pragma once
 /* Whose a socket is: written where a process is known, read where a packet is. */
+#include <stddef.h>
 #include "bpf/rules.h"
 #include "bpf/scratch.h"
 
@@ -33,15 +34,19 @@ static __always_inline void current_comm(__u64 ret[static 2])
 
 static __always_inline void owner_set(struct bpf_sock_addr *ctx, __u32 tgid, __u32 uid)
 {
-        struct oc_owner fresh = {.cookie = bpf_get_socket_cookie(ctx), .tgid = tgid, .uid = uid};
-        struct oc_owner *o = owner_place(fresh.cookie);
+        struct oc_owner fresh; /* but for `reserved` all of it is written */
+        __u64 cookie = bpf_get_socket_cookie(ctx);
+        struct oc_owner *o = owner_place(cookie);
 
-        if (!o || (o->cookie == fresh.cookie && o->tgid == tgid && o->uid == uid))
+        if (!o || (o->cookie == cookie && o->tgid == tgid && o->uid == uid))
                 return;
+        fresh.cookie = cookie;
         fresh.netns = bpf_get_netns_cookie(ctx);
+        fresh.tgid = tgid;
+        fresh.uid = uid;
         current_comm(fresh.comm);
         fresh.check = owner_check(&fresh);
-        *o = fresh;
+        __builtin_memcpy(o, &fresh, offsetof(struct oc_owner, reserved));
 }
 
 /* Leaves *ret alone when nobody is known. */

@@ -137,11 +137,9 @@ static __always_inline bool packet_is_plain(struct __sk_buff *skb, struct packet
 #define PLAIN_LABELS 16
 #define PLAIN_SIZE   1024
 
-/* The bytes at an offset of a packet, as far as the verifier has to know; NULL: they are not at hand. */
-static __always_inline const __u8 *bytes_at(struct __sk_buff *skb, __u32 at, __u32 size)
+/* The bytes at an offset of a packet that begins at `b`, as far as the verifier has to know; NULL: they are not at hand. */
+static __always_inline const __u8 *bytes_between(const __u8 *b, const __u8 *end, __u32 at, __u32 size)
 {
-        const __u8 *b = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-
         wire_forget(at);
         if (at > PLAIN_SIZE)
                 return NULL;
