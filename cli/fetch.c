@@ -58,6 +58,7 @@ int fetch_init(struct fetch *f, const char *url, const char *ca)
                 fetch_done(f);
                 return -ENOMEM;
         }
+        curl_easy_setopt(f->easy, CURLOPT_COOKIEFILE, ""); /* once: what is set again, or reset, libcurl 7.88 leaks */
         while (text_ends_with(f->base, "/"))
                 f->base[strlen(f->base) - 1] = 0;
         return 0;
@@ -139,10 +140,8 @@ static void set_all(struct fetch *f, const struct fetch_request *q, struct answe
 {
         CURL *c = f->easy;
 
-        curl_easy_reset(c); /* the connection and the cookies stay */
         curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "https");
         curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-        curl_easy_setopt(c, CURLOPT_COOKIEFILE, "");
         curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
         curl_easy_setopt(c, CURLOPT_WRITEDATA, a);
         curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT, CONNECT_S);
@@ -190,8 +189,7 @@ int fetch_call(struct fetch *f, const struct fetch_request *q, struct buf *ret)
         if (!url || !origin)
                 return fail(f, "no memory");
         set_all(f, q, &a);
-        if (q->json)
-                curl_easy_setopt(f->easy, CURLOPT_HTTPHEADER, &headers);
+        curl_easy_setopt(f->easy, CURLOPT_HTTPHEADER, q->json ? &headers : NULL);
         r = perform(f, url, &a);
         if (r == 0 && ret) {
                 buf_done(ret);
