@@ -41,6 +41,7 @@ struct page {
 
 struct journal {
         int fd;
+        bool read_only;
         int next; /* where to look for a free slot */
         bool dirty;
         bool used[REPORT_OPEN_MAX];
@@ -274,6 +275,9 @@ int journal_open(const char *path, struct journal **ret)
         if (!j)
                 return -ENOMEM;
         j->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        j->read_only = j->fd < 0 && errno == EROFS;
+        if (j->read_only)
+                j->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (j->fd < 0) {
                 int r = -errno;
 
@@ -281,6 +285,20 @@ int journal_open(const char *path, struct journal **ret)
                 return r;
         }
         *ret = j;
+        return 0;
+}
+
+int journal_open_again(struct journal *j, const char *path)
+{
+        int fd = j->read_only ? open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
+
+        if (!j->read_only)
+                return 0;
+        if (fd < 0)
+                return -errno;
+        fd_close(&j->fd);
+        j->fd = fd;
+        j->read_only = false;
         return 0;
 }
 

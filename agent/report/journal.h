@@ -10,8 +10,10 @@
 
 struct journal;
 
-/* The file is made when it is missing. */
+/* The file is made when it is missing. On a read-only file system what is there can be read, and nothing is kept
+ * until journal_open_again(), which does nothing but there. */
 int journal_open(const char *path, struct journal **ret);
+int journal_open_again(struct journal *j, const char *path);
 struct journal *journal_free(struct journal *j); /* NULL is fine; returns NULL */
 void journal_sync(struct journal *j); /* fdatasync(2) when something was written; NULL is fine */
 

@@ -62,15 +62,6 @@ static int arm_timer(struct report *r)
         return sd_event_source_set_enabled(r->timer, SD_EVENT_ONESHOT);
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
-{
-        struct report *r = userdata;
-        uint64_t now_ms = clock_monotonic_ms();
-
-        r->retry_ms = collapse_expire(&r->collapse, now_ms, report_write_collected, r) < 0 ? now_ms + RETRY_MS : 0;
-        return arm_timer(r);
-}
-
 /* ---- life ---- */
 
 static int open_spool(struct report *r)
@@ -116,18 +107,69 @@ static int take_collected(const struct journal_slot *s, int slot, void *userdata
         return 0;
 }
 
+/* A journal that could only be read so far: what memory knows better. */
+static void journal_catch_up(struct report *r)
+{
+        const struct collected *const queues[] = {r->collapse.settling.head, r->collapse.window.head};
+
+        for (size_t i = 0; i < ELEMENTSOF(queues); i++)
+                for (const struct collected *e = queues[i]; e; e = e->next_in_queue)
+                        journal_update(r->journal, e);
+        journal_put_losses(r->journal, &r->losses, NULL, 0);
+}
+
 /* Without one, on a disk that is full, the agent does its work all the same. */
 static int open_journal(struct report *r)
 {
         _cleanup_free_ char *path = format_new("%s/collected", r->state_dir);
+        const struct journal_losses before = r->losses;
+        uint64_t next_seq = spool_state(r->spool)->next_seq;
 
         if (!path)
                 return -ENOMEM;
+        if (r->journal) {
+                if (journal_open_again(r->journal, path) >= 0)
+                        journal_catch_up(r);
+                return 0;
+        }
         if (journal_open(path, &r->journal) < 0)
                 return 0;
         r->collapse.journal = r->journal;
-        journal_get_losses(r->journal, spool_state(r->spool)->next_seq, &r->losses);
-        journal_restore(r->journal, spool_state(r->spool)->next_seq, take_collected, r);
+        journal_get_losses(r->journal, next_seq, &r->losses);
+        r->losses.refused += before.refused;
+        r->losses.unresolved += before.unresolved;
+        r->losses.unkept += before.unkept;
+        journal_put_losses(r->journal, &r->losses, NULL, 0);
+        journal_restore(r->journal, next_seq, take_collected, r);
+        return arm_timer(r);
+}
+
+/* The disk was read-only when the agent started: once it is not, spool and journal are opened as then, and what
+ * waits in memory is kept. */
+static int take_disk(struct report *r)
+{
+        struct spool *old = r->spool;
+        int k;
+
+        if (!spool_is_outlived(old))
+                return 0;
+        spool_unlock(old);
+        k = open_spool(r);
+        if (k < 0) {
+                r->spool = old; /* takes nothing, and is tried again */
+                return k;
+        }
+        spool_free(old);
+        return open_journal(r);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        struct report *r = userdata;
+        uint64_t now_ms = clock_monotonic_ms();
+
+        (void)take_disk(r); /* what waits, waits on */
+        r->retry_ms = collapse_expire(&r->collapse, now_ms, report_write_collected, r) < 0 ? now_ms + RETRY_MS : 0;
         return arm_timer(r);
 }
 
@@ -363,6 +405,9 @@ int report_mend(struct report *r, bool bytes, uint64_t *ret_lost)
         int k, q;
 
         *ret_lost = 0;
+        k = take_disk(r);
+        if (k < 0)
+                return k;
         k = device_key_mend(r->state_dir, r->public_key, r->secret);
         q = spool_mend(r->spool, bytes);
         if (q == -EBADMSG)

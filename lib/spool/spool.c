@@ -31,6 +31,16 @@ const struct spool_state *spool_state(const struct spool *s)
         return &s->state;
 }
 
+void spool_unlock(struct spool *s)
+{
+        fd_close(&s->lock_fd);
+}
+
+bool spool_is_outlived(const struct spool *s)
+{
+        return s->read_only && faccessat(s->dir_fd, ".", W_OK, 0) >= 0;
+}
+
 int spool_add_segment(struct spool *s, uint64_t first, uint64_t size, int fd)
 {
         struct segment *grown = reallocarray(s->segments, s->n_segments + 1, sizeof(*grown));
@@ -62,12 +72,14 @@ int spool_share(const struct spool *s, int fd)
         return 0;
 }
 
-int spool_open_file(const struct spool *s, const char *name, int flags)
+int spool_open_file(struct spool *s, const char *name, int flags)
 {
         int fd = openat(s->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
 
-        if (fd < 0 && errno == EROFS)
+        if (fd < 0 && errno == EROFS) {
+                s->read_only = true;
                 fd = openat(s->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        }
         return fd < 0 ? -errno : fd;
 }
 
@@ -128,6 +140,8 @@ static int write_frame(struct spool *s, const struct buf *frame)
 
         if (buf_error(frame) < 0)
                 return buf_error(frame);
+        if (s->read_only) /* also when it is so no more: what was to be mended at open was not */
+                return -EROFS;
         while (done < frame->size) {
                 ssize_t n = pwrite(s->fd, frame->data + done, frame->size - done, (off_t)(last->size + done));
 
@@ -136,8 +150,6 @@ static int write_frame(struct spool *s, const struct buf *frame)
                 if (n <= 0) {
                         int r = n < 0 ? -errno : -EIO;
 
-                        if (r == -EBADF) /* opened while the file system was read-only */
-                                return -EROFS;
                         (void)!ftruncate(s->fd, (off_t)last->size);
                         return r == -EDQUOT ? -ENOSPC : r;
                 }

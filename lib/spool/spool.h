@@ -43,12 +43,16 @@ struct spool_state {
         uint8_t head[CHAIN_HASH_SIZE];
 };
 
-/* -EBUSY another writer holds the folder. On a read-only file system it opens as it is, and takes nothing. A damaged segment is kept as *.damaged, counted in
- * damaged_bytes, and the chain goes on from the last whole record before it, or from the last
- * acknowledged one when that is newer. */
+/* -EBUSY another writer holds the folder. On a read-only file system it opens as it is, and takes nothing (-EROFS)
+ * until it is opened again. A damaged segment is kept as *.damaged, counted in damaged_bytes, and the chain goes on
+ * from the last whole record before it, or from the last acknowledged one when that is newer. */
 int spool_open(const struct spool_options *o, struct spool **ret);
 struct spool *spool_free(struct spool *s); /* does not seal */
 const struct spool_state *spool_state(const struct spool *s);
+/* Opened on a read-only file system that is writable now: to be opened again. */
+bool spool_is_outlived(const struct spool *s);
+/* Another writer may have the folder, though s is not freed yet. */
+void spool_unlock(struct spool *s);
 
 /* Append one record: the caller encodes it for spool_state()->next_seq and ->head.
  * -ENOSPC: bound or disk reached; nothing written, the sequence number is not used up.

@@ -27,6 +27,7 @@ struct spool {
         int dir_fd;
         int lock_fd;
         int fd; /* the last segment's when it is written to, borrowed; else -1 */
+        bool read_only; /* the file system was, at open */
         bool dirty; /* a seal is written, not known to be on the disk */
         struct segment *segments;
         size_t n_segments;
@@ -47,7 +48,7 @@ int spool_add_segment(struct spool *s, uint64_t first, uint64_t size, int fd);
 void spool_drop_segment(struct spool *s);
 int spool_save_state(const struct spool *s, uint64_t seq, const uint8_t hash[static CHAIN_HASH_SIZE]);
 /* A descriptor to write to, or where the file system is read-only one to read; else -errno. `flags`: O_CREAT or 0. */
-int spool_open_file(const struct spool *s, const char *name, int flags);
+int spool_open_file(struct spool *s, const char *name, int flags);
 /* A new file of the spool gets the reader's group. */
 int spool_share(const struct spool *s, int fd);
 /* Read all segments: fills segments, pending, state; cuts, renames and copies what is damaged. */

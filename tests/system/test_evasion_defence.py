@@ -369,7 +369,8 @@ def test_23_disk_full(small_disk):
 
 @pytest.mark.evasion(23, "disk full, read-only", "egress connect")
 def test_23_disk_read_only(small_disk):
-    """What was attached goes on, and the agent starts there, also after a boot; it says that it records nothing."""
+    """What was attached goes on, and the agent starts there, also after a boot; it says that it records nothing, and
+    does when it can."""
     agent, anna = small_disk.agent, Employee(small_disk.internet, "anna")
     agent.kill()
     small_disk.run(f"cd / && mount -o remount,ro {agent.state}", check=True)
@@ -377,10 +378,16 @@ def test_23_disk_read_only(small_disk):
     small_disk.run(f"rm -r {small_disk.internet.base}/bpf/onchannel && nft delete table inet onchannel", check=True)
     agent.start()
     assert blocked(anna) and "cannot record anything" in agent.log.read_text()
-    agent.kill()
+    wait_for(lambda: agent.status()["spool"]["refused"] > 0, 10 * SLOW, "records that wait")
+    seq = agent.status()["spool"]["next_seq"]
     small_disk.run(f"cd / && mount -o remount,rw {agent.state}", check=True)
+    wait_for(lambda: agent.status()["spool"]["refused"] == 0, 10 * SLOW, "records again")
+    assert agent.status()["spool"]["next_seq"] > seq
+    agent.kill()
     agent.start()
-    assert blocked(anna)
+    assert agent.status()["spool"]["next_seq"] > seq and blocked(anna)
+    segments = small_disk.run("grep -aoh 'whatsapp\\|telegram' spool/*.seg", check=True).stdout
+    assert "whatsapp" in segments and "telegram" in segments and not small_disk.run("ls spool/*.damaged").stdout
     names_nobody(agent, anna)
 
 
