@@ -8,7 +8,7 @@ import time
 
 from harness import SLOW, TREE
 from internet import wait_for
-from test_scale import Site
+from test_scale import COLLECTOR, Site
 
 sys.path.insert(0, str(TREE / "tests/support"))
 from device import Device  # noqa: E402
@@ -103,6 +103,16 @@ class Siege:
     def wire(self, device=None, port=AGENTS, **more):
         pair = (device.folder / "cert.pem", device.folder / "key.pem") if device else ()
         return Wire(self.site.holder.pid, port, self.site.ca, *pair, timeout=20 * SLOW, **more)
+
+    def move_to_small_disk(self):
+        """The collector goes on in a folder on a disk of 4 MiB, in a mount namespace of its own."""
+        self.site.kill("one")
+        disk = self.site.base / "disk"
+        disk.mkdir()
+        self.site.running["one"] = self.site.popen(
+            "unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=4m disk "$2" && cp -a "$1/." "$2" && exec "$0" serve "$2"', COLLECTOR,
+            self.site.base / "one", disk)
+        wait_for(lambda: self.site.answers(AGENTS), 15 * SLOW, "the collector on the small disk")
 
     def memory_mib(self, what="VmHWM"):
         text = pathlib.Path(f"/proc/{self.pid}/status").read_text()

@@ -10,7 +10,6 @@ import types
 
 import pytest
 
-import internet as net
 from harness import SLOW, TREE, Collector, Desk, Programs, wait_for
 from test_evidence import VERIFY, export, own_verify
 from test_fleet import Real

@@ -6,9 +6,8 @@ import shutil
 
 import pytest
 
-import test_evasion_programs as programs
 from harness import SLOW, assert_row
-from test_evasion_programs import compile_program
+import shop
 
 PWA = "hnpfjngllnobngcgfapefoaidbinmjnm"  # WhatsApp's, in the catalogue
 APP = "--app=https://web.whatsapp.com/"
@@ -48,12 +47,12 @@ def test_18_web_app(blocking, employee, name, argument):
 @pytest.mark.evasion(18, "chromium --app=, Electron, forks of either, installed app (--app-id=)", "exec")
 def test_18_unknown_fork(blocking, employee, tmp_path):
     """Nobody knows its name; what lies beside it and how large it is give the engine away."""
-    path = program(employee, "opt", "fork", "fork", source=compile_program(tmp_path / "fork"))
+    path = program(employee, "opt", "fork", "fork", source=shop.compile_program(tmp_path / "fork"))
     os.truncate(path, 40 << 20)
     path.with_name("resources.pak").touch(mode=0o644)
     for _ in range(2):
         for argument, ended in (("--app=https://www.example.org/", 0), (APP, -9)):
-            r, = programs.start(employee, [path, argument], hold=2)
+            r, = shop.start(employee, [path, argument], hold=2)
             assert r["value"] == ended, r
     row = blocking.violations(employee)[-1]
     assert_row(row, channel="whatsapp", layer="exec", tier="program", program=str(path))

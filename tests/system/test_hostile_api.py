@@ -2,10 +2,8 @@
 """Requests that mean harm to both listeners: a status and a sentence for each, nothing changed, an honest agent served beside them."""
 import datetime
 import json
-import pathlib
 import sqlite3
 import struct
-import subprocess
 
 import pytest
 from cryptography import x509
@@ -16,8 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from internet import wait_for
 from siege import AGENTS, PAGE, SLOW, Siege, zstd_stored
 from postgres import Postgres  # siege leads there
-from test_scale import COLLECTOR
-from wire import END_HEADERS, END_STREAM, HEADERS, block, frame
+from wire import END_HEADERS, END_STREAM, frame
 
 MEMORY_MIB = 96  # VmHWM of the collector, in each test; 64 more where a password is hashed
 NDJSON = {"content_type": "application/x-ndjson", "content_encoding": "zstd"}
@@ -393,19 +390,13 @@ def test_database_away():
 
 
 def test_store_full():
-    """The collector's folder on a disk of 4 MiB, in a mount namespace of its own: 507, and what was acknowledged is there."""
+    """The collector's folder on a disk of 4 MiB: 507, and what was acknowledged is there."""
     siege = Siege()
     try:
         siege.honest.stopping.set()
         siege.honest.join(30)
         device = siege.device()
-        siege.site.kill("one")
-        disk = siege.site.base / "disk"
-        disk.mkdir()
-        siege.site.running["one"] = siege.site.popen(
-            "unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=4m disk "$2" && cp -a "$1/." "$2" && exec "$0" serve "$2"', COLLECTOR,
-            siege.site.base / "one", disk)
-        wait_for(lambda: siege.site.answers(AGENTS), 15 * SLOW, "the collector on the small disk")
+        siege.move_to_small_disk()
         agent, kept = Caller(siege, device), 0
         for _ in range(60):
             text, device.next_seq, head = device.batch([{"app_name": "x" * 8000}] * 20)

@@ -3,7 +3,6 @@
 may be. No log and no metric holds any, in any form."""
 import contextlib
 import json
-import os
 import pathlib
 import shutil
 import sqlite3
@@ -31,7 +30,7 @@ from test_page import Visitor
 from test_policy import comment
 
 sys.path.insert(0, str(TREE / "tests/support"))
-from device import Device, curl  # noqa: E402
+from device import Device  # noqa: E402
 
 # Where a word may be. "record": spool, what is collected, tables of records and findings, exports, what is forwarded.
 # "state": status.json, which the collector keeps of each device. "signed": files that somebody signed, as they are handed on and kept.
@@ -425,7 +424,7 @@ def test_a_store_that_fails(how):
         if server:
             server.stop()
         else:
-            fill(siege)
+            siege.move_to_small_disk()
         records = [{"app_name": mark("record"), "actor": {"user": {"name": mark("user"), "uid": "1"}, "process": {"pid": 1, "name": mark("program")}}}] * 20
         for _ in range(60):
             text, device.next_seq, head = device.batch(records if server else [{**r, "app_name": mark("record") + "x" * 8000} for r in records])
@@ -450,15 +449,3 @@ def test_a_store_that_fails(how):
         siege.close()
         if server:
             server.remove()
-
-
-def fill(siege):
-    """The collector goes on in a folder on a disk of 4 MiB."""
-    from test_scale import COLLECTOR
-    siege.site.kill("one")
-    disk = siege.site.base / "disk"
-    disk.mkdir()
-    siege.site.running["one"] = siege.site.popen(
-        "unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=4m disk "$2" && cp -a "$1/." "$2" && exec "$0" serve "$2"', COLLECTOR,
-        siege.site.base / "one", disk)
-    wait_for(lambda: siege.site.answers(8443), 15 * SLOW, "the collector on the small disk")
