@@ -16,7 +16,6 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
-#include "base/text.h"
 
 #define RING_RECORDS_PER_TURN 256
 #define RING_TURNS_AT_END     1024
@@ -103,13 +102,10 @@ static void tend_aside(struct runtime *rt)
 
 static void on_aside_ack(struct runtime *rt)
 {
-        _cleanup_free_ char *path = format_new("%s/uplink/" ASIDE_ACK, rt->config->state), *text = NULL;
+        _cleanup_free_ char *path = format_new("%s/uplink/" ASIDE_ACK, rt->config->state);
         uint64_t seq;
 
-        if (rt->aside_left == 0 || !path || file_read(path, 32, &text, NULL) < 0)
-                return;
-        text[strcspn(text, "\n")] = '\0';
-        if (parse_u64(text, INT64_MAX, &seq) == 0 && seq >= rt->aside_left)
+        if (rt->aside_left > 0 && path && file_read_number(path, &seq) == 0 && seq >= rt->aside_left)
                 tend_aside(rt);
 }
 

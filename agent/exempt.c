@@ -253,19 +253,10 @@ int exempt_start(struct runtime *rt)
 int exempt_watch(struct runtime *rt)
 {
         _cleanup_free_ char *folder = format_new("%s/incoming/exemptions", rt->config->state);
-        sd_event_source *s;
-        int r;
 
         if (!folder)
                 return -ENOMEM;
-        r = sd_event_add_inotify(rt->event, &s, folder, IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW, on_incoming, rt);
-        if (r < 0) {
-                guard_poll(rt, folder, r);
-        } else {
-                sd_event_source_set_priority(s, PRIORITY_CONTROL);
-                sd_event_source_set_floating(s, true);
-                sd_event_source_unref(s);
-        }
+        guard_watch_incoming(rt, folder, on_incoming);
         tell_news(rt);
         exempt_look(rt);
         return 0;

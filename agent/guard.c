@@ -38,6 +38,20 @@ int guard_poll(struct runtime *rt, const char *folder, int r)
         return 0;
 }
 
+void guard_watch_incoming(struct runtime *rt, const char *folder, sd_event_inotify_handler_t handler)
+{
+        sd_event_source *s;
+        int r = sd_event_add_inotify(rt->event, &s, folder, IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW, handler, rt);
+
+        if (r < 0) {
+                guard_poll(rt, folder, r);
+                return;
+        }
+        sd_event_source_set_priority(s, PRIORITY_CONTROL);
+        sd_event_source_set_floating(s, true);
+        sd_event_source_unref(s);
+}
+
 static void poll_folders(struct runtime *rt)
 {
         sd_event_source_set_enabled(rt->on_state, SD_EVENT_ONESHOT);

@@ -275,26 +275,13 @@ static int on_incoming(sd_event_source *s, const struct inotify_event *e, void *
         return 0;
 }
 
-static void float_source(sd_event_source *s)
-{
-        sd_event_source_set_priority(s, PRIORITY_CONTROL);
-        sd_event_source_set_floating(s, true);
-        sd_event_source_unref(s);
-}
-
 int reload_watch_incoming(struct runtime *rt)
 {
         _cleanup_free_ char *dir = format_new("%s/incoming", rt->config->state);
-        sd_event_source *s;
-        int r;
 
         if (!dir)
                 return -ENOMEM;
-        r = sd_event_add_inotify(rt->event, &s, dir, IN_MOVED_TO | IN_ONLYDIR | IN_DONT_FOLLOW, on_incoming, rt);
-        if (r < 0)
-                guard_poll(rt, dir, r);
-        else
-                float_source(s);
+        guard_watch_incoming(rt, dir, on_incoming);
         take_all_incoming(rt, NULL);
         return exempt_watch(rt);
 }

@@ -234,6 +234,8 @@ void control_open(struct runtime *rt); /* the control socket; logs why not */
 int guard_start(struct runtime *rt);
 /* There is no inotify for this folder: from now on each check looks at all of them. Says so once; returns 0. */
 int guard_poll(struct runtime *rt, const char *folder, int r);
+/* Whatever is renamed into it is handler's, with rt as userdata. */
+void guard_watch_incoming(struct runtime *rt, const char *folder, sd_event_inotify_handler_t handler);
 
 /* ---- browsers.c: the browsers' managed folders ---- */
 #define BROWSERS_TEXT_MAX 640

@@ -27,10 +27,8 @@ static void on_signal(int number)
 
 int outfile_open(struct outfile *f, const char *path)
 {
-        const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-
         *f = (struct outfile){.path = path, .fd = -1};
-        f->temporary = format_new("%.*s.%s.XXXXXX", (int)(name - path), path, name);
+        f->temporary = temporary_name(path);
         if (!f->temporary)
                 return -ENOMEM;
         if (text_ends_with(path, ".zst")) {

@@ -8,22 +8,17 @@
 #include "agent/report/internal.h"
 #include "base/cleanup.h"
 #include "base/io.h"
-#include "base/text.h"
 #include "spool/spool.h"
-
-#define ACK_MAX_BYTES 32
 
 static int acknowledge(struct spool *s, const char *state_dir)
 {
-        _cleanup_free_ char *path = format_new("%s/uplink/" ASIDE_ACK, state_dir), *text = NULL;
+        _cleanup_free_ char *path = format_new("%s/uplink/" ASIDE_ACK, state_dir);
         uint64_t seq;
-        int k = path ? file_read(path, ACK_MAX_BYTES, &text, NULL) : -ENOMEM;
+        int k = path ? file_read_number(path, &seq) : -ENOMEM;
 
         if (k < 0)
                 return k == -ENOENT ? 0 : k;
-        text[strcspn(text, "\n")] = '\0';
-        k = parse_u64(text, INT64_MAX, &seq);
-        return k < 0 ? k : spool_acknowledge(s, seq);
+        return spool_acknowledge(s, seq);
 }
 
 /* Seals what an agent that was killed had not; *ret_left: number of the last record, 0 when the collector has all. */

@@ -13,7 +13,6 @@
 #include "base/version.h"
 #include "spool/spool.h"
 
-#define ACK_MAX_BYTES     32
 #define RETRY_MS          1000
 #define SYNC_US           1000000 /* attempts that a power cut may take */
 #define TIMER_ACCURACY_US 10000
@@ -144,23 +143,29 @@ static int open_journal(struct report *r)
         return arm_timer(r);
 }
 
-/* The disk was read-only when the agent started: once it is not, spool and journal are opened as then, and what
- * waits in memory is kept. */
-static int take_disk(struct report *r)
+/* The old one stays where that fails. */
+static int reopen_spool(struct report *r)
 {
         struct spool *old = r->spool;
         int k;
 
-        if (!spool_is_outlived(old))
-                return 0;
         spool_unlock(old);
         k = open_spool(r);
-        if (k < 0) {
-                r->spool = old; /* takes nothing, and is tried again */
-                return k;
-        }
-        spool_free(old);
-        return open_journal(r);
+        if (k >= 0)
+                spool_free(old);
+        return k;
+}
+
+/* The disk was read-only when the agent started: once it is not, spool and journal are opened as then, and what
+ * waits in memory is kept. */
+static int take_disk(struct report *r)
+{
+        int k;
+
+        if (!spool_is_outlived(r->spool))
+                return 0;
+        k = reopen_spool(r);
+        return k < 0 ? k : open_journal(r);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
@@ -387,21 +392,9 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
         return k < 0 ? k : arm_timer(r);
 }
 
-/* Records that cannot be saved are given up: the chain goes on from those before them. */
-static int reopen_spool(struct report *r, uint64_t *ret_lost)
-{
-        uint64_t next = spool_state(r->spool)->next_seq;
-        int k;
-
-        r->spool = spool_free(r->spool);
-        k = open_spool(r);
-        if (k >= 0)
-                *ret_lost = next - spool_state(r->spool)->next_seq;
-        return k;
-}
-
 int report_mend(struct report *r, bool bytes, uint64_t *ret_lost)
 {
+        uint64_t next;
         int k, q;
 
         *ret_lost = 0;
@@ -409,24 +402,21 @@ int report_mend(struct report *r, bool bytes, uint64_t *ret_lost)
         if (k < 0)
                 return k;
         k = device_key_mend(r->state_dir, r->public_key, r->secret);
+        next = spool_state(r->spool)->next_seq;
         q = spool_mend(r->spool, bytes);
-        if (q == -EBADMSG)
-                q = reopen_spool(r, ret_lost);
+        if (q == -EBADMSG) { /* what cannot be saved is given up: the chain goes on from the records before it */
+                q = reopen_spool(r);
+                if (q >= 0)
+                        *ret_lost = next - spool_state(r->spool)->next_seq;
+        }
         return k < 0 || q < 0 ? (k < 0 ? k : q) : k > 0 || q > 0;
 }
 
 int report_read_ack(struct report *r)
 {
-        _cleanup_free_ char *text = NULL;
         uint64_t seq;
-        size_t size;
-        int k;
+        int k = file_read_number(r->ack_path, &seq);
 
-        k = file_read(r->ack_path, ACK_MAX_BYTES, &text, &size);
-        if (k < 0)
-                return k;
-        text[strcspn(text, "\n")] = '\0';
-        k = parse_u64(text, INT64_MAX, &seq);
         if (k < 0)
                 return k;
         return spool_acknowledge(r->spool, seq);

@@ -68,23 +68,19 @@ static void hash_bytes(const void *data, size_t size, char ret[static STORE_HASH
 /* A number that the state folder keeps; 0 when it is not there, or damaged: what is in force raises it again. */
 static int load_number(struct store *s, const char *name, uint64_t *ret, struct diag *reterr)
 {
-        _cleanup_free_ char *path = format_new("%s/policy/%s", s->state_dir, name), *text = NULL;
+        _cleanup_free_ char *path = format_new("%s/policy/%s", s->state_dir, name);
         int r;
 
         if (!path)
                 return -ENOMEM;
-        r = file_read(path, NUMBER_MAX_BYTES, &text, NULL);
-        if (r == -ENOENT)
+        r = file_read_number(path, ret);
+        if (r >= 0 || r == -ENOENT)
                 return 0;
-        if (r < 0 && r != -EFBIG)
+        if (r != -EFBIG && r != -EBADMSG)
                 return diag_set(reterr, r, path, 0, "%s", strerror(-r));
-        if (r >= 0)
-                text[strcspn(text, "\n")] = 0;
-        if (r < 0 || parse_u64(text, INT64_MAX, ret) < 0) {
-                s->numbers_damaged = true;
-                if (!s->read_only)
-                        unlink(path);
-        }
+        s->numbers_damaged = true;
+        if (!s->read_only)
+                unlink(path);
         return 0;
 }
 

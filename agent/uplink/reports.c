@@ -29,19 +29,10 @@
 
 static int read_ack(const struct uplink *u, struct source *s)
 {
-        _cleanup_free_ char *path = format_new("%s/uplink/%s", u->config.state, s->ack), *text = NULL;
-        size_t size;
-        int r;
+        _cleanup_free_ char *path = format_new("%s/uplink/%s", u->config.state, s->ack);
+        int r = path ? file_read_number(path, &s->acknowledged) : -ENOMEM;
 
-        if (!path)
-                return -ENOMEM;
-        r = file_read(path, ACK_MAX_BYTES, &text, &size);
-        if (r == -ENOENT)
-                return 0;
-        if (r < 0)
-                return r;
-        text[strcspn(text, "\n")] = '\0';
-        return parse_u64(text, INT64_MAX, &s->acknowledged);
+        return r == -ENOENT ? 0 : r;
 }
 
 static void recall_ack(const struct uplink *u, struct source *s)

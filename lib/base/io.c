@@ -8,8 +8,10 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "base/text.h"
 
 #define READ_CHUNK_BYTES 65536u
+#define NUMBER_MAX_BYTES 32
 #define SET_ASIDE_MAX    64
 
 /* Files of /proc say size 0: read to the end, whatever fstat said. */
@@ -118,6 +120,25 @@ static int file_fill(int fd, const void *data, size_t size, const struct file_ac
         return 0;
 }
 
+int file_read_number(const char *path, uint64_t *ret)
+{
+        _cleanup_free_ char *text = NULL;
+        int r = file_read(path, NUMBER_MAX_BYTES, &text, NULL);
+
+        if (r < 0)
+                return r;
+        text[strcspn(text, "\n")] = '\0';
+        return parse_u64(text, INT64_MAX, ret) < 0 ? -EBADMSG : 0;
+}
+
+char *temporary_name(const char *path)
+{
+        const char *slash = strrchr(path, '/');
+        const char *name = slash ? slash + 1 : path;
+
+        return format_new("%.*s.%s.XXXXXX", (int)(name - path), path, name);
+}
+
 int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode)
 {
         return file_write_atomic_for(path, data, size, &(struct file_access){mode, (gid_t)-1});
@@ -125,13 +146,10 @@ int file_write_atomic(const char *path, const void *data, size_t size, mode_t mo
 
 int file_write_atomic_for(const char *path, const void *data, size_t size, const struct file_access *a)
 {
-        const char *slash = strrchr(path, '/');
-        const char *name = slash ? slash + 1 : path;
-        _cleanup_free_ char *temporary = NULL;
+        _cleanup_free_ char *temporary = temporary_name(path);
         _cleanup_fd_ int fd = -1;
         int r;
 
-        temporary = format_new("%.*s.%s.XXXXXX", (int)(name - path), path, name);
         if (!temporary)
                 return -ENOMEM;
         fd = mkostemp(temporary, O_CLOEXEC);

@@ -2,6 +2,7 @@
 #pragma once
 /* Files, whole. No logging. */
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* Read a regular file of at most `max` bytes into a new NUL-terminated buffer.
@@ -9,6 +10,9 @@
 int file_read(const char *path, size_t max, char **ret, size_t *ret_size);
 /* The same relative to a folder descriptor (AT_FDCWD allowed). */
 int file_read_at(int dir_fd, const char *name, size_t max, char **ret, size_t *ret_size);
+/* A decimal number of at most INT64_MAX, its line's end aside. *ret is left alone unless 0 is returned.
+ * -EBADMSG it holds something else, else as file_read(). */
+int file_read_number(const char *path, uint64_t *ret);
 /* Replace a file durably: temporary name in the same folder, fsync, rename, fsync folder. */
 int file_write_atomic(const char *path, const void *data, size_t size, mode_t mode);
 struct file_access {
@@ -17,6 +21,8 @@ struct file_access {
 };
 /* The same, for a group to whom it must be readable as soon as it is there. */
 int file_write_atomic_for(const char *path, const void *data, size_t size, const struct file_access *a);
+/* The name beside `path` under which it is written before the rename, for mkostemp(3): free(); NULL when memory is short. */
+char *temporary_name(const char *path);
 /* Write all of it, restarting on EINTR and short writes. */
 int fd_write_all(int fd, const void *data, size_t size);
 /* mkdir -p. */
