@@ -184,6 +184,9 @@ static void measure_state(struct subject *x, enum state s, unsigned round)
         if (s == STATE_WITH)
                 agent_start(&a, x->program, x->config);
         for (unsigned op = 0; op < _OP_MAX; op++)
+                (void)measure(
+                        (enum operation)op); /* what the last state left to the kernel to free is gone by then */
+        for (unsigned op = 0; op < _OP_MAX; op++)
                 results[s][op][round] = measure((enum operation)op);
         if (s == STATE_FLOOR)
                 floor_stop(&f);
@@ -200,8 +203,6 @@ static void ratios(const char *program, const char *config, const char *cgroup)
         unsigned n = rounds();
 
         x = (struct subject){.program = program, .config = config, .cgroup = cgroup};
-        for (unsigned op = 0; op < _OP_MAX; op++)
-                (void)measure((enum operation)op); /* caches */
         for (unsigned i = 0; i < n; i++)
                 for (unsigned s = 0; s < _STATE_MAX; s++) /* ABC CAB BCA …: a drift cancels out */
                         measure_state(&x, (enum state)((s + 2 * i) % _STATE_MAX), i);
