@@ -198,19 +198,19 @@ int collapse_expire(struct collapse *c, uint64_t now_ms, collapse_handler handle
 /* Those that are not taken come before what is collected from now on, with their time over. */
 static void flush_queue(struct collapse *c, struct collected_queue *q, collapse_handler handler, void *userdata)
 {
-        struct collected *e = q->head, *next;
+        struct collected *e, **link = &q->head;
 
-        q->head = NULL;
-        q->tail = &q->head;
-        for (; e; e = next) {
-                next = e->next_in_queue;
+        while ((e = *link)) {
                 if (hand_over(e, handler, userdata) >= 0) {
+                        *link = e->next_in_queue;
+                        if (!*link)
+                                q->tail = link;
                         forget(c, e);
                         continue;
                 }
                 e->is_closed = true;
-                queue_push(q, e, 0);
                 e->deadline_ms = 0;
+                link = &e->next_in_queue;
         }
 }
 

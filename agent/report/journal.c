@@ -56,8 +56,11 @@ static void slot_hash(const struct slot *s, uint8_t ret[static crypto_generichas
 /* One write: a kill leaves it whole or not there. */
 static bool put(struct journal *j, const void *data, size_t size, off_t at)
 {
+        ssize_t n = j->read_only ? -1 : pwrite(j->fd, data, size, at);
+
+        j->read_only = j->read_only || (n < 0 && errno == EROFS);
         j->dirty = true;
-        return pwrite(j->fd, data, size, at) == (ssize_t)size;
+        return n == (ssize_t)size;
 }
 
 void journal_sync(struct journal *j)
@@ -288,18 +291,16 @@ int journal_open(const char *path, struct journal **ret)
         return 0;
 }
 
-int journal_open_again(struct journal *j, const char *path)
+bool journal_is_read_only(const struct journal *j)
 {
-        int fd = j->read_only ? open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
+        return j->read_only;
+}
 
-        if (!j->read_only)
-                return 0;
-        if (fd < 0)
-                return -errno;
-        fd_close(&j->fd);
-        j->fd = fd;
-        j->read_only = false;
-        return 0;
+void journal_clear(struct journal *j)
+{
+        j->read_only = j->read_only || (ftruncate(j->fd, 0) < 0 && errno == EROFS);
+        memset(j->used, 0, sizeof(j->used));
+        j->dirty = true;
 }
 
 struct journal *journal_free(struct journal *j)

@@ -10,11 +10,11 @@
 
 struct journal;
 
-/* The file is made when it is missing. On a read-only file system what is there can be read, and nothing is kept
- * until journal_open_again(), which does nothing but there. */
+/* The file is made when it is missing. On a read-only file system what is there can be read. */
 int journal_open(const char *path, struct journal **ret);
-int journal_open_again(struct journal *j, const char *path);
 struct journal *journal_free(struct journal *j); /* NULL is fine; returns NULL */
+bool journal_is_read_only(const struct journal *j); /* found when it was opened, or when something was last written */
+void journal_clear(struct journal *j); /* as if it had just been made */
 void journal_sync(struct journal *j); /* fdatasync(2) when something was written; NULL is fine */
 
 /* A slot for e; -1 when it has no room, its path is too long, or the disk is full. j may be NULL here and below. */

@@ -86,63 +86,6 @@ static int open_spool(struct report *r)
                           &r->spool);
 }
 
-/* Left behind by an agent that was killed: its window goes on. */
-static int take_collected(const struct journal_slot *s, int slot, void *userdata)
-{
-        struct report *r = userdata;
-        struct collected *e;
-        int k;
-
-        k = collapse_add(&r->collapse, &s->violation, clock_monotonic_ms(), &e);
-        if (k < 0) {
-                report_lose(r, s->violation.count);
-                return k;
-        }
-        e->policy_serial = s->policy_serial;
-        e->slot = slot;
-        e->last_event_ns = e->doubtful_event_ns = s->last_event_ns;
-        if (s->seq) /* else another record of that number would seem to stand for these attempts */
-                journal_update(r->journal, e);
-        return 0;
-}
-
-/* A journal that could only be read so far: what memory knows better. */
-static void journal_catch_up(struct report *r)
-{
-        const struct collected *const queues[] = {r->collapse.settling.head, r->collapse.window.head};
-
-        for (size_t i = 0; i < ELEMENTSOF(queues); i++)
-                for (const struct collected *e = queues[i]; e; e = e->next_in_queue)
-                        journal_update(r->journal, e);
-        journal_put_losses(r->journal, &r->losses, NULL, 0);
-}
-
-/* Without one, on a disk that is full, the agent does its work all the same. */
-static int open_journal(struct report *r)
-{
-        _cleanup_free_ char *path = format_new("%s/collected", r->state_dir);
-        const struct journal_losses before = r->losses;
-        uint64_t next_seq = spool_state(r->spool)->next_seq;
-
-        if (!path)
-                return -ENOMEM;
-        if (r->journal) {
-                if (journal_open_again(r->journal, path) >= 0)
-                        journal_catch_up(r);
-                return 0;
-        }
-        if (journal_open(path, &r->journal) < 0)
-                return 0;
-        r->collapse.journal = r->journal;
-        journal_get_losses(r->journal, next_seq, &r->losses);
-        r->losses.refused += before.refused;
-        r->losses.unresolved += before.unresolved;
-        r->losses.unkept += before.unkept;
-        journal_put_losses(r->journal, &r->losses, NULL, 0);
-        journal_restore(r->journal, next_seq, take_collected, r);
-        return arm_timer(r);
-}
-
 /* The old one stays where that fails. */
 static int reopen_spool(struct report *r)
 {
@@ -156,16 +99,11 @@ static int reopen_spool(struct report *r)
         return k;
 }
 
-/* The disk was read-only when the agent started: once it is not, spool and journal are opened as then, and what
- * waits in memory is kept. */
+/* The disk was read-only when the agent started: once it is not, the spool is opened as then. */
 static int take_disk(struct report *r)
 {
-        int k;
-
-        if (!spool_is_outlived(r->spool))
-                return 0;
-        k = reopen_spool(r);
-        return k < 0 ? k : open_journal(r);
+        keep_look(r);
+        return spool_is_outlived(r->spool) ? reopen_spool(r) : 0;
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
@@ -212,12 +150,13 @@ int report_new(const struct report_options *o, sd_event *event, struct report **
         collapse_init(&r->collapse, o->settle_ms ? o->settle_ms : REPORT_SETTLE_MS,
                       o->window_ms ? o->window_ms : REPORT_WINDOW_MS);
         r->state_dir = strdup(o->state_dir);
+        r->runtime_dir = o->runtime_dir ? strdup(o->runtime_dir) : NULL;
         r->spool_max_bytes = o->spool_max_bytes;
         r->group = o->group;
         r->device_name = strdup(o->device_name);
         r->boot_id = strdup(o->boot_id);
         r->ack_path = format_new("%s/uplink/ack", o->state_dir);
-        if (!r->state_dir || !r->device_name || !r->boot_id || !r->ack_path)
+        if (!r->state_dir || !r->runtime_dir != !o->runtime_dir || !r->device_name || !r->boot_id || !r->ack_path)
                 return -ENOMEM;
         k = device_key_take(o->state_dir, r->public_key, r->secret, &r->is_new_device);
         if (k < 0)
@@ -236,7 +175,9 @@ int report_new(const struct report_options *o, sd_event *event, struct report **
         if (k >= 0)
                 k = add_sources(r, event);
         if (k >= 0)
-                k = open_journal(r);
+                k = keep_open(r);
+        if (k >= 0)
+                k = arm_timer(r);
         if (k < 0)
                 return k;
         report_read_ack(r); /* absent or unreadable: nothing is freed */
@@ -259,7 +200,7 @@ struct report *report_free(struct report *r)
         journal_free(r->journal);
         spool_free(r->spool);
         sodium_memzero(r->secret, sizeof(r->secret));
-        char **texts[] = {&r->device_name,  &r->boot_id,     &r->ack_path,      &r->state_dir,
+        char **texts[] = {&r->device_name,  &r->boot_id,     &r->ack_path,      &r->state_dir, &r->runtime_dir,
                           &r->organisation, &r->policy_hash, &r->policy_signer, &r->catalogue_version};
         for (size_t i = 0; i < ELEMENTSOF(texts); i++)
                 freep(texts[i]);
@@ -329,16 +270,20 @@ static void notify(struct report *r, const struct ruleset *rs, const struct viol
 /* Also in the journal, or at least how many there are. */
 static int keep_attempt(struct report *r, struct collected *e)
 {
+        uint64_t before = r->losses.unkept;
+
         if (e->slot >= 0) {
                 journal_update(r->journal, e);
-                return arm_sync(r);
+        } else {
+                r->losses.unkept++;
+                e->slot = journal_add(r->journal, e);
+                if (e->slot >= 0)
+                        r->losses.unkept -= e->violation.count;
         }
-        uint64_t before = r->losses.unkept++;
-        e->slot = journal_add(r->journal, e);
-        if (e->slot >= 0)
-                r->losses.unkept -= e->violation.count;
         if (r->losses.unkept != before)
-                journal_put_losses(r->journal, &r->losses, NULL, 0);
+                keep_losses(r);
+        if (r->journal && journal_is_read_only(r->journal))
+                keep_look(r);
         return arm_sync(r);
 }
 
@@ -364,7 +309,7 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
         k = describe(f, rs, &d, &v);
         if (k == -ESTALE) {
                 r->losses.unresolved++;
-                journal_put_losses(r->journal, &r->losses, NULL, 0);
+                keep_losses(r);
         }
         if (k <= 0)
                 return k;

@@ -19,7 +19,8 @@
 #define REPORT_OPEN_MAX  4096 /* violations collected at once; beyond: written at once, uncollapsed */
 
 struct report_options {
-        const char *state_dir; /* device.key, device.pub, spool/, uplink/ack below it */
+        const char *state_dir; /* device.key, device.pub, spool/, uplink/ack, collected below it */
+        const char *runtime_dir; /* `collected` below it while state_dir is read-only; NULL: then it is in memory alone */
         const char *device_name;
         const char *boot_id;
         uint64_t spool_max_bytes;
@@ -68,7 +69,7 @@ int report_coverage(struct report *r, struct coverage *c); /* fills queue, clock
 /* Device key and spool as they should be? Puts back what it can. 0 yes, 1 mended; *ret_lost records
  * could not be saved (`bytes`: every segment is read again). Negative: cannot be mended now. */
 int report_mend(struct report *r, bool bytes, uint64_t *ret_lost);
-/* Look at uplink/ack (decimal text) and free acknowledged segments. -ENOENT no file, -EINVAL not a
+/* Look at uplink/ack (decimal text) and free acknowledged segments. -ENOENT no file, -EBADMSG not a
  * number, -ERANGE a number that was never shipped: nothing is freed then. */
 int report_read_ack(struct report *r);
 

@@ -25,7 +25,7 @@ static int append(struct report *r, const char *line, size_t size)
 void report_lose(struct report *r, uint64_t attempts)
 {
         r->losses.refused += attempts;
-        journal_put_losses(r->journal, &r->losses, NULL, 0);
+        keep_losses(r);
 }
 
 static struct record_place next_place(const struct report *r)
@@ -65,14 +65,16 @@ int report_write(struct report *r, const struct violation *v, uint64_t policy_se
 int report_write_collected(const struct collected *e, void *userdata)
 {
         struct report *r = userdata;
-        struct collected reported = *e;
+        struct collected reported;
         _cleanup_free_ char *line = NULL;
         size_t size;
         int k;
 
+        if (r->in_runtime)
+                keep_look(r); /* what STATE has of these attempts is old: no record of them before that is new */
         k = encode(r, &e->violation, e->policy_serial, &line, &size);
         if (k < 0) {
-                report_lose(r, e->violation.count);
+                r->losses.refused += e->violation.count;
         } else {
                 journal_commit(r->journal, e, spool_state(r->spool)->next_seq);
                 k = append(r, line, size);
@@ -81,12 +83,13 @@ int report_write_collected(const struct collected *e, void *userdata)
                         return k;
                 }
         }
+        reported = *e;
         reported.violation.count = 0;
         journal_update(r->journal, &reported);
-        if (e->slot < 0) {
+        if (e->slot < 0)
                 r->losses.unkept -= e->violation.count;
-                journal_put_losses(r->journal, &r->losses, NULL, 0);
-        }
+        if (e->slot < 0 || k < 0)
+                journal_put_losses(r->journal, &r->losses, NULL, 0); /* where it is: e is still to be forgotten */
         return 0;
 }
 
@@ -179,6 +182,6 @@ int report_coverage(struct report *r, struct coverage *c)
                 r->losses.refused -= told.refused;
                 r->losses.unresolved -= told.unresolved;
         }
-        journal_put_losses(r->journal, &r->losses, NULL, 0);
+        keep_losses(r);
         return k < 0 ? k : report_seal(r);
 }

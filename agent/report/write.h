@@ -8,7 +8,7 @@ struct report {
         struct record_context context; /* points into the texts below */
         char device_id[DEVICE_ID_MAX];
         char os_name[OS_TEXT_MAX], os_version[OS_TEXT_MAX];
-        char *device_name, *boot_id, *ack_path, *state_dir;
+        char *device_name, *boot_id, *ack_path, *state_dir, *runtime_dir;
         uint64_t spool_max_bytes;
         int group;
         bool has_policy; /* it was set */
@@ -19,12 +19,23 @@ struct report {
         struct spool *spool;
         struct collapse collapse;
         struct journal *journal; /* NULL: what is collected does not outlive a kill */
+        bool in_runtime; /* where that is */
         sd_event_source *timer, *seal, *sync;
         void (*notice_handler)(const struct report_notice *, void *);
         void *notice_userdata;
         struct journal_losses losses; /* since the last coverage record */
         uint64_t retry_ms; /* the spool took nothing: not before, CLOCK_MONOTONIC */
 };
+
+/* ---- keep.c: where the journal is: in STATE, or in RUNTIME while STATE is read-only ---- */
+
+/* Takes over what the agent before this one left. */
+int keep_open(struct report *r);
+/* The disk may have turned read-only, or take something again: the journal moves. */
+void keep_look(struct report *r);
+void keep_losses(struct report *r); /* r->losses have changed */
+
+/* ---- write.c ---- */
 
 /* The journal first: a power cut counts nothing twice. */
 int report_seal(struct report *r);

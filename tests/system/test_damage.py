@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Nobody works against the agent, the machine breaks: its files are damaged, its disk is full or turns read-only. The
 agent starts, says what is wrong, blocks what it blocked and nothing else, and keeps what can still be read."""
+import collections
+import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
+import sys
 
 import pytest
 
-from harness import SLOW, Agent, Desk, Employee, Programs, policy_text
+from harness import SLOW, TREE, Agent, Desk, Employee, Programs, policy_text
 from internet import PEOPLE, Internet, wait_for
+
+sys.path.insert(0, str(TREE / "tests/support"))
+import chain  # noqa: E402
 
 TELEGRAM = "149.154.167.64"
 SET_ASIDE = "the state folder was damaged; set aside"
@@ -74,7 +81,7 @@ class Laptop:
         self.agent.write_ini(check=1)
         self.agent.start()
         self.agent.policy()
-        self.people = iter(PEOPLE)
+        self.people, self.tried = iter(PEOPLE), []
 
     def run(self, script):
         self.world.laptop.run(["sh", "-ec", script], check=True)
@@ -89,7 +96,17 @@ class Laptop:
     def boot(self):
         """What the kernel keeps of an agent is gone."""
         self.agent.kill()
-        self.run(f"rm -r {self.world.base}/bpf/onchannel && nft delete table inet onchannel")
+        self.run(f"rm -r {self.world.base}/bpf/onchannel {self.agent.runtime} && nft delete table inet onchannel")
+
+    def attempts(self):
+        """{(user, channel): how many attempts} of all records."""
+        found = collections.Counter()
+        for path in sorted(self.path("spool").glob("*.seg")):
+            for _, _, record in chain.segment(path)[0].values():
+                record = json.loads(record)
+                if record["unmapped"]["onchannel"].get("class") == "use":
+                    found[record["actor"]["user"]["name"], record["app_name"]] += record.get("count", 1)
+        return found
 
     def start(self):
         """What the agent says of it."""
@@ -101,7 +118,8 @@ class Laptop:
     def check(self, serial=None):
         """As somebody who has not tried yet, so that there is a new record."""
         assert (serial or self.agent.status()["policy"]["serial"]) == self.agent.serial
-        result = Employee(self.world, next(self.people)).python(f"""
+        self.tried.append(next(self.people))
+        result = Employee(self.world, self.tried[-1]).python(f"""
 result = [attempt(connect, "{TELEGRAM}", 443), attempt(lambda: socket.getaddrinfo("web.whatsapp.com", 443)),
           attempt(lambda: socket.create_connection(("www.example.org", 443), 10).close() or "through")]""")
         assert [r["error"] is None for r in result] == [False, False, True] and result[2]["value"] == "through", result
@@ -185,6 +203,33 @@ def test_read_only_disk(laptop):
     laptop.mount()
     assert "damaged" not in laptop.start()
     assert laptop.agent.status()["spool"]["next_seq"] >= kept
+
+
+@pytest.mark.parametrize("when", ["of a running agent", "before the agent starts"])
+def test_read_only_disk_loses_nothing(laptop, when):
+    """Agents are killed on it one after the other: what was attempted is recorded once, by the first that can."""
+    before = len(laptop.tried)
+    laptop.check()
+    if when == "before the agent starts":
+        laptop.agent.kill()
+    laptop.run(f"mount -o remount,abort {laptop.state}")
+    for _ in range(2):
+        if laptop.agent.process.poll() is None:
+            laptop.check()
+            laptop.agent.kill()
+        laptop.start()
+    laptop.agent.kill()
+    laptop.run(f"umount {laptop.state}; e2fsck -fy {laptop.image} >/dev/null || test $? = 1")
+    laptop.mount()
+    for _ in range(2):  # nor is anything recorded twice
+        laptop.start()
+        laptop.agent.kill(signal.SIGTERM)
+        assert not list(laptop.agent.runtime.glob("collected"))
+        found, people = laptop.attempts(), laptop.tried[before:]
+        assert len(people) >= 4
+        for name in people:
+            assert found[name, "Telegram"] == 1 and found[name, "WhatsApp"] == found[people[0], "WhatsApp"] > 0, found
+    laptop.start()
 
 
 def test_run_is_full(laptop):
