@@ -86,6 +86,9 @@ class Disk:
 
     def empty(self):
         (self.inside / "filler").unlink(missing_ok=True)
+        folder = os.open(self.inside, os.O_RDONLY)
+        os.fsync(folder)  # else a power cut brings it back
+        os.close(folder)
 
 
 class Clock:

@@ -194,7 +194,8 @@ def test_copied_disk(collector, laptops, receiver, tmp_path):
     # what it had kept comes as a branch of the device that it was, once, and is there no more
     branch = f"{device}~2"
     wait_for(lambda: not aside.exists(), 20 * SLOW, "the earlier records at the collector")
-    assert sorted(r["channel"] for r in collector.violations(device=branch)) == ["signal", "viber"]
+    rows = collector.violations(device=branch)  # a look-up of which a part came late has a second record
+    assert {r["channel"] for r in rows} == {"signal", "viber"} and len({r["seq"] for r in rows}) == len(rows) <= 4, rows
     assert {r["device_name"] for r in collector.violations(device=branch)} == {f"{first.name}~2"}
     assert channels(collector, first.name) == {"whatsapp", "discord"}
     assert not (other.state / "uplink/ack-aside").exists()

@@ -208,7 +208,9 @@ def test_broken_off(place):
     for number in (signal.SIGINT, signal.SIGTERM):
         collector.send_signal(signal.SIGSTOP)
         try:
+            # whoever runs the tests in the background ignores SIGINT
             with subprocess.Popen(auditor.command("-o", "new.ndjson", "--password-file", auditor.password), cwd=auditor.folder,
+                                  preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                                   env=environment(PATH=f"{BUILD}/cli:{os.environ['PATH']}")) as p:
                 wait_for(lambda: len(auditor.files()) > len(before), 20 * SLOW, "the file under another name")
                 p.send_signal(number)

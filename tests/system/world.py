@@ -7,9 +7,9 @@ server to which the namespace redirects every other port of every address.
 
 What arrives is written to DIR/world.jsonl, one line each, so that a test can ask from outside
 whether something got through:
-    {"kind": "dns", "name", "type", "protocol"}     {"kind": "tcp", "address", "port"}
-    {"kind": "tls", "name", "ech", "address", "port"}      {"kind": "http", "name", "path", "address", "port"}
-    {"kind": "udp", "address", "port", "size"}       {"kind": "socks", "name", "address", "port"}
+    {"kind": "dns", "name", "type", "protocol"}     {"kind": "tcp", "address", "port", "client"}
+    {"kind": "tls", "name", "ech", as tcp}          {"kind": "http", "name", "path", as tcp}
+    {"kind": "udp", "address", "port", "size"}      {"kind": "socks", "name", as tcp}
 """
 import datetime
 import hashlib
@@ -277,7 +277,7 @@ class AnyTcp(socketserver.BaseRequestHandler):
         sock, self.name = self.request, ""
         sock.settimeout(60)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.where = self._destination()
+        self.where = {**self._destination(), "client": self.client_address[0].removeprefix("::ffff:")}
         self.server.log.write("tcp", **self.where)
         self._serve(sock)
 
