@@ -203,7 +203,9 @@ static int new_event(struct runtime *rt)
 
 static int open_report(struct runtime *rt)
 {
-        struct report_options o = {.state_dir = rt->config->state, .runtime_dir = rt->config->runtime, .device_name = rt->config->device};
+        struct report_options o = {.state_dir = rt->config->state,
+                                   .runtime_dir = rt->config->runtime,
+                                   .device_name = rt->config->device};
         int r;
 
         o.boot_id = rt->lastrun.boot_id;

@@ -42,7 +42,10 @@ int release_record(const struct config *c)
 {
         _cleanup_free_ char *key = format_new("%s/device.key", c->state);
         const struct group *g = getgrnam(c->uplink_group);
-        struct report_options o = {.state_dir = c->state, .runtime_dir = c->runtime, .device_name = c->device, .group = g ? (int)g->gr_gid : -1};
+        struct report_options o = {.state_dir = c->state,
+                                   .runtime_dir = c->runtime,
+                                   .device_name = c->device,
+                                   .group = g ? (int)g->gr_gid : -1};
         struct report *report = NULL;
         sd_event *event = NULL;
         struct lastrun now = {0};

@@ -200,7 +200,7 @@ struct report *report_free(struct report *r)
         journal_free(r->journal);
         spool_free(r->spool);
         sodium_memzero(r->secret, sizeof(r->secret));
-        char **texts[] = {&r->device_name,  &r->boot_id,     &r->ack_path,      &r->state_dir, &r->runtime_dir,
+        char **texts[] = {&r->device_name,  &r->boot_id,     &r->ack_path,      &r->state_dir,        &r->runtime_dir,
                           &r->organisation, &r->policy_hash, &r->policy_signer, &r->catalogue_version};
         for (size_t i = 0; i < ELEMENTSOF(texts); i++)
                 freep(texts[i]);
