@@ -205,7 +205,7 @@ static const char *channel_of(const struct ruleset *r, const json_t *entry, cons
         struct prefix p;
         uint32_t e;
 
-        if (!strcmp(kind, "suffix") || !strcmp(kind, "exact") || !strcmp(kind, "except"))
+        if (!strcmp(kind, "suffix") || !strcmp(kind, "exact") || !strcmp(kind, "except") || !strcmp(kind, "probe"))
                 e = rules_match_name(r, value);
         else if (!strcmp(kind, "prefix") && prefix_parse(value, &p) == 0)
                 e = rules_match_address(r, &p);

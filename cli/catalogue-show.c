@@ -25,6 +25,7 @@ static enum evidence evidence_of(enum entry_kind kind)
         case ENTRY_SUFFIX:
         case ENTRY_EXACT:
         case ENTRY_EXCEPT:
+        case ENTRY_PROBE:
                 return EVIDENCE_NAME;
         case ENTRY_PREFIX:
                 return EVIDENCE_ADDRESS;

@@ -231,6 +231,7 @@ static int learn_entry(struct learning *l, uint32_t i)
         case ENTRY_SUFFIX:
         case ENTRY_EXACT:
         case ENTRY_EXCEPT:
+        case ENTRY_PROBE:
         case ENTRY_PREFIX:
         case ENTRY_PROGRAM_ARGV:
         case ENTRY_PACKAGE:

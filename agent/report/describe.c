@@ -51,6 +51,8 @@ int describe(const struct fact *f, const struct ruleset *rs, struct description 
         channel = &rs->channels[f->channel];
         if (f->entry > 0)
                 entry = &rs->entries[f->entry];
+        if (entry && entry->kind == ENTRY_PROBE) /* a program asked whether it may */
+                return 0;
         verdict = verdict_of(f, rs);
         exemption = rules_exempted_by(rs, f->channel, f->uid);
         if (verdict == VERDICT_ALLOW && !exemption)

@@ -57,7 +57,7 @@ void report_set_notice_handler(struct report *r, void (*handler)(const struct re
 
 /* Takes a completed fact; rs is the rule set of f->generation. Calls the notice handler at once for
  * the first attempt that was stopped. An allowed channel gives nothing, unless an exemption allows it:
- * class exemption-use. -ESTALE when rs is NULL or
+ * class exemption-use; nor does a name of ENTRY_PROBE. -ESTALE when rs is NULL or
  * does not know the channel: counted as `unresolved` in the next coverage record. */
 int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs);
 int report_tamper(struct report *r, const char *what, enum outcome outcome); /* LAYER_AGENT */

@@ -28,7 +28,7 @@ bool watch_port_key(const struct ruleset *r, const struct rule_entry *e, struct 
 
 static bool is_domain(enum entry_kind kind)
 {
-        return kind == ENTRY_SUFFIX || kind == ENTRY_EXACT || kind == ENTRY_EXCEPT;
+        return kind == ENTRY_SUFFIX || kind == ENTRY_EXACT || kind == ENTRY_EXCEPT || kind == ENTRY_PROBE;
 }
 
 bool watch_entry_key(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret)
@@ -49,6 +49,7 @@ bool watch_entry_key(const struct ruleset *r, const struct rule_entry *e, struct
                 *ret = oc_key_of_kind(ret, OC_KEY_SUFFIX);
                 return true;
         case ENTRY_EXACT:
+        case ENTRY_PROBE:
                 *ret = oc_key_of_kind(ret, OC_KEY_EXACT);
                 return true;
         case ENTRY_PROGRAM_NAME:

@@ -24,11 +24,11 @@ _Static_assert(ELEMENTSOF(category_names) == _CATEGORY_MAX, "a category has no n
 
 static const char *const kind_names[] = {
         [ENTRY_SUFFIX] = "suffix",     [ENTRY_EXACT] = "exact",       [ENTRY_EXCEPT] = "except",
-        [ENTRY_PREFIX] = "prefix",     [ENTRY_PROGRAM_NAME] = "name", [ENTRY_PROGRAM_PATH] = "path",
-        [ENTRY_PROGRAM_ARGV] = "argv", [ENTRY_FLATPAK] = "flatpak",   [ENTRY_SNAP] = "snap",
-        [ENTRY_PACKAGE] = "package",   [ENTRY_BUILD_ID] = "build_id", [ENTRY_SHA256] = "sha256",
-        [ENTRY_WEB_URL] = "url",       [ENTRY_WEB_PWA] = "pwa",       [ENTRY_PORT_TCP] = "tcp",
-        [ENTRY_PORT_UDP] = "udp",
+        [ENTRY_PROBE] = "probe",       [ENTRY_PREFIX] = "prefix",     [ENTRY_PROGRAM_NAME] = "name",
+        [ENTRY_PROGRAM_PATH] = "path", [ENTRY_PROGRAM_ARGV] = "argv", [ENTRY_FLATPAK] = "flatpak",
+        [ENTRY_SNAP] = "snap",         [ENTRY_PACKAGE] = "package",   [ENTRY_BUILD_ID] = "build_id",
+        [ENTRY_SHA256] = "sha256",     [ENTRY_WEB_URL] = "url",       [ENTRY_WEB_PWA] = "pwa",
+        [ENTRY_PORT_TCP] = "tcp",      [ENTRY_PORT_UDP] = "udp",
 };
 _Static_assert(ELEMENTSOF(kind_names) == _ENTRY_KIND_MAX, "an entry kind has no name");
 

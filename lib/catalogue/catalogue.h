@@ -40,6 +40,8 @@ enum entry_kind {
         ENTRY_SUFFIX, /* [names] suffix: this name and all below it */
         ENTRY_EXACT, /* [names] exact */
         ENTRY_EXCEPT, /* [names] except: below a suffix of the channel, yet no evidence of it */
+        ENTRY_PROBE, /* [names] probe: exact, what programs ask for by themselves to learn whether the channel is wanted;
+                        judged as it is, and nobody's attempt */
         ENTRY_PREFIX, /* [addresses] prefix */
         ENTRY_PROGRAM_NAME, /* [programs] name: base name of the executable */
         ENTRY_PROGRAM_PATH, /* path: fnmatch(3) pattern, '*' crosses no '/' */

@@ -72,7 +72,7 @@ static bool is_excepted(const struct channel *c, const char *name)
 static void check_name(struct checker *k, const struct entry *e)
 {
         for (const char *const *g = guard_names; *g; g++)
-                if ((e->kind == ENTRY_EXACT ? strcmp(*g, e->value) == 0 : is_at_or_below(*g, e->value)) &&
+                if ((e->kind != ENTRY_SUFFIX ? strcmp(*g, e->value) == 0 : is_at_or_below(*g, e->value)) &&
                     !is_excepted(k->channel, *g)) {
                         REPORT(k, true, e->line, "'%s' would hit '%s', which serves more than %s", e->value, *g,
                                k->channel->name);
@@ -143,6 +143,7 @@ static void check_entry(struct checker *k, const struct entry *e)
         switch (e->kind) {
         case ENTRY_SUFFIX:
         case ENTRY_EXACT:
+        case ENTRY_PROBE:
                 check_name(k, e);
                 return;
         case ENTRY_PREFIX:

@@ -181,6 +181,7 @@ static int value_parse(struct entry *e, const char **reterr_why)
         case ENTRY_SUFFIX:
         case ENTRY_EXACT:
         case ENTRY_EXCEPT:
+        case ENTRY_PROBE:
         case ENTRY_WEB_URL:
                 return names_parse(e->kind, &e->value, reterr_why);
         case ENTRY_PREFIX:

@@ -11,10 +11,15 @@ static int compare_values(const struct rule_entry *a, const struct rule_entry *b
         return a->kind != b->kind ? (int)a->kind - (int)b->kind : strcmp(a->value, b->value);
 }
 
+static bool is_exact(const struct rule_entry *e)
+{
+        return e->kind == ENTRY_EXACT || e->kind == ENTRY_PROBE;
+}
+
 static int compare_names(const struct rule_entry *a, const struct rule_entry *b)
 {
         int r = strcmp(a->value, b->value);
-        return r ? r : (b->kind == ENTRY_EXACT) - (a->kind == ENTRY_EXACT);
+        return r ? r : (int)is_exact(b) - (int)is_exact(a);
 }
 
 static int compare_prefixes(const struct prefix *a, const struct prefix *b)
@@ -58,6 +63,7 @@ static void index_entry(struct rules_storage *s, enum entry_kind kind, uint32_t 
         case ENTRY_SUFFIX:
         case ENTRY_EXACT:
         case ENTRY_EXCEPT:
+        case ENTRY_PROBE:
                 s->names[s->n_names++] = i;
                 return;
         case ENTRY_PREFIX:

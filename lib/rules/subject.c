@@ -41,6 +41,7 @@ static bool is_program(enum entry_kind kind)
         case ENTRY_SUFFIX:
         case ENTRY_EXACT:
         case ENTRY_EXCEPT:
+        case ENTRY_PROBE:
         case ENTRY_PREFIX:
         case ENTRY_WEB_URL:
         case ENTRY_PORT_TCP:

@@ -80,6 +80,13 @@ class Firefox:
         self.call("Marionette:SetContext", value="content")
         return tuple(value)
 
+    def has_pref(self, name):
+        """Whether somebody has set it."""
+        self.call("Marionette:SetContext", value="chrome")
+        value = self.call("WebDriver:ExecuteScript", script="return Services.prefs.prefHasUserValue(arguments[0]);", args=[name])["value"]
+        self.call("Marionette:SetContext", value="content")
+        return value
+
     def script(self, text):
         return self.call("WebDriver:ExecuteScript", script=text, args=[])["value"]
 

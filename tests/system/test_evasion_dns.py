@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rows 2 and 3: queries in every shape."""
+import json
 import time
 
 import pytest
 from dnslib import DNSQuestion, DNSRecord
 
-from harness import FAST_MS, assert_row
-from internet import WORLD4, WORLD6
+from firefox import Firefox
+from harness import FAST_MS, SLOW, assert_row
+from internet import WORLD4, WORLD6, wait_for
 from test_dns import query
 
 STREAM = f"""
@@ -295,6 +297,37 @@ def test_row_15_dot_when_approved(station, employee):
     r = employee.python('result = attempt(connect, "9.9.9.9", 853)')
     assert r["error"] is None
     assert station.violations(employee) == []
+
+
+CANARY = "use-application-dns.net"  # Firefox asks for it before it turns encrypted DNS on by itself
+ROLLOUT = {"doh-rollout.home-region": "US", "doh-rollout.us.enabled": True,  # as in the countries where it does
+           "doh-rollout.us.provider-list": json.dumps([{"uri": "https://doh.nobody-knows.example/dns-query"}])}
+
+
+@pytest.mark.parametrize("verdict,mode", [("block", 0), ("allow", 2)])
+@pytest.mark.evasion(15, "Firefox turns it on by itself, and asks for its canary before", "egress")
+def test_row_15_firefox_canary(station, employee, needs, verdict, mode):
+    """A Firefox without a managed policy; what it asks by itself is on nobody's record."""
+    needs("firefox-esr")
+    station.agent.policy({"encrypted-dns": verdict})
+    since, browser = time.monotonic(), Firefox(employee, 2899, **ROLLOUT)
+    try:
+        wait_for(lambda: browser.has_pref("doh-rollout.mode"), 60 * SLOW, "Firefox's decision")
+        assert browser.pref("doh-rollout.mode")[0] == mode
+    finally:
+        browser.close()
+    assert bool(station.internet.seen("dns", since=since, name=CANARY)) == (verdict == "allow")
+    assert station.violations(employee) == []
+
+
+@pytest.mark.parametrize("name,recorded", [(CANARY, False), ("dns.google", True)])
+@pytest.mark.evasion(15, "Firefox turns it on by itself, and asks for its canary before", "egress")
+def test_row_15_canary_is_nobodys_attempt(blocking, employee, needs, name, recorded):
+    needs("dig")
+    for transport in ("+notcp", "+tcp"):
+        assert "status: REFUSED" in employee.run(["dig", "+tries=1", "+time=2", transport, f"@{WORLD4}", name]).stdout
+    assert bool(blocking.violations(employee)) == recorded
+    assert employee.curl(f"https://www.{CANARY}/")[0] == 0, "that name alone"
 
 
 ALIAS = "web-whatsapp-com.alias.example"  # a name that the world answers with a CNAME to web.whatsapp.com

@@ -104,6 +104,7 @@ static const struct {
         {"dns.quad9.net", "encrypted-dns"},
         {"abc123.dns.nextdns.io", "encrypted-dns"},
         {"one.one.one.one", "encrypted-dns"},
+        {"use-application-dns.net", "encrypted-dns"},
         /* look-alikes, parents and neighbours */
         {"notwhatsapp.com", ""},
         {"whatsapp.com.example.org", ""},
@@ -129,7 +130,7 @@ static const struct {
         {"cloudflare.com", ""},
         {"storage.googleapis.com", ""},
         {"legalzoom.com", ""},
-        {"use-application-dns.net", ""},
+        {"www.use-application-dns.net", ""},
         {"i.instagram.com", ""},
         {"cdninstagram.com", ""},
         {"www.reddit.com", ""},

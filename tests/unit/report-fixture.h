@@ -56,12 +56,13 @@ static struct rule_channel channels[] = {
 static struct rule_entry entries[] = {
         {0},
         {.kind = ENTRY_SUFFIX, .channel = 2, .line = 12, .value = "whatsapp.com"},
+        {.kind = ENTRY_PROBE, .channel = 2, .line = 13, .value = "use-whatsapp.net"},
 };
 static const struct ruleset rules = {
         .channels = channels,
         .n_channels = 4,
         .entries = entries,
-        .n_entries = 2,
+        .n_entries = 3,
         .policy_serial = 42,
         .organisation = "Example Bank plc",
         .notice = "Use Teams.",

@@ -112,6 +112,23 @@ static void test_verdicts(void **state)
         report_free(r);
 }
 
+/* What a program asks by itself is nobody's attempt: it neither makes a record nor adds to one. */
+static void test_probe(void **state)
+{
+        struct report *r = start();
+        struct fact probe = fact(LAYER_DNS, 2, OUTCOME_DROPPED), attempt = probe;
+
+        probe.entry = 2;
+        assert_int_equal(report_fact(r, &probe, &rules), 0);
+        assert_int_equal(report_fact(r, &attempt, &rules), 0);
+        assert_int_equal(report_fact(r, &probe, &rules), 0);
+        wait_records(r, 1);
+        json_auto_t *one = record(r, 1);
+        assert_int_equal(count(one), 1);
+        assert_string_equal(extra(one, "entry"), "suffix whatsapp.com");
+        report_free(r);
+}
+
 static unsigned notices;
 static void on_notice(const struct report_notice *n, void *userdata)
 {
@@ -306,9 +323,16 @@ static void test_table_full(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                REPORT_TEST(test_collapse),   REPORT_TEST(test_what_is_one), REPORT_TEST(test_verdicts),
-                REPORT_TEST(test_exemption),  REPORT_TEST(test_restart),     REPORT_TEST(test_coverage_and_tamper),
-                REPORT_TEST(test_notice),     REPORT_TEST(test_ack),         REPORT_TEST(test_policy_change),
+                REPORT_TEST(test_collapse),
+                REPORT_TEST(test_what_is_one),
+                REPORT_TEST(test_verdicts),
+                REPORT_TEST(test_probe),
+                REPORT_TEST(test_exemption),
+                REPORT_TEST(test_restart),
+                REPORT_TEST(test_coverage_and_tamper),
+                REPORT_TEST(test_notice),
+                REPORT_TEST(test_ack),
+                REPORT_TEST(test_policy_change),
                 REPORT_TEST(test_table_full),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
