@@ -372,5 +372,8 @@ int command_erase(int argc, char **argv)
         /* not whom it was about: that is what was erased */
         snprintf(detail, sizeof(detail), "%llu records, %llu held: %s", (unsigned long long)erased,
                  (unsigned long long)held, q.reason);
-        return audit(s, "erase", detail);
+        r = audit(s, "erase", detail);
+        if (r == EXIT_SUCCESS && store_scrub(s) < 0)
+                return fail_with("the database's write-ahead log still holds them: run this once more");
+        return r;
 }

@@ -210,3 +210,12 @@ int store_erase(struct store *s, const struct store_selection *what, uint64_t no
         *ret_erased = erased;
         return 0;
 }
+
+int store_scrub(struct store *s)
+{
+        int64_t busy = 0;
+        int r = db_kind(s->write) == DB_SQLITE ? db_number(s->write, "PRAGMA wal_checkpoint(TRUNCATE)", &busy, "")
+                                               : 0;
+
+        return r < 0 ? r : busy ? -EBUSY : 0;
+}

@@ -247,6 +247,9 @@ int store_holds(struct store *s, store_hold_fn fn, void *userdata);
 /* Not what is under a hold: that is counted in *ret_held. -ENOENT no such device. */
 int store_erase(struct store *s, const struct store_selection *what, uint64_t now_ms, uint64_t *ret_erased,
                 uint64_t *ret_held);
+/* What was erased leaves SQLite's write-ahead log as well; with PostgreSQL nothing is done. Outside of transactions.
+ * -EBUSY somebody reads for longer than that is waited for. */
+int store_scrub(struct store *s);
 
 /* What the collector concluded: one for each kind, device and place. */
 struct store_finding {

@@ -41,6 +41,7 @@ NETWORK = {"app_name": TEXT, "dst_endpoint": "network_endpoint", "src_endpoint":
 CLASSES = {
     1007: (1, (0, 1, 2, 3, 4, 5, 99), {"process": "process", "launch_type_id": "id"}, ("actor", "device", "process"), ()),
     2004: (2, (0, 1, 2, 3, 99), {"finding_info": "finding_info", "status_id": (*range(7), 99)}, ("finding_info",), ()),
+    3005: (3, (*range(5), 99), {"activity_name": TEXT, "user": "user", "privileges": [TEXT]}, ("user",), ()),
     4001: (4, (*range(8), 99), NETWORK, (), ("dst_endpoint", "src_endpoint")),
     4003: (4, (0, 1, 2, 6, 99), NETWORK, (), ("dst_endpoint", "src_endpoint")),
     5019: (5, (0, 1, 2, 99), {"state_id": "id", "security_level_id": "id"}, ("device",), ()),
@@ -101,6 +102,8 @@ def check(record):
     found = list(check_object("record", {**BASE, **attributes}, (*REQUIRED, *required), one_of, record))
     if record.get("category_uid") != category or record.get("activity_id") not in activities:
         found.append("category or activity is not the class's")
+    if record.get("activity_id") == 99 and not record.get("activity_name"):
+        found.append("what is no activity of the class has no name")
     if record.get("type_uid") != record["class_uid"] * 100 + record.get("activity_id", 0):
         found.append("type_uid does not follow from class and activity")
     if record.get("metadata", {}).get("version") != VERSION:

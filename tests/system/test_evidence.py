@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import secrets
 import shutil
 import sqlite3
 import subprocess
@@ -374,6 +375,38 @@ def test_retention_by_rule(collector, device, out):  # noqa: F811
     code, answer = own_verify(out / "kept.ndjson")
     mine, = answer["devices"]
     assert not python.problems and code == 0 and mine["present"] == python.present == 3, (answer, python.problems)
+
+
+def test_a_person_is_erased(collector, device, out):  # noqa: F811
+    """While the collector serves: nothing of the person is left, a hold keeps what it is about, and both verifiers hold."""
+    person = f"zz{secrets.token_hex(8)}"
+
+    def by(user, **own):
+        return {"actor": {"user": {"name": user, "uid": "1001"}, "process": {"pid": 1, "name": f"run-by-{user}"}}, "own": own}
+
+    def erase():
+        return collector.run("erase", collector.dir, "--user", person, "--reason", "Article 17").stdout.splitlines()
+    device.send([coverage(1763740000000), by(person), {}, by(person, channel="signal")])
+    device.send([by(person)])
+    log = check_log(collector)
+    assert len(collector.violations(user=person)) == 3
+    collector.run("hold", collector.dir, "add", "--channel", "signal", "--reason", "case 8")
+    number = collector.run("hold", collector.dir, "list").stdout.splitlines()[-1].split()[0]
+    assert [line.split()[0] for line in erase()] == ["2", "1"]
+    assert [r["channel"] for r in collector.violations(user=person)] == ["signal"]
+    collector.run("hold", collector.dir, "release", number)
+    assert erase() == ["1 records erased: their places and hashes stay, so that the rest can be verified."]
+    assert collector.violations(user=person) == [] and len(collector.violations(device=device.id)) == 1
+    assert check_log(collector, log.size + 1).vkey == log.vkey
+    export(collector, out / "erased.ndjson", device=device.id)
+    code, said = own_verify(out / "erased.ndjson", "--log-key", log.vkey)
+    mine, = said["devices"]
+    python = verify_bundle.verify((out / "erased.ndjson").read_bytes())
+    assert code == 0 and not python.problems and (mine["present"], mine["erased"]) == (2, 3) and python.present == 2, (said, python.problems)
+    assert device.id not in collector.run("check", collector.dir, check=False).stdout
+    for path in collector.dir.iterdir():
+        assert not path.is_file() or person.encode() not in path.read_bytes(), f"{path.name} still has it"
+    assert person not in collector.log.read_text() + (out / "erased.ndjson").read_text()
 
 
 # ---- the database as its administrator could change it ----

@@ -13,6 +13,7 @@ import internet as net
 from harness import SLOW, TREE, Agent, Collector, Desk, Programs, wait_for
 
 sys.path.insert(0, str(TREE / "tests/support"))
+import ocsf  # noqa: E402
 from device import Device  # noqa: E402
 
 
@@ -299,7 +300,9 @@ def test_uplink_renews(collector, agent):
 # ---- two machines with one key ----
 
 def findings(collector, device, kind):
-    return [f for f in collector.call("/api/v1/integrity")[1]["findings"] if f["device"] == device.id and f["kind"] == kind]
+    found = [f for f in collector.call("/api/v1/integrity")[1]["findings"] if f["device"] == device.id and f["kind"] == kind]
+    assert not [e for f in found for e in ocsf.check(f["record"])]
+    return found
 
 
 def status(device, boot, identity=None):
