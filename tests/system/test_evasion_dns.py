@@ -351,6 +351,18 @@ def test_row_5_alias_is_refused(blocking, employee, needs, server):
     assert len(blocking.violations(employee)) == 1
 
 
+@pytest.mark.parametrize("kind", ["dname", "svcb", "https"])
+@pytest.mark.evasion(5, "a DNAME, a service (SVCB, HTTPS) of a messenger's", "ingress egress")
+def test_row_5_other_aliases(blocking, employee, needs, kind):
+    """What stands for another name without being a CNAME; an innocent one arrives."""
+    needs("dig")
+    for name, code in ((f"web-whatsapp-com.{kind}.example", "REFUSED"), (f"www-example-org.{kind}.example", "NOERROR")):
+        r = employee.run(["dig", "+tries=1", "+time=2", f"@{WORLD4}", "-t", kind.upper(), name])
+        assert f"status: {code}" in r.stdout, r.stdout
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="dns", tier="name", outcome="dropped", entry="suffix whatsapp.com")
+
+
 @pytest.mark.evasion(5, "CNAME to a messenger", "ingress egress")
 def test_row_5_alias_over_tcp(blocking, employee, needs):
     needs("dig")

@@ -34,7 +34,7 @@ with warnings.catch_warnings():
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from dnslib import AAAA, A, CNAME, DNSLabel, DNSRecord, EDNS0, QTYPE, RCODE, RR
+from dnslib import AAAA, A, CNAME, DNSLabel, DNSRecord, EDNS0, QTYPE, RCODE, RD, RR
 import h2.config
 import h2.connection
 import h2.events
@@ -54,7 +54,9 @@ EXCLUSIVE = {
     "one.one.one.one": ("1.1.1.1", "2606:4700:4700::1111"),
     "onchannel.test": ("192.168.77.1", "fd77::1"),
 }
-ALIAS = r"([a-z0-9-]+)\.alias\.example$"  # web-whatsapp-com.alias.example is another name for web.whatsapp.com
+# web-whatsapp-com.alias.example is another name for web.whatsapp.com; so are the following, by records of that type
+ALIAS = r"([a-z0-9-]+)\.(alias|dname|svcb|https)\.example$"
+ALIAS_TYPES = {"dname": (39, b""), "svcb": (64, b"\0\0"), "https": (65, b"\0\1")}  # and what stands before the target (RFC 9460 2.2)
 SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; the same number for IPv6
 REQUEST_MAX = 65536
 
@@ -155,7 +157,13 @@ def answer(data, log, protocol):
         owner = question.qname
         if alias:
             owner = DNSLabel(alias.group(1).replace("-", "."))
-            reply.add_answer(RR(question.qname, QTYPE.CNAME, rdata=CNAME(owner), ttl=60))
+            if alias.group(2) == "alias":
+                reply.add_answer(RR(question.qname, QTYPE.CNAME, rdata=CNAME(owner), ttl=60))
+            else:
+                number, before = ALIAS_TYPES[alias.group(2)]
+                target = b"".join(bytes([len(label)]) + label for label in owner.label) + b"\0"
+                reply.add_answer(RR(question.qname, number, rdata=RD(before + target), ttl=60))
+                continue
         four, six = addresses(str(owner))
         if name.endswith(".invalid."):
             reply.header.rcode = RCODE.NXDOMAIN
