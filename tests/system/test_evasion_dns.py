@@ -130,6 +130,24 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 
 
 @pytest.mark.evasion(3, "several questions, pointers", "egress")
+def test_row_3_when_approved(allowing, employee):
+    """Each of these, by type and by spelling as well, is answered; but for a pointer among the questions: that passes for nobody."""
+    raws = [*(raw for shape, raw in MANY.items() if shape != "compressed"), *(query("web.whatsapp.com", kind) for kind in ("A", "AAAA", "ANY", "TXT", "MX", "HTTPS")),
+            *(query(name, edns=True) for name in ("WHATSAPP.COM", "a.b.c.d.e.f.g.h.whatsapp.com", "x" * 63 + ".whatsapp.com"))]
+    asked = employee.python(f"""
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.settimeout(5)
+    s.connect(("{WORLD4}", 53))
+    result = []
+    for raw in {raws!r}:
+        s.send(bytes.fromhex(raw))
+        result.append(s.recv(4096)[3] & 15)
+""")
+    assert asked == [0] * len(raws), asked
+    assert allowing.violations(employee) == []
+
+
+@pytest.mark.evasion(3, "several questions, pointers", "egress")
 def test_row_3_a_pointer_hides_nothing(blocking, employee):
     """The second question's name ends in the first's: nobody honest asks so."""
     since = time.monotonic()

@@ -45,6 +45,15 @@ def test_18_web_app(blocking, employee, name, argument):
 
 
 @pytest.mark.evasion(18, "chromium --app=, Electron, forks of either, installed app (--app-id=)", "exec")
+def test_18_when_approved(station, employee):
+    station.agent.policy({"whatsapp": "allow", "ferdium": "allow"})
+    for name, arguments in (("chromium", [APP]), ("electron", [APP]), ("vivaldi-bin", [f"--app-id={PWA}"])):
+        assert start(employee, program(employee, name, source="/bin/sh"), *arguments) == 0
+    assert start(employee, "/bin/sh", script=f"{program(employee, 'ferdium')} 1") == 0
+    assert station.violations(employee) == []
+
+
+@pytest.mark.evasion(18, "chromium --app=, Electron, forks of either, installed app (--app-id=)", "exec")
 def test_18_unknown_fork(blocking, employee, tmp_path):
     """Nobody knows its name; what lies beside it and how large it is give the engine away."""
     path = program(employee, "opt", "fork", "fork", source=shop.compile_program(tmp_path / "fork"))

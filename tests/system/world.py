@@ -304,6 +304,8 @@ class AnyTcp(socketserver.BaseRequestHandler):
             self._http1(sock)
         elif first in (b"\x04", b"\x05"):
             self._socks(sock)
+        elif first == b"<":
+            self._starttls(sock)
         else:
             while sock.recv(REQUEST_MAX):
                 pass
@@ -336,6 +338,13 @@ class AnyTcp(socketserver.BaseRequestHandler):
         context.set_alpn_protocols(["h2", "http/1.1"])
         context.sni_callback = named
         return context.wrap_socket(sock, server_side=True)
+
+    def _starttls(self, sock):
+        """RFC 6120 5.4.2.1: behind that element TLS begins."""
+        said = b""
+        while not re.search(rb"<starttls[^>]*/>", said):
+            said += read_exactly(sock, 1)
+        self._serve(sock)
 
     def _socks(self, sock):
         """RFC 1928 without a login, and version 4A; then whatever the client says through it."""
