@@ -92,6 +92,50 @@ int user_put(struct store *s, const struct store_user *u, const char *password_f
         return audit(s, "user", user.name);
 }
 
+static int user_print(const struct store_user *u, void *userdata)
+{
+        printf("%-8s %s\n", u->role, u->name);
+        return 0;
+}
+
+static int user_list(struct store *s)
+{
+        int r = store_users(s, user_print, NULL);
+
+        return r < 0 ? fail_with("the database does not take it: %s", strerror(-r)) : EXIT_SUCCESS;
+}
+
+static int user_remove(struct store *s, const char *name)
+{
+        char detail[STORE_NAME_MAX + 16];
+        int r = store_user_remove(s, name);
+
+        if (r == -ENOENT)
+                return fail_with("there is no user '%s'", name);
+        if (r < 0)
+                return fail_with("the database does not take it: %s", strerror(-r));
+        snprintf(detail, sizeof(detail), "%s removed", name);
+        return audit(s, "user", detail);
+}
+
+static int user_add(struct store *s, const char *name, const char *role, const char *password_file)
+{
+        _cleanup_free_ char *password = NULL;
+        struct store_user u = {0};
+
+        if (!role || (strcmp(role, "auditor") != 0 && strcmp(role, "admin") != 0))
+                return fail_usage("user: --role must be auditor or admin");
+        if (!*name || strlen(name) >= sizeof(u.name))
+                return fail_usage("a user's name has 1 to %zu bytes", sizeof(u.name) - 1);
+        strcpy(u.name, name);
+        strcpy(u.role, role);
+        if (user_put(s, &u, password_file, &password) != EXIT_SUCCESS)
+                return EXIT_FAILURE;
+        if (password)
+                printf("%s\n", password);
+        return EXIT_SUCCESS;
+}
+
 int command_user(int argc, char **argv)
 {
         static const struct option options[] = {
@@ -101,10 +145,8 @@ int command_user(int argc, char **argv)
         };
         _cleanup_(config_done) struct config config = {0};
         _cleanup_(store_freep) struct store *s = NULL;
-        _cleanup_free_ char *password = NULL;
-        const char *role = NULL, *file = NULL;
-        struct store_user u = {0};
-        int c;
+        const char *role = NULL, *file = NULL, *verb;
+        int c, n;
 
         while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
                 if (c == 'r')
@@ -114,20 +156,18 @@ int command_user(int argc, char **argv)
                 else
                         return fail_usage("user does not take that");
         }
-        if (optind + 3 != argc || strcmp(argv[optind + 1], "add") != 0)
-                return fail_usage("user needs DIR add NAME");
-        if (!role || (strcmp(role, "auditor") != 0 && strcmp(role, "admin") != 0))
-                return fail_usage("user: --role must be auditor or admin");
-        if (!*argv[optind + 2] || strlen(argv[optind + 2]) >= sizeof(u.name))
-                return fail_usage("a user's name has 1 to %zu bytes", sizeof(u.name) - 1);
-        strcpy(u.name, argv[optind + 2]);
-        strcpy(u.role, role);
-        if (collector_open(argv[optind], &config, &s) != EXIT_SUCCESS ||
-            user_put(s, &u, file, &password) != EXIT_SUCCESS)
+        n = argc - optind;
+        verb = n >= 2 ? argv[optind + 1] : "";
+        if (!(n == 2 && strcmp(verb, "list") == 0) &&
+            !(n == 3 && (strcmp(verb, "add") == 0 || strcmp(verb, "remove") == 0)))
+                return fail_usage("user needs DIR list, DIR add NAME or DIR remove NAME");
+        if (collector_open(argv[optind], &config, &s) != EXIT_SUCCESS)
                 return EXIT_FAILURE;
-        if (password)
-                printf("%s\n", password);
-        return EXIT_SUCCESS;
+        if (strcmp(verb, "list") == 0)
+                return user_list(s);
+        if (strcmp(verb, "remove") == 0)
+                return user_remove(s, argv[optind + 2]);
+        return user_add(s, argv[optind + 2], role, file);
 }
 
 /* ---- token ---- */

@@ -46,8 +46,8 @@ static const struct {
          "      --uses N             how many devices may use it (default 1)\n"
          "      --hours N            how long it is valid (default 24)\n"
          "      --replaces NAME      who enrols with it as NAME takes the place of the device of that name"},
-        {"user", command_user, "DIR add NAME --role ROLE [options]",
-         "add a user of the page, or give one a new password\n"
+        {"user", command_user, "DIR list | DIR add NAME --role ROLE [options] | DIR remove NAME",
+         "who may use the page; add a user, or give one a new password; remove one. Either ends their sessions\n"
          "      --role ROLE          auditor or admin\n"
          "      --password-file FILE its first line is the password; default: one is made and shown"},
         {"device", command_device, "DIR list | DIR retire DEVICE | DIR revoke DEVICE",

@@ -10,6 +10,31 @@ int store_user_set(struct store *s, const struct store_user *u)
                        " ON CONFLICT (name) DO UPDATE SET role = excluded.role, password = excluded.password",
                        "ttt", u->name, u->role, u->password);
 
+        if (r >= 0)
+                r = db_run(s->write, "DELETE FROM session WHERE account = $1", "t", u->name);
+        return r < 0 ? r : 0;
+}
+
+int store_user_remove(struct store *s, const char *name)
+{
+        int r = db_run(s->write, "DELETE FROM session WHERE account = $1", "t", name);
+
+        if (r >= 0)
+                r = db_run(s->write, "DELETE FROM account WHERE name = $1", "t", name);
+        return r < 0 ? r : r > 0 ? 0 : -ENOENT;
+}
+
+int store_users(struct store *s, store_user_fn fn, void *userdata)
+{
+        _cleanup_rows_ struct db_rows q = {0};
+        struct store_user u = {0};
+        int r = db_query(s->write, "SELECT name, role FROM account ORDER BY name", &q, "");
+
+        while (r >= 0 && (r = db_next(&q)) > 0) {
+                if (db_copy(&q, 0, u.name, sizeof(u.name)) < 0 || db_copy(&q, 1, u.role, sizeof(u.role)) < 0)
+                        return -EUCLEAN;
+                r = fn(&u, userdata);
+        }
         return r < 0 ? r : 0;
 }
 

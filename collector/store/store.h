@@ -189,7 +189,10 @@ int store_device_status(struct store *s, int64_t device, const char *json);
  * -EILSEQ a fork: other records are kept under these numbers. */
 int store_append(struct store *s, const struct store_batch *b);
 
-int store_user_set(struct store *s, const struct store_user *u); /* adds or replaces */
+int store_user_set(struct store *s, const struct store_user *u); /* adds or replaces, and ends their sessions */
+int store_user_remove(struct store *s, const char *name); /* and their sessions; -ENOENT */
+typedef int (*store_user_fn)(const struct store_user *u, void *userdata); /* without the password */
+int store_users(struct store *s, store_user_fn fn, void *userdata);
 int store_user_get(struct store *s, const char *name, struct store_user *ret); /* -ENOENT */
 int store_session_add(struct store *s, const uint8_t hash[static STORE_HASH_SIZE], const char *user,
                       uint64_t expires_ms);

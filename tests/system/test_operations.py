@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an administrator does beside the running collector, and what it tells them."""
+import json
 import os
 import pathlib
 import re
@@ -119,6 +120,33 @@ def test_prometheus_scrapes(collector, internet, tmp_path, needs):
     finally:
         p.terminate()
         p.wait(20)
+
+
+def test_users_come_and_go(collector, internet):
+    """Who has left is out at once, also of a session that is open; a new password ends the sessions by the old one."""
+    jar = f"{internet.base}/cookies-dora"
+
+    def user(*args, check=True):
+        r = collector.run("user", collector.dir, *args, check=check)
+        return r.stdout if check else (r.returncode, r.stderr)
+
+    def login(password):
+        r = collector.curl("/api/v1/login", "-c", jar, "-H", "Content-Type: application/json", "-H", f"Origin: https://{net.COLLECTOR}:8444", "-d",
+                           json.dumps({"user": "dora", "password": password}))
+        return int(r.stdout.split()[-1])
+
+    def session():
+        return int(collector.curl("/api/v1/session", "-b", jar).stdout.split()[-1])
+    first = user("add", "dora", "--role", "auditor").strip()
+    assert user("list").splitlines() == ["admin    admin", "auditor  dora"]
+    assert (login(first), session()) == (200, 200)
+    second = user("add", "dora", "--role", "auditor").strip()
+    assert session() == 401 and login(first) == 401 and (login(second), session()) == (200, 200)
+    assert user("remove", "dora") == "" and session() == 401 and login(second) == 401
+    assert user("remove", "dora", check=False) == (1, "onchannel-collector: there is no user 'dora'\n")
+    assert user("list").splitlines() == ["admin    admin"]
+    wait_for(lambda: [d for d, in collector.sql("SELECT detail FROM admin_audit WHERE action = 'user'")][-3:] == ["dora", "dora", "dora removed"], 5,
+             "the audit trail")
 
 
 # ---- certificates of devices ----
