@@ -29,13 +29,21 @@ static int user_of(const struct control_request *q, uid_t caller, uid_t *ret)
         return 0;
 }
 
-static json_t *why_new(const struct ruleset *rs, uint32_t entry, uid_t uid)
+/* By its id, or by the name that people know; 0 none. */
+static uint16_t find_channel(const struct ruleset *rs, const char *text)
 {
-        const struct rule_entry *e = &rs->entries[entry];
-        const struct rule_channel *c = &rs->channels[e->channel];
-        const struct rule_exemption *own = rules_find_exemption(rs, e->channel, uid);
+        for (uint16_t i = 1; i < rs->n_channels; i++)
+                if (i != rs->canary && (!strcmp(rs->channels[i].id, text) || !strcasecmp(rs->channels[i].name, text)))
+                        return i;
+        return 0;
+}
+
+static json_t *why_new(const struct ruleset *rs, uint16_t channel, uid_t uid)
+{
+        const struct rule_channel *c = &rs->channels[channel];
+        const struct rule_exemption *own = rules_find_exemption(rs, channel, uid);
         unsigned line = own ? own->decided_line : c->decided_line;
-        const char *exemption = rules_exempted_by(rs, e->channel, uid);
+        const char *exemption = rules_exempted_by(rs, channel, uid);
         char section[sizeof("[channel ]") + CHANNEL_ID_MAX + EXEMPTION_ID_MAX];
 
         if (exemption && !line) /* not the policy's own */
@@ -43,11 +51,11 @@ static json_t *why_new(const struct ruleset *rs, uint32_t entry, uid_t uid)
         else
                 snprintf(section, sizeof(section), own ? "[channel %s]" : "%s", own ? c->id : c->decided_by);
 
-        return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:s,s:I}", "channel", c->id, "name", c->name,
-                         "category", category_to_string(c->category), "class", violation_class_to_string(c->class),
-                         "verdict", verdict_to_string(rules_verdict(rs, e->channel, uid)), "programs",
-                         verdict_to_string(own ? own->programs : c->programs), "entry", e->value, "file", c->file,
-                         "line", (json_int_t)e->line, "decided_by", section, "decided_line", (json_int_t)line);
+        return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:o*}", "channel", c->id, "name", c->name, "category",
+                         category_to_string(c->category), "class", violation_class_to_string(c->class), "verdict",
+                         verdict_to_string(rules_verdict(rs, channel, uid)), "programs",
+                         verdict_to_string(own ? own->programs : c->programs), "file", c->file, "decided_by", section,
+                         "decided_line", (json_int_t)line, "help", rs->help ? json_string(rs->help) : NULL);
 }
 
 static json_t *answer_why(struct runtime *rt, const struct control_request *q, uid_t caller, char *error)
@@ -55,6 +63,7 @@ static json_t *answer_why(struct runtime *rt, const struct control_request *q, u
         const struct ruleset *rs = rt->current;
         json_t *o;
         uint32_t entry;
+        uint16_t channel;
         uid_t uid;
 
         if (user_of(q, caller, &uid) < 0) {
@@ -64,10 +73,11 @@ static json_t *answer_why(struct runtime *rt, const struct control_request *q, u
         entry = rules_match_subject(rs, q->subject);
         if (!entry)
                 entry = identify_content(rt->identify, &q->file);
-        if (!entry)
+        channel = entry ? rs->entries[entry].channel : find_channel(rs, q->subject);
+        if (!channel)
                 o = json_pack("{s:n,s:s}", "channel", "verdict", "allow");
         else
-                o = why_new(rs, entry, uid);
+                o = why_new(rs, channel, uid);
         if (!o)
                 return NULL;
         json_object_set_new(o, "subject", json_string(q->subject));
@@ -76,8 +86,7 @@ static json_t *answer_why(struct runtime *rt, const struct control_request *q, u
                                                   rs->entries[entry].value);
 
                 json_object_set(o, "entry", whole);
-                if (rs->help)
-                        json_object_set_new(o, "help", json_string(rs->help));
+                json_object_set_new(o, "line", json_integer(rs->entries[entry].line));
         }
         return o;
 }
@@ -126,25 +135,18 @@ static bool may_request(struct runtime *rt, uid_t uid)
         return true;
 }
 
-static const struct rule_channel *find_channel(const struct ruleset *rs, const char *id)
-{
-        for (uint16_t i = 1; i < rs->n_channels; i++)
-                if (i != rs->canary && !strcmp(rs->channels[i].id, id))
-                        return &rs->channels[i];
-        return NULL;
-}
-
 static json_t *answer_request(struct runtime *rt, const struct control_request *q, uid_t uid, char *error)
 {
-        const struct rule_channel *c = find_channel(rt->current, q->subject);
+        const uint16_t channel = find_channel(rt->current, q->subject);
+        const struct rule_channel *c = &rt->current->channels[channel];
         struct access_request a = {.reason = q->reason, .hours = q->hours, .uid = uid};
         int r;
 
-        if (!c) {
+        if (!channel) {
                 snprintf(error, CONTROL_ERROR_MAX, "there is no channel '%.64s'", q->subject);
                 return NULL;
         }
-        if (rules_verdict(rt->current, (uint16_t)(c - rt->current->channels), uid) == VERDICT_ALLOW) {
+        if (rules_verdict(rt->current, channel, uid) == VERDICT_ALLOW) {
                 snprintf(error, CONTROL_ERROR_MAX, "%s is allowed already", c->name);
                 return NULL;
         }

@@ -9,8 +9,8 @@
 #include "content/content.h"
 
 static const char usage[] = "Usage: onchannel why SUBJECT [--user NAME] [--json]\n"
-                            "Which rule decides about a domain name, an address, a program's name, or a file by its\n"
-                            "path, its package and its content.\n"
+                            "Which rule decides about a domain name, an address, a program's name, a file by its\n"
+                            "path, its package and its content, or a channel.\n"
                             "  --user NAME   for that user (root only)\n";
 
 static enum colour colour_of(const char *verdict)
@@ -34,8 +34,11 @@ static void print_why(const struct cli *c, const json_t *w)
         print_field(c, "verdict", colour_of(verdict), "%s", verdict);
         if (strcmp(verdict, json_text(w, "programs")))
                 print_field(c, "  programs", colour_of(json_text(w, "programs")), "%s", json_text(w, "programs"));
-        print_field(c, "because", COLOUR_NONE, "%s, %s:%" PRId64, json_text(w, "entry"), json_text(w, "file"),
-                    (int64_t)json_number(w, "line"));
+        if (*json_text(w, "entry"))
+                print_field(c, "because", COLOUR_NONE, "%s, %s:%" PRId64, json_text(w, "entry"), json_text(w, "file"),
+                            (int64_t)json_number(w, "line"));
+        else
+                print_field(c, "because", COLOUR_NONE, "that is the channel's name, %s", json_text(w, "file"));
         if (decided)
                 print_field(c, "decided by", COLOUR_NONE, "%s, line %" PRId64 " of the policy",
                             json_text(w, "decided_by"), decided);

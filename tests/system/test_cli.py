@@ -50,6 +50,16 @@ def test_status(blocking, user):
     assert re.match(r"exec=(lsm|signal)", status["sensors"])
 
 
+@pytest.mark.parametrize("subject,verdict,by", [("whatsapp", "block", "unlisted"), ("MICROSOFT teams", "allow", "[channel teams]")])
+def test_why_a_channel(blocking, subject, verdict, by):
+    """As notices and my-data call it, or as people do."""
+    why = blocking.agent.json("why", subject)
+    assert (why["verdict"], why["decided_by"]) == (verdict, by) and "entry" not in why and why["help"]
+    text = blocking.agent.cli("why", subject, user="anna", check=True).stdout
+    assert verdict in text and f"that is the channel's name, {why['file']}" in text
+    assert "no channel" in blocking.agent.cli("why", "onchannel-canary").stdout
+
+
 @pytest.mark.parametrize("subject,channel,verdict,file", [
     ("web.whatsapp.com", "whatsapp", "block", "whatsapp.ini"), ("149.154.167.50", "telegram", "block", "telegram.ini"),
     ("2001:67c:4e8::1", "telegram", "block", "telegram.ini"), ("signal-desktop", "signal", "block", "signal.ini"),
