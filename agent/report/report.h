@@ -20,8 +20,7 @@
 
 struct report_options {
         const char *state_dir; /* device.key, device.pub, spool/, uplink/ack, collected below it */
-        const char *
-                runtime_dir; /* `collected` below it while state_dir is read-only; NULL: then it is in memory alone */
+        const char *runtime_dir; /* collected is there while state_dir is read-only; NULL: in memory alone */
         const char *device_name;
         const char *boot_id;
         uint64_t spool_max_bytes;
