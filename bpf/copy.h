@@ -37,7 +37,7 @@ __noinline __weak int packet_copy(struct __sk_buff *skb, const struct packet *p,
         e->head.generation = rules.generation;
         e->head.ktime_ns = bpf_ktime_get_boot_ns();
         e->head.tgid = sock->tgid;
-        e->head.uid = sock->tgid ? sock->uid : bpf_get_socket_uid(skb);
+        e->head.uid = sock->tgid ? sock->uid : socket_uid(skb);
         __builtin_memcpy(e->head.comm, sock->comm, sizeof(e->head.comm));
         event_set_path(e->path, sock->tgid);
         packet_flow(skb, p, &e->flow);

@@ -164,6 +164,9 @@ struct sock_common {
 struct sock {
         struct sock_common __sk_common;
         __u16 sk_protocol;
+        struct {
+                __u32 val;
+        } sk_uid;
 };
 struct socket {
         struct sock *sk;
@@ -177,6 +180,7 @@ struct skb_shared_info {
         struct skb_frag___kernel frags[1];
 };
 struct sk_buff {
+        struct sock *sk;
         unsigned int end;
         unsigned char *head;
 };

@@ -79,7 +79,7 @@ static __always_inline void match_report(struct __sk_buff *skb, const struct pac
                 event_set_path(e->path, sock->tgid);
         }
         if (!e->head.tgid)
-                e->head.uid = bpf_get_socket_uid(skb);
+                e->head.uid = socket_uid(skb);
         bpf_ringbuf_submit(e, 0);
 }
 
@@ -96,7 +96,7 @@ static __always_inline int match_judge(struct __sk_buff *skb, const struct packe
                 sock->judged = w->match;
                 sock->catalogue = w->rules->catalogue;
         }
-        __u32 uid = sock && sock->tgid ? sock->uid : bpf_get_socket_uid(skb);
+        __u32 uid = sock && sock->tgid ? sock->uid : socket_uid(skb);
         __u32 verdict = rules_verdict(w->rules, w->match.channel, uid).verdict;
         w->action = verdict == OC_BLOCK ? ACTION_DROPPED : ACTION_PASSED;
         if (verdict != OC_ALLOW)

@@ -153,7 +153,7 @@ __noinline int flow_judge(struct __sk_buff *skb, const struct packet *p, struct 
         if (!p || !sock || !f)
                 return PASS;
         struct name_walk w = {.rules = rules_now(), .match = f->match, .action = ACTION_DROPPED};
-        __u32 uid = sock->tgid ? sock->uid : bpf_get_socket_uid(skb);
+        __u32 uid = sock->tgid ? sock->uid : socket_uid(skb);
 
         if (f->refused)
                 return DROP;

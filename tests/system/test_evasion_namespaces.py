@@ -75,10 +75,12 @@ class Container:
 
 class Netns(Container):
     """`unshare -n`, with a cable of its own to the world."""
+    start = ["unshare", "--net"]
 
     def __init__(self, internet, employee):
         super().__init__(internet, employee)
-        self.holder = internet.laptop.popen(["unshare", "-n", "sleep", "infinity"], stdin=subprocess.DEVNULL)
+        place = employee if "--user" in self.start else internet.laptop
+        self.holder = place.popen([*self.start, "sleep", "infinity"], stdin=subprocess.DEVNULL)
         own = os.readlink(f"/proc/{internet.laptop.holder.pid}/ns/net")
         wait_for(lambda: os.readlink(f"/proc/{self.holder.pid}/ns/net") != own, 5, "the namespace")
         self.connect()
@@ -270,6 +272,42 @@ def test_21_allowed_as_outside(allowing, employee, container):
         r = container.probe(("dns", "-"), ("tls", world.SHARED4), ("connect", TELEGRAM), ("exec", path))
     assert {k: v["value"] for k, v in r.items()} == {"dns": 0, "tls": 0, "connect": 0, "exec": 0}, r
     assert allowing.violations(employee) == []
+
+
+class UserNetns(Netns):
+    """The same of a user namespace in which the employee is whom they like: here root."""
+    start = ["unshare", "--user", "--map-root-user", "--net"]
+
+    def wrap(self, argv):
+        return ["nsenter", "-t", str(self.holder.pid), "--user", "--net", "--preserve-credentials", *argv]
+
+
+OWNER_FORGOTTEN = """
+s = socket.create_connection((sys.argv[1], 443), 10)
+for _ in range(60000):  # more than the agent keeps owners of
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.connect((sys.argv[1], 9))
+def hello():
+    with ssl._create_unverified_context().wrap_socket(s, server_hostname="web.whatsapp.com") as t:
+        return t.version()
+print(json.dumps(attempt(hello)))
+"""
+
+
+@pytest.mark.evasion(21, "a user namespace's uid is an exempt one's", "egress")
+def test_21_whoever_one_is_in_a_namespace(allowing, employee):
+    container = UserNetns(allowing.internet, employee)
+    try:
+        turn(allowing, extra="\n[group desk]\nuser = root\n\n[channel whatsapp]\nverdict = allow\ngroup = desk\n")
+        since = time.monotonic()
+        r = employee.run(container.wrap(["/usr/bin/python3", "-c", PRELUDE + OWNER_FORGOTTEN, world.SHARED4]), timeout=60 * SLOW)
+        assert r.returncode == 0, r.stderr
+        assert json.loads(r.stdout)["error"], r.stdout
+    finally:
+        container.close()
+    assert not allowing.internet.seen("tls", since=since, name="web.whatsapp.com")
+    row, = allowing.violations(employee)
+    assert_row(row, channel="whatsapp", layer="tls", tier="name", uid=employee.uid, outcome="reset")
 
 
 @pytest.mark.evasion(21, "QUIC", "egress")
