@@ -100,7 +100,7 @@ static void tend_aside(struct runtime *rt)
                 log_line(LOG_NOTICE, "the collector has all records of the earlier key");
 }
 
-static void on_aside_ack(struct runtime *rt)
+void aside_look(struct runtime *rt)
 {
         _cleanup_free_ char *path = format_new("%s/uplink/" ASIDE_ACK, rt->config->state);
         uint64_t seq;
@@ -115,7 +115,7 @@ static int on_uplink(sd_event_source *s, const struct inotify_event *e, void *us
         int r = 0;
 
         if (e->len && !strcmp(e->name, ASIDE_ACK))
-                on_aside_ack(rt);
+                aside_look(rt);
         if (!e->len || (strcmp(e->name, "ack") && strcmp(e->name, "problem")))
                 return 0;
         if (!strcmp(e->name, "ack"))

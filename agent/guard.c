@@ -57,6 +57,7 @@ static void poll_folders(struct runtime *rt)
         sd_event_source_set_enabled(rt->on_state, SD_EVENT_ONESHOT);
         if (report_read_ack(rt->report) >= 0)
                 status_dirty(rt);
+        aside_look(rt);
         reload_look(rt);
         exempt_look(rt);
 }

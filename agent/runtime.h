@@ -229,6 +229,7 @@ const char *canary_to_string(enum canary_result r);
 
 /* ---- daemon.c ---- */
 void control_open(struct runtime *rt); /* the control socket; logs why not */
+void aside_look(struct runtime *rt); /* has the collector the records of the earlier key now? */
 
 /* ---- guard.c: the agent's own files, pins, clock ---- */
 int guard_start(struct runtime *rt);
