@@ -118,6 +118,7 @@ static __always_inline int answer_judge(struct __sk_buff *skb, const struct pack
                 return PASS;
         if (rules->watches)
                 sock = sock_find(skb, s);
+        wire_forget(sock); /* or `watches` is asked below, of which the verifier does not know what it says of sock */
         int verdict = names_judge(skb, p, &a, s, sock) == DROP ? DROP : PASS;
         if (verdict == DROP && p->protocol == IPPROTO_UDP) {
                 if (!sock)

@@ -49,32 +49,40 @@ static __always_inline void owner_set(struct bpf_sock_addr *ctx, __u32 tgid, __u
         __builtin_memcpy(o, &fresh, offsetof(struct oc_owner, reserved));
 }
 
+/* Whose the socket of a packet that leaves is. Whom bpf_get_socket_uid() names, its user namespace says. Both global: see
+ * packet_parse(), and for the sake of the stack. */
+__noinline __weak __u32 socket_uid(struct __sk_buff *skb)
+{
+        struct sk_buff *b = (void *)skb;
+
+        return BPF_CORE_READ(b, sk, sk_uid.val);
+}
+
+__noinline __weak __u64 socket_netns(struct __sk_buff *skb)
+{
+        struct sk_buff *b = (void *)skb;
+
+        return BPF_CORE_READ(b, sk, __sk_common.skc_net.net, net_cookie);
+}
+
 /* Of *ret only the network namespace is set when nobody is known. */
 static __always_inline void owner_get(struct __sk_buff *skb, struct oc_sock *ret)
 {
         __u64 cookie = bpf_get_socket_cookie(skb);
-        struct oc_owner *o = owner_place(cookie), copy = {};
-        struct sk_buff *b = (void *)skb;
+        struct oc_owner *o = owner_place(cookie);
 
-        if (o)
-                copy = *o;
+        if (!o)
+                return;
+        struct oc_owner copy = *o;
         asm volatile("" ::: "memory"); /* what is checked is what was read */
         if (copy.cookie != cookie || copy.check != owner_check(&copy)) {
-                ret->netns = BPF_CORE_READ(b, sk, __sk_common.skc_net.net, net_cookie);
+                ret->netns = socket_netns(skb);
                 return;
         }
         ret->netns = copy.netns;
         ret->tgid = copy.tgid;
         ret->uid = copy.uid;
         __builtin_memcpy(ret->comm, copy.comm, sizeof(ret->comm));
-}
-
-/* Whose the socket of a packet that leaves is. Whom bpf_get_socket_uid() names, its user namespace says. */
-static __always_inline __u32 socket_uid(struct __sk_buff *skb)
-{
-        struct sk_buff *b = (void *)skb;
-
-        return BPF_CORE_READ(b, sk, sk_uid.val);
 }
 
 /* NULL: memory is short. */
