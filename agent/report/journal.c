@@ -244,15 +244,14 @@ void journal_restore(struct journal *j, uint64_t next_seq, journal_handler handl
         }
 }
 
-void journal_put_losses(struct journal *j, const struct journal_losses *l, const struct journal_losses *told,
+bool journal_put_losses(struct journal *j, const struct journal_losses *l, const struct journal_losses *told,
                         uint64_t seq)
 {
         struct page p = {.magic = PAGE_MAGIC, .losses = *l, .seq = seq};
 
         if (told)
                 p.told = *told;
-        if (j)
-                (void)put(j, &p, sizeof(p), 0);
+        return j && put(j, &p, sizeof(p), 0);
 }
 
 void journal_get_losses(struct journal *j, uint64_t next_seq, struct journal_losses *ret)

@@ -30,8 +30,9 @@ struct journal_losses {
         uint64_t refused, unresolved; /* as in the next coverage record */
         uint64_t unkept; /* only memory knows them: lost with the agent */
 };
-/* told: of these the record `seq` tells from now on; when that exists after a kill, they are taken off. May be NULL. */
-void journal_put_losses(struct journal *j, const struct journal_losses *l, const struct journal_losses *told,
+/* told: of these the record `seq` tells from now on; when that exists after a kill, they are taken off. May be NULL. False:
+ * the disk does not take it. */
+bool journal_put_losses(struct journal *j, const struct journal_losses *l, const struct journal_losses *told,
                         uint64_t seq);
 /* What an agent left behind; what was unkept is refused now. */
 void journal_get_losses(struct journal *j, uint64_t next_seq, struct journal_losses *ret);

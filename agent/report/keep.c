@@ -19,12 +19,12 @@ static struct journal *read_in(const char *folder)
         return path && journal_open(path, &j) >= 0 ? j : NULL;
 }
 
-/* NULL where it could only be read. */
-static struct journal *open_in(const char *folder)
+/* NULL where not even its page can be written. */
+static struct journal *open_in(const struct report *r, const char *folder)
 {
         struct journal *j = folder ? read_in(folder) : NULL;
 
-        return j && journal_is_read_only(j) ? journal_free(j) : j;
+        return j && !journal_put_losses(j, &r->losses, NULL, 0) ? journal_free(j) : j;
 }
 
 /* Left behind by an agent that was killed: its window goes on. */
@@ -81,12 +81,12 @@ void keep_look(struct report *r)
 
         if (r->journal && !r->in_runtime && !journal_is_read_only(r->journal))
                 return;
-        j = open_in(r->state_dir);
+        j = open_in(r, r->state_dir);
         if (j) {
                 move_to(r, j, false);
                 return;
         }
-        j = r->in_runtime ? NULL : open_in(r->runtime_dir);
+        j = r->in_runtime ? NULL : open_in(r, r->runtime_dir);
         if (j)
                 move_to(r, j, true);
 }
