@@ -116,10 +116,27 @@ int64_t schema_month(uint64_t time_ms)
         return (tm.tm_year + 1900) * 100 + tm.tm_mon + 1;
 }
 
+/* A clock that jumped ahead, or a month that was not prepared: its records are in the partition of the rest, which keeps a
+ * partition of their own from being made. Others who write wait for the lock. */
+static int partition_move(struct db *db, int64_t month)
+{
+        char sql[512];
+        const long long m = month;
+
+        snprintf(sql, sizeof(sql),
+                 "LOCK TABLE record_other IN ACCESS EXCLUSIVE MODE;"
+                 "CREATE TABLE record_%lld (LIKE record INCLUDING ALL);"
+                 "WITH moved AS (DELETE FROM record_other WHERE month = %lld RETURNING *)"
+                 " INSERT INTO record_%lld SELECT * FROM moved;"
+                 "ALTER TABLE record ATTACH PARTITION record_%lld FOR VALUES IN (%lld)",
+                 m, m, m, m, m);
+        return db_script(db, sql);
+}
+
 int schema_partition(struct db *db, int64_t month)
 {
         char sql[128], name[32];
-        int64_t there = 0;
+        int64_t there = 0, waiting = 0;
         int r;
 
         if (db_kind(db) == DB_SQLITE)
@@ -131,9 +148,14 @@ int schema_partition(struct db *db, int64_t month)
                       &there, "t", name);
         if (r < 0 || there > 0)
                 return r < 0 ? r : 0;
-        r = db_begin(db);
+        r = db_number(db, "SELECT count(*) FROM (SELECT 1 FROM record_other WHERE month = $1 LIMIT 1) x", &waiting,
+                      "i", month);
+        if (r >= 0)
+                r = db_begin(db);
         if (r < 0)
                 return r;
+        if (waiting > 0)
+                return partition_move(db, month);
         snprintf(sql, sizeof(sql), "CREATE TABLE IF NOT EXISTS %s PARTITION OF record FOR VALUES IN (%lld)", name,
                  (long long)month);
         return db_script(db, sql);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What is erased, held or too old; what an older version left. */
+#include "base/text.h"
 #include "collector/store/purges.h"
 #include "tests/unit/store-fixture.h"
 
@@ -400,6 +401,29 @@ static void test_rules_in_turns(void **state)
         check_walk(f, &m.seal, 5);
 }
 
+#define LATER     1990000000000ull /* 2033-01: the collector's clock jumped ahead, so no partition was prepared */
+#define LATER_SQL "SELECT count(*) FROM record_other"
+
+static void test_month_not_prepared(void **state)
+{
+        struct fixture *f = *state;
+        struct made m;
+        int64_t left = 0;
+
+        make(&m, 1, RECORDS, f->device.head);
+        assert_int_equal(put_at(f, &m, LATER), 0);
+        assert_int_equal(store_commit(f->s), 0);
+        if (on_postgres)
+                assert_true(db_number(store_db(f->s), LATER_SQL, &left, "") == 1 && left == RECORDS);
+        for (int i = 0; i < 2; i++)
+                assert_int_equal(schema_partition(store_db(f->s), schema_month(LATER)), 0);
+        assert_int_equal(store_commit(f->s), 0);
+        if (on_postgres)
+                assert_true(db_number(store_db(f->s), LATER_SQL, &left, "") == 1 && left == 0);
+        check_walk(f, &m.seal, 0);
+        assert_int_equal(n_records(f), RECORDS);
+}
+
 /* The one rule that there was before. */
 static void test_upgrade_rule(void **state)
 {
@@ -431,11 +455,54 @@ static char *file_text(const char *name)
         return text;
 }
 
-/* Tables of version 1, with what was in them, to the newest: all of it is there and verifies as before. */
+/* The rows of store-1.sql in the tables of version 2, PostgreSQL's first: bytes are written otherwise, a table has another
+ * name, and records have a month (202611), and were not erased. */
+static void postgres_rows(const char *text, struct buf *ret)
+{
+        for (const char *line = text, *end; *line; line = end + (*end == '\n')) {
+                bool is_record = text_starts_with(line, "INSERT INTO record ");
+
+                end = strchrnul(line, '\n');
+                if (!text_starts_with(line, "INSERT INTO ") || text_starts_with(line, "INSERT INTO sqlite"))
+                        continue;
+                if (text_starts_with(line, "INSERT INTO user ")) {
+                        buf_add_string(ret, "INSERT INTO account ");
+                        line += strlen("INSERT INTO user ");
+                }
+                for (; line < end; line++)
+                        if (text_starts_with(line, "X'"))
+                                buf_add_string(ret, "'\\x"), line++;
+                        else if (is_record && line == end - 2)
+                                buf_add_string(ret, ",202611,NULL,NULL)");
+                        else
+                                buf_add(ret, line, 1);
+        }
+        buf_add(ret, "", 1);
+        assert_int_equal(buf_error(ret), 0);
+}
+
+static void make_old(struct fixture *f, const char *path)
+{
+        _cleanup_free_ char *text = file_text("store-1.sql");
+        _cleanup_(db_freep) struct db *db = NULL;
+        _cleanup_buf_ struct buf rows = {0};
+
+        if (!on_postgres) {
+                script(path, text);
+                return;
+        }
+        script(path, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+        assert_int_equal(db_open(path, DB_CREATE, &db, NULL), 0);
+        assert_int_equal(schema_apply(db, 2), 0);
+        postgres_rows(text, &rows);
+        if (db_script(db, (const char *)rows.data) < 0)
+                fail_msg("%s", db_error(db));
+}
+
+/* The first tables of either database, with what was in them, to the newest: all of it is there and verifies as before. */
 static void test_upgrade(void **state)
 {
         struct fixture *f = *state;
-        _cleanup_free_ char *text = NULL;
         static const uint8_t hash[STORE_HASH_SIZE] = {9};
         struct store_filter filter = {.device = "ws-old-1", .limit = 20};
         struct store_cursor end;
@@ -445,15 +512,15 @@ static void test_upgrade(void **state)
         uint64_t n;
         bool exact;
 
-        if (on_postgres) /* it came with version 2 */
-                skip();
-        text = file_text("store-1.sql");
-        snprintf(path, sizeof(path), "%s/old", f->dir);
-        script(path, text);
         store_free(f->s);
         f->s = NULL;
+        snprintf(path, sizeof(path), "%s/old", f->dir);
+        if (on_postgres)
+                snprintf(path, sizeof(path), "%s", f->path);
+        make_old(f, path);
         assert_int_equal(store_open(path, 0, &f->s, &d), -ENOPKG);
-        assert_int_equal(store_open(path, STORE_MIGRATE, &f->s, &d), 0);
+        if (store_open(path, STORE_MIGRATE, &f->s, &d) < 0)
+                fail_msg("%s", d.text);
         assert_int_equal(store_count(f->s, &filter, 100, &n, &exact), 0);
         assert_int_equal(n, 12);
         filter.user = "anna";
@@ -477,6 +544,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_rules, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_rules_after_a_hold, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_rules_in_turns, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_month_not_prepared, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_upgrade_rule, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_upgrade, setup, teardown),
         };

@@ -354,6 +354,14 @@ static void test_people(void **state)
         assert_int_equal(store_tidy(f->s, 2000), 0);
         assert_int_equal(store_commit(f->s), 0);
         assert_int_equal(store_session_get(f->s, hash, 1999, &session), -ENOENT);
+        for (int i = 0; i < 2; i++) { /* a new password, or none any more */
+                assert_int_equal(store_session_add(f->s, hash, "eve", 2000), 0);
+                assert_int_equal(store_session_get(f->s, hash, 1, &session), 0);
+                assert_int_equal(i == 0 ? store_user_set(f->s, &u) : store_user_remove(f->s, "eve"), 0);
+                assert_int_equal(store_session_get(f->s, hash, 1, &session), -ENOENT);
+        }
+        assert_int_equal(store_user_get(f->s, "eve", &u), -ENOENT);
+        assert_int_equal(store_user_remove(f->s, "eve"), -ENOENT);
 }
 
 static void test_versions(void **state)
