@@ -86,6 +86,15 @@ def test_every_byte(collector, device, out):  # noqa: F811
             assert int(said[0]) == line == other[0][0], (offset, said, other[0])
 
 
+def test_verifier_needs_nothing(collector, device, out):  # noqa: F811
+    """One file and the bundle, in a root with nothing else in it and without a network."""
+    device.send([{}])
+    export(collector, out / "all.ndjson", device=device.id)
+    shutil.copy(VERIFY, out)
+    r = subprocess.run(["unshare", "--net", "chroot", out, f"/{VERIFY.name}", "/all.ndjson"], capture_output=True, text=True, check=False)
+    assert r.returncode == 0 and "result     holds" in r.stdout and not r.stderr, r
+
+
 HOLES = [  # coverage records, each an hour after the one before or as many as its first number says; hours without cover and why
     ([(8, {"event": "sleep", "gap_ms": 8 * 3600000})], []),
     ([(8, {"event": "sleep", "gap_ms": 6 * 3600000})], [(2, "no coverage record")]),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* A recorded run of the spool's writer, ended at every byte that it writes and at every change of a folder, twice: by
- * kill -9, which leaves what was written, and by a power cut, which leaves what was synced. Whatever a seal had
- * promised is read again, in order and signed, and the chain goes on. */
+/* A recorded run of the spool's writer, ended at every byte that it writes and at every change of a folder, three times: by
+ * kill -9, which leaves what was written; by a power cut, which leaves what was synced of files; and by one that leaves
+ * the folder as it was synced last, too. Whatever a seal had promised is read again, in order and signed, and the chain
+ * goes on. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +37,8 @@ static struct shared {
 } * shared;
 
 static uint8_t public_key[DEVICE_KEY_SIZE], secret[DEVICE_SECRET_SIZE];
-static char device[DEVICE_ID_MAX], dir[64];
+static char device[DEVICE_ID_MAX], dir[64],
+        dir_synced[80]; /* the latter: links to what the folder had when it was synced */
 
 /* ---- what libc would do, until the budget is spent ---- */
 
@@ -78,13 +80,50 @@ ssize_t write(int fd, const void *data, size_t size)
         return (ssize_t)n;
 }
 
+static void remove_one(int at, const char *name)
+{
+        assert_int_equal(syscall(SYS_unlinkat, at, name, 0), 0);
+}
+
+static void each_file(const char *folder, void (*fn)(int at, const char *name))
+{
+        DIR *d = opendir(folder);
+
+        assert_non_null(d);
+        for (struct dirent *e; (e = readdir(d));)
+                if (*e->d_name != '.' || strlen(e->d_name) > 2)
+                        fn(dirfd(d), e->d_name);
+        closedir(d);
+}
+
+static void link_to_synced(int at, const char *name)
+{
+        char path[512];
+
+        snprintf(path, sizeof(path), "%s/%s", dir_synced, name);
+        assert_int_equal(linkat(at, name, AT_FDCWD, path, 0), 0);
+}
+
+static void link_from_synced(int at, const char *name)
+{
+        char path[512];
+
+        snprintf(path, sizeof(path), "%s/%s", dir, name);
+        assert_int_equal(linkat(at, name, AT_FDCWD, path, 0), 0);
+}
+
 static void note_synced(int fd)
 {
         struct stat st;
         size_t i = 0;
 
-        if (!shared || !shared->armed || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        if (!shared || !shared->armed || fstat(fd, &st) < 0)
                 return;
+        if (S_ISDIR(st.st_mode)) {
+                each_file(dir_synced, remove_one);
+                each_file(dir, link_to_synced);
+                return;
+        }
         while (i < shared->n_files && shared->files[i].inode != st.st_ino)
                 i++;
         assert_true(i < FILES_MAX);
@@ -179,17 +218,6 @@ static void run(void)
 
 /* ---- after it ---- */
 
-static void each_file(void (*fn)(int at, const char *name))
-{
-        DIR *d = opendir(dir);
-
-        assert_non_null(d);
-        for (struct dirent *e; (e = readdir(d));)
-                if (*e->d_name != '.' || strlen(e->d_name) > 2)
-                        fn(dirfd(d), e->d_name);
-        closedir(d);
-}
-
 /* A power cut: what was not synced is not there. */
 static void lose_unsynced(int at, const char *name)
 {
@@ -203,11 +231,6 @@ static void lose_unsynced(int at, const char *name)
                         synced = shared->files[i].synced;
         if (st.st_size > synced)
                 assert_int_equal(ftruncate(fd, synced), 0);
-}
-
-static void remove_one(int at, const char *name)
-{
-        assert_int_equal(unlinkat(at, name, 0), 0);
 }
 
 /* The batch behind `after`: its last record, or `after` when there is none. */
@@ -250,25 +273,39 @@ static uint64_t read_all(uint64_t after)
         }
 }
 
-static void check(long budget, bool power)
+enum cut {
+        CUT_KILL,
+        CUT_POWER,
+        CUT_POWER_FOLDER,
+        _CUT_MAX,
+};
+static const char *const cut_names[] = {"kill", "power cut", "power cut that the folder's changes do not outlive"};
+_Static_assert(ELEMENTSOF(cut_names) == _CUT_MAX, "enum cut");
+
+static void check(long budget, enum cut cut)
 {
         struct spool *s;
         uint64_t last;
 
-        if (power)
-                each_file(lose_unsynced);
+        if (cut == CUT_POWER_FOLDER) {
+                each_file(dir, remove_one);
+                each_file(dir_synced, link_from_synced);
+        }
+        each_file(dir_synced, remove_one);
+        if (cut != CUT_KILL)
+                each_file(dir, lose_unsynced);
         s = open_spool();
         if (!s)
-                fail_msg("%s at step %ld: it does not open", power ? "power cut" : "kill", budget);
+                fail_msg("%s at step %ld: it does not open", cut_names[cut], budget);
         if (spool_state(s)->next_seq <= shared->promised || spool_state(s)->damaged_bytes)
-                fail_msg("%s at step %ld: %llu were promised, next is %llu", power ? "power cut" : "kill", budget,
+                fail_msg("%s at step %ld: %llu were promised, next is %llu", cut_names[cut], budget,
                          (unsigned long long)shared->promised, (unsigned long long)spool_state(s)->next_seq);
         assert_int_equal(append(s), 0);
         assert_int_equal(spool_seal(s), 0);
         last = read_all(0);
         assert_int_equal(last, spool_state(s)->next_seq - 1);
         spool_free(s);
-        each_file(remove_one);
+        each_file(dir, remove_one);
 }
 
 static int run_until(long budget)
@@ -291,14 +328,14 @@ static int run_until(long budget)
 
 static void test_cut_at_every_byte(void **state)
 {
-        for (int power = 0; power < 2; power++) {
+        for (enum cut cut = 0; cut < _CUT_MAX; cut++) {
                 long budget = 0;
 
                 for (; run_until(budget) != ENDED; budget++)
-                        check(budget, power);
+                        check(budget, cut);
                 assert_true(budget > 1000);
                 assert_int_equal(shared->promised, 6);
-                check(budget, power);
+                check(budget, cut);
         }
 }
 
@@ -345,6 +382,8 @@ static int setup(void **state)
         assert_true(shared != MAP_FAILED);
         strcpy(dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/test-cut-XXXXXX" : "/tmp/test-cut-XXXXXX");
         assert_non_null(mkdtemp(dir));
+        snprintf(dir_synced, sizeof(dir_synced), "%s-synced", dir);
+        assert_int_equal(mkdir(dir_synced, 0700), 0);
         device_key_new(public_key, secret);
         device_id_format(public_key, device);
         return 0;
@@ -352,8 +391,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-        each_file(remove_one);
-        return rmdir(dir);
+        each_file(dir, remove_one);
+        return rmdir(dir_synced) < 0 ? -1 : rmdir(dir);
 }
 
 int main(void)
