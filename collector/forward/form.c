@@ -83,6 +83,15 @@ static void add_cef_header(struct buf *b, const char *value)
         }
 }
 
+/* What was concluded, in words, stands in the body alone. */
+static void add_cef_finding(const struct store_row *row, struct buf *b)
+{
+        json_t *root = json_loadb(row->body, row->body_size, 0, NULL);
+
+        add_cef(b, "msg", json_string_value(json_object_get(root, "message")));
+        json_decref(root);
+}
+
 static void cef_message(const struct store_row *row, struct buf *b)
 {
         static const char *const labels[] = {"channel", "class", "evidence tier", "layer", "catalogue entry"};
@@ -119,7 +128,10 @@ static void cef_message(const struct store_row *row, struct buf *b)
                 snprintf(key, sizeof(key), "cs%zu", i + 1);
                 add_cef(b, key, custom[i]);
         }
-        buf_addf(b, " cn1Label=policy serial cn1=%llu", (unsigned long long)row->policy_serial);
+        if (strcmp(row->kind, "finding") == 0)
+                add_cef_finding(row, b);
+        else
+                buf_addf(b, " cn1Label=policy serial cn1=%llu", (unsigned long long)row->policy_serial);
 }
 
 static void add_syslog(enum forward_form form, const struct store_row *row, struct buf *ret)

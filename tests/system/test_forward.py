@@ -269,4 +269,5 @@ def test_findings_go_on(collector, device, receiver, syslog):
     receiver.mode("ok")
     assert device.post(device.batch(first=9)[0]).status == 409
     wait_for(lambda: any(device.id in json.dumps(t) and "chain-gap" in json.dumps(t) for t in receiver.taken("ndjson")), SECONDS * SLOW, "the finding")
-    wait_for(lambda: [line for line in syslog.lines(device.name) if "CEF:0" in line and "|chain-gap|" in line], SECONDS * SLOW, "the finding as CEF")
+    line, = wait_for(lambda: [line for line in syslog.lines(device.name) if "CEF:0" in line and "|chain-gap|" in line], SECONDS * SLOW, "the finding as CEF")
+    assert "|chain-gap|finding|9|" in line and "msg=records 1 to 8 have not come, but later ones" in line, line
