@@ -134,6 +134,7 @@ enum sock_talk {
         TALK_START, /* nothing: the next payload is its first, or the first in a tunnel */
         TALK_OPEN, /* something; the next payload may begin another */
         TALK_TLS, /* a hello; oc_tls has the rest */
+        TALK_TLS_AGAIN, /* behind a hello; oc_tls knows where another may begin */
         TALK_HTTP, /* requests; oc_requests has the rest, also of the next two */
         TALK_HTTP2,
         TALK_SOCKS,

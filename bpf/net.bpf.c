@@ -13,8 +13,8 @@
 /* How much of a TCP stream is looked at for the start of a hello: it may stand behind the
  * clear text of STARTTLS. A hello itself is read to its end, whatever its size. */
 #define WATCHED_MAX 16384
-/* Behind a hello only a second one is of interest, after a HelloRetryRequest. */
-#define WATCHED_HELLO    12288
+/* Behind a hello there may be a second one, after early data that the server skips: 16 kB and its records (OpenSSL, BoringSSL). */
+#define WATCHED_HELLO    20480
 #define QUESTIONS_MAX    512 /* in one packet; nobody asks more at once */
 #define REQUESTS_MAX     512 /* the same */
 #define QUESTION_GOES_ON 2 /* beside PASS and DROP */
@@ -25,9 +25,9 @@ __noinline int dns_next(struct __sk_buff *skb, struct packet *p, struct dns_stre
         return p && s ? dns_feed(s, skb, &p->pos, p->end) : WIRE_CUT;
 }
 
-__noinline int tls_next(struct __sk_buff *skb, const struct packet *p, struct tls_stream *s)
+__noinline int tls_next(struct __sk_buff *skb, struct packet *p, struct tls_stream *s)
 {
-        return p && s ? tls_feed(s, skb, p->pos, p->end) : WIRE_CUT;
+        return p && s ? tls_feed(s, skb, &p->pos, p->end) : WIRE_CUT;
 }
 
 /* Of segments that the network card or the driver will part (UDP_SEGMENT), each is a message;
@@ -196,19 +196,28 @@ static __always_inline bool segment_is_news(struct packet *p, struct oc_sock *so
 static __always_inline int hello_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
                                        struct bpf_sock *sk)
 {
-        if (sock->talk != TALK_TLS)
+        int verdict = PASS;
+
+        if (sock->talk != TALK_TLS && sock->talk != TALK_TLS_AGAIN)
                 bpf_sk_storage_delete(&oc_tls, sk);
         struct tls_stream *s = bpf_sk_storage_get(&oc_tls, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
         if (!s)
                 return storage_full();
         int r = tls_next(skb, p, s);
-        p->pos = p->end; /* perhaps */
-        sock->talk = r == WIRE_CUT ? TALK_TLS : TALK_OPEN;
-        if (r == WIRE_CUT)
+        sock->talk = s->again ? TALK_TLS_AGAIN : TALK_TLS;
+        if (r == WIRE_CUT && !(tls_is_between(s) && sock->watched > WATCHED_HELLO)) {
+                p->pos = p->end;
                 return PASS;
-        int verdict = r == WIRE_FOUND ? name_judge(skb, p, sock, &s->name, EVENT_TLS) : PASS;
+        }
         if (r == WIRE_FOUND)
-                sock->watched += WATCHED_HELLO;
+                verdict = name_judge(skb, p, sock, &s->name, EVENT_TLS);
+        if (r != WIRE_CUT && tls_go_on(s)) {
+                sock->talk = TALK_TLS_AGAIN;
+                sock->watched = 1; /* 0: its place is not known */
+                return verdict == DROP ? DROP : MORE;
+        }
+        p->pos = p->end; /* perhaps */
+        sock->talk = TALK_OPEN;
         bpf_sk_storage_delete(&oc_tls, sk);
         return verdict;
 }
@@ -253,7 +262,8 @@ __noinline int stream_judge(struct __sk_buff *skb, struct packet *p, struct oc_s
 
         if (!p || !sock || !sk || bpf_skb_load_bytes(skb, p->pos, &first, 1) < 0)
                 return PASS;
-        if (sock->talk == TALK_TLS || (sock->talk <= TALK_OPEN && (first == TLS_HANDSHAKE || tls_is_aside(first))))
+        if (sock->talk == TALK_TLS || sock->talk == TALK_TLS_AGAIN ||
+            (sock->talk <= TALK_OPEN && (first == TLS_HANDSHAKE || tls_is_aside(first))))
                 return hello_judge(skb, p, sock, sk);
         return request_judge(skb, p, sock, first);
 }
@@ -297,6 +307,17 @@ __noinline int segment_read(struct __sk_buff *skb, struct packet *p, struct oc_s
 
 #define LOOPBACK 1 /* its ifindex, in each network namespace */
 
+/* Behind a hello that the agent found whole in its copy. */
+static __always_inline void hello_begins_anew(struct oc_sock *sock, struct bpf_sock *sk)
+{
+        struct tls_stream *s = sk ? bpf_sk_storage_get(&oc_tls, sk, NULL, 0) : NULL;
+
+        if (sock->talk != TALK_TLS_AGAIN || !s)
+                return;
+        __builtin_memset(s, 0, sizeof(*s));
+        s->again = 1;
+}
+
 /* A head in pages that its sender can write, whole in one packet: the agent reads a copy and sends that. What stands there
  * leaves when the other side has the copy, and then changes nothing any more; until then it counts as unsent. What the
  * card or the driver would part TCP tries again in such parts. What was read here may not be what was copied: requests
@@ -313,7 +334,8 @@ static __always_inline int lent_head_judge(struct __sk_buff *skb, struct packet 
                 sock->head_end = next;
         if (segment_read(skb, p, sock) == DROP)
                 return DROP;
-        if (sock->talk == TALK_OPEN)
+        hello_begins_anew(sock, skb->sk);
+        if (sock->talk == TALK_OPEN || sock->talk == TALK_TLS_AGAIN)
                 sock->open = 1;
         else
                 sock->talk = TALK_START;
@@ -369,7 +391,7 @@ __noinline int segment_judge(struct __sk_buff *skb, struct packet *p, struct oc_
                 sock->state = SOCK_BLOCKED;
                 return DROP;
         }
-        sock->open |= sock->talk == TALK_OPEN;
+        sock->open |= sock->talk == TALK_OPEN || sock->talk == TALK_TLS_AGAIN;
         if (sock->state == SOCK_JUDGED && sock->lent && (__s32)(sock->head_arrived - sock->head_end) < 0)
                 sock->state = SOCK_NEW;
         return verdict;

@@ -47,19 +47,26 @@ static bool host_is_blocked(struct reader *r, struct authority *a)
         return is_blocked(r, rules_match_address(r->rules, &p));
 }
 
+/* Whole, and so is a second one, if any: the kernel side goes on behind them. */
 static enum head read_hello(struct reader *r)
 {
         struct tls_stream s = {};
+        uint32_t pos = 0;
 
-        switch (tls_feed(&s, &r->bytes, 0, r->bytes.size)) {
-        case WIRE_FOUND:
-                return name_is_blocked(r, &s.name) ? HEAD_BLOCKED : HEAD_PASSES;
-        case WIRE_CUT:
-                return HEAD_UNREAD;
-        case WIRE_NONE:
-                break;
-        }
-        return HEAD_PASSES;
+        for (;;)
+                switch (tls_feed(&s, &r->bytes, &pos, r->bytes.size)) {
+                case WIRE_FOUND:
+                        if (name_is_blocked(r, &s.name))
+                                return HEAD_BLOCKED;
+                        tls_go_on(&s);
+                        break;
+                case WIRE_CUT:
+                        return tls_is_between(&s) ? HEAD_PASSES : HEAD_UNREAD;
+                case WIRE_NONE:
+                        if (!tls_go_on(&s))
+                                return HEAD_PASSES;
+                        break;
+                }
 }
 
 static enum head read_requests(struct reader *r)

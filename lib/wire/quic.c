@@ -248,6 +248,7 @@ static enum quic_result hello_name(const struct quic_flow *f, size_t pos, size_t
         size_t size = 4 + ((size_t)b[1] << 16 | (size_t)b[2] << 8 | b[3]), there = f->whole - pos;
         struct tls_stream tls = {.record = TLS_NO_RECORDS};
         struct wire_bytes bytes = {b, 0};
+        uint32_t at = 0;
 
         if (b[0] != 1) /* RFC 8446 4: client_hello */
                 return QUIC_MALFORMED;
@@ -255,7 +256,7 @@ static enum quic_result hello_name(const struct quic_flow *f, size_t pos, size_t
                 return QUIC_TOO_LARGE;
         *ret_size = size;
         bytes.size = (uint32_t)there;
-        switch (tls_feed(&tls, &bytes, 0, bytes.size)) {
+        switch (tls_feed(&tls, &bytes, &at, bytes.size)) {
         case WIRE_FOUND:
                 return name_copy(&tls.name, ret_name);
         case WIRE_NONE:

@@ -10,6 +10,7 @@
 #define TLS_ALERT       21
 #define TLS_ASIDE_MAX   2 /* bytes of these, as long as nothing is encrypted */
 #define TLS_HANDSHAKE   22
+#define TLS_EARLY       23 /* application data */
 #define TLS_RECORD_HEAD 5
 
 /* What the next bytes of the hello are; in the order in which they come. */
@@ -36,6 +37,7 @@ struct tls_stream {
         __u32 number;
         __u32 skip; /* bytes before that */
         __u32 left; /* bytes of the extensions, then of the list, then of the name */
+        __u32 again; /* 1: a hello was read, see tls_go_on() */
         struct wire_name name;
 };
 
@@ -70,6 +72,38 @@ static inline int tls_is_aside(__u32 type)
         return type == TLS_CCS || type == TLS_ALERT;
 }
 
+/* Behind a hello, and nothing of another is there yet. */
+static inline int tls_is_between(const struct tls_stream *s)
+{
+        return s->again && s->part == TLS_MESSAGE && !s->skip && !s->want;
+}
+
+/* Early data behind the first hello, which a server that has asked for a second one skips (RFC 8446 4.2.10). */
+static inline int tls_is_early(const struct tls_stream *s, __u32 type)
+{
+        return type == TLS_EARLY && tls_is_between(s);
+}
+
+/* After WIRE_FOUND or WIRE_NONE: what follows the hello is read on, for its client may have been asked for a second
+ * one (RFC 8446 4.1.2), or know that it will be. 0: it was none. */
+static inline int tls_go_on(struct tls_stream *s)
+{
+        if (s->part == TLS_MESSAGE)
+                return 0;
+        s->part = TLS_MESSAGE;
+        s->skip = s->message;
+        s->want = s->number = s->name.size = 0;
+        s->again = 1;
+        return 1;
+}
+
+/* No hello at all. */
+static inline long tls_over(struct tls_walk *w, struct tls_stream *s)
+{
+        s->part = TLS_MESSAGE;
+        return tls_end(w, WIRE_NONE);
+}
+
 /* RFC 8446 5.1: the version must be ignored. */
 static inline long tls_record_byte(struct tls_walk *w, struct tls_stream *s, __u8 c)
 {
@@ -77,15 +111,15 @@ static inline long tls_record_byte(struct tls_walk *w, struct tls_stream *s, __u
 
         if (at == 0) {
                 s->type = c;
-                if (c != TLS_HANDSHAKE && !tls_is_aside(c))
-                        return tls_end(w, WIRE_NONE);
+                if (c != TLS_HANDSHAKE && !tls_is_aside(c) && !tls_is_early(s, c))
+                        return tls_over(w, s);
         } else if (at == 3) {
                 s->type |= (__u32)c << 8;
         } else if (at == TLS_RECORD_HEAD - 1) {
                 s->record = (s->type & 0xff00) | c;
                 s->type &= 0xff;
                 if (tls_is_aside(s->type) && s->record > TLS_ASIDE_MAX)
-                        return tls_end(w, WIRE_NONE);
+                        return tls_over(w, s);
                 s->head = s->record ? TLS_RECORD_HEAD : 0;
         }
         return 0;
@@ -169,14 +203,14 @@ static long tls_step(__u32 i, struct tls_walk *w)
         (void)i;
         if (w->pos >= w->end)
                 return 1;
-        if (s->record && (s->skip || tls_is_aside(s->type))) {
+        if (s->record && (s->skip || tls_is_aside(s->type) || s->type == TLS_EARLY)) {
                 if (n > s->record)
                         n = s->record;
-                if (!tls_is_aside(s->type)) {
+                if (!tls_is_aside(s->type) && s->type != TLS_EARLY) {
                         if (n > s->skip)
                                 n = s->skip;
                         if (s->part != TLS_MESSAGE && n > s->message)
-                                return tls_end(w, WIRE_NONE);
+                                return tls_over(w, s);
                         s->skip -= n;
                         s->message -= n;
                 }
@@ -193,7 +227,7 @@ static long tls_step(__u32 i, struct tls_walk *w)
         s->record--;
         s->head = s->record ? s->head : 0;
         if (s->part != TLS_MESSAGE && s->message-- == 0)
-                return tls_end(w, WIRE_NONE);
+                return tls_over(w, s);
         if (s->part == TLS_NAME)
                 return tls_name_byte(w, s, c);
         if (s->part == TLS_MESSAGE && s->want == 0)
@@ -206,14 +240,15 @@ static long tls_step(__u32 i, struct tls_walk *w)
         return tls_number(w, s);
 }
 
-/* WIRE_CUT: the name is not there yet; go on with the bytes that follow these. Otherwise the
- * stream is over, and for WIRE_FOUND has the name. */
-static inline enum wire_result tls_feed(struct tls_stream *s, wire_packet *p, __u32 pos, __u32 end)
+/* WIRE_CUT: the name is not there yet; go on with the bytes that follow these. Otherwise *pos is behind what was read
+ * (for WIRE_FOUND the stream has the name), and tls_go_on() says whether there may be more. */
+static inline enum wire_result tls_feed(struct tls_stream *s, wire_packet *p, __u32 *pos, __u32 end)
 {
-        struct tls_walk w = {.packet = p, .stream = s, .pos = pos, .end = end, .result = WIRE_CUT};
+        struct tls_walk w = {.packet = p, .stream = s, .pos = *pos, .end = end, .result = WIRE_CUT};
 
-        if (end <= pos)
+        if (end <= *pos)
                 return WIRE_CUT;
-        wire_loop(end - pos, tls_step, &w);
+        wire_loop(end - *pos, tls_step, &w);
+        *pos = w.pos;
         return w.result;
 }

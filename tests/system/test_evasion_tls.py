@@ -169,6 +169,60 @@ result = attempt(handshake, "www.example.org", twice)
     assert_stopped(blocking, employee, employee.python(code), since)
 
 
+RECORD = """
+def record(kind, body, version=b"\\3\\1"):
+    return bytes([kind]) + version + struct.pack("!H", len(body)) + body
+"""
+
+# A server without the key share that it wants asks for a second hello (RFC 8446 4.1.4), and OpenSSL serves the name in that one.
+# Who knows that it will be asked need not wait; what is early (4.2.10) the server skips.
+AGAIN = """
+def asked_again(name):
+    hello = begin(name)[2].read()
+    at = hello.rindex(b"\\x00\\x33\\x00\\x26\\x00\\x24\\x00\\x1d\\x00\\x20")  # no key share, early data, padding as long as before
+    return hello[:at] + bytes.fromhex("003300020000 002a0000 2a2a001c") + bytes(28) + hello[at + 42:]
+def again(first, second, size=0, early=0, cut=1 << 20, wait=False):
+    hellos = padded(asked_again(first), size) if size else asked_again(first)
+    second = record(23, bytes(early), b"\\3\\3") * bool(early) + begin(second)[2].read()
+    with socket.create_connection((ADDRESS, 443), timeout=5) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        s.sendall(hellos[:cut])
+        if wait:
+            s.recv(65536)
+        s.sendall(hellos[cut:] + second)
+        answer = s.makefile("rb")
+        for _ in range(2 - wait):  # a HelloRetryRequest, a change_cipher_spec, then what was asked for
+            kind, size = struct.unpack("!B2xH", answer.read(5) or bytes(5))
+            if kind != 22:
+                raise ConnectionResetError(errno.ECONNRESET, "refused")
+            if answer.read(size) and not wait:
+                answer.read(6)
+    return True
+"""
+HELLOS = ["", "cut=200", "wait=True", "size=15800", "size=50000", "size=15800, wait=True", "early=100", "early=6000, wait=True", "early=16000"]
+
+
+def hello_again(employee, how, first="www.example.org", second="web.whatsapp.com"):
+    return employee.python(CLIENT + RECORD + AGAIN + f"result = attempt(again, {first!r}, {second!r}, {how})")
+
+
+@pytest.mark.parametrize("how", HELLOS)
+@pytest.mark.evasion(7, "a second hello", "egress")
+def test_row_7_asked_again(blocking, employee, how):
+    since = time.monotonic()
+    assert_stopped(blocking, employee, hello_again(employee, how, None if how == "cut=200" else "www.example.org"), since)
+
+
+@pytest.mark.parametrize("how", HELLOS)
+@pytest.mark.evasion(7, "a second hello", "egress")
+def test_row_7_asked_again_when_approved(allowing, employee, how):
+    """As such servers do it, or the other test would show nothing."""
+    since = time.monotonic()
+    assert hello_again(employee, how)["value"] is True
+    assert allowing.internet.seen("tls", since=since, name="web.whatsapp.com")
+    assert allowing.violations(employee) == []
+
+
 PLAIN = {  # row 8: how the bytes are handed to the kernel
     "fast-open": """
 s = socket.socket()
@@ -306,10 +360,6 @@ DECOYS = {  # what servers step over, or do not look at
     "ccs-between": "lambda s, hello: s.sendall(record(22, hello[5:60]) + record(20, b'\\x01') + record(22, hello[60:]))",
     "version": "lambda s, hello: s.sendall(record(22, hello[5:], b'\\x04\\x01'))",
 }
-RECORD = """
-def record(kind, body, version=b"\\3\\1"):
-    return bytes([kind]) + version + struct.pack("!H", len(body)) + body
-"""
 
 
 @pytest.mark.parametrize("decoy", DECOYS)

@@ -23,7 +23,8 @@ static enum wire_result parse_tls(const void *data, size_t size, size_t cut, str
                 assert_non_null(copy);
                 memcpy(copy, (const __u8 *)data + at, cut - at);
                 const struct wire_bytes p = {copy, (__u32)(cut - at)};
-                r = tls_feed(s, &p, 0, p.size);
+                __u32 pos = 0;
+                r = tls_feed(s, &p, &pos, p.size);
         }
         return r;
 }
@@ -417,6 +418,40 @@ static void test_tls_records(void **state)
         }
 }
 
+/* Behind a hello, with a name or without: early data, and a second one. Cut everywhere. */
+static void test_tls_again(void **state)
+{
+        const struct hello first = {.name = "www.example.org", .before = 2, .before_size = 8, .after_size = 50},
+                           nameless = {.before = 2, .before_size = 8}, second = {.name = "web.example.org"};
+
+        for (int named = 0; named < 2; named++) {
+                _cleanup_buf_ struct buf b = {};
+                make_hello(named ? &first : &nameless, &b);
+                buf_add(&b, "\x17\3\3\1\0", 5);
+                for (int i = 0; i < 256; i++)
+                        buf_add(&b, "\x16", 1);
+                buf_add(&b, "\x14\3\3\0\1\1", 6);
+                make_hello(&second, &b);
+                for (__u32 cut = 1; cut <= b.size; cut++) {
+                        struct tls_stream s = {};
+                        int n = 0;
+                        for (__u32 pos = 0, end = cut; pos < end; end = (__u32)b.size) {
+                                const struct wire_bytes p = {b.data, end};
+                                enum wire_result r = tls_feed(&s, &p, &pos, end);
+                                if (r == WIRE_CUT)
+                                        continue;
+                                assert_int_equal(r, n == 0 && !named ? WIRE_NONE : WIRE_FOUND);
+                                if (r == WIRE_FOUND)
+                                        assert_name(&s.name, n ? ".web.example.org" : ".www.example.org");
+                                n++;
+                                assert_true(tls_go_on(&s));
+                        }
+                        assert_int_equal(n, 2);
+                        assert_true(tls_is_between(&s));
+                }
+        }
+}
+
 static void test_tls_other(void **state)
 {
         static const struct {
@@ -461,6 +496,7 @@ int main(void)
                 cmocka_unit_test(test_tls),
                 cmocka_unit_test(test_tls_cut),
                 cmocka_unit_test(test_tls_records),
+                cmocka_unit_test(test_tls_again),
                 cmocka_unit_test(test_tls_other),
                 cmocka_unit_test(test_tls_second_entry),
         };
