@@ -12,7 +12,7 @@
 
 #define AGAIN_US 200000
 
-/* proc(5): "Uid:\tREAL\tEFFECTIVE\t…"; exec events carry the real one as well. */
+/* The person, as in bpf/person.h. proc(5): "Uid:\tREAL\tEFFECTIVE\t…" */
 static bool read_uid(uint32_t tgid, uint64_t boottime_ns, uint32_t *ret)
 {
         char text[PROC_FILE_MAX];
@@ -21,6 +21,8 @@ static bool read_uid(uint32_t tgid, uint64_t boottime_ns, uint32_t *ret)
 
         if (proc_open(tgid, boottime_ns, &fd) < 0 || proc_text(fd, "status", text) < 0)
                 return false;
+        if (proc_namespace_owner(fd, ret) == 0 && *ret)
+                return true;
         line = strstr(text, "\nUid:\t");
         return line && sscanf(line + strlen("\nUid:\t"), "%" SCNu32, ret) == 1;
 }

@@ -19,6 +19,7 @@ struct attempt {
         __u16 tier;
         __u8 protocol;
         bool sending; /* sendto() on an unconnected socket */
+        bool is_other; /* the socket has another uid than the person */
 };
 
 /* A socket may be connected anew, and by another process. */
@@ -143,7 +144,8 @@ static __noinline int attempt_judge(struct bpf_sock_addr *ctx, struct attempt *a
                 return 1;
         struct task_struct *t = bpf_get_current_task_btf();
         a->tgid = t->tgid; /* the helpers take ten times as long */
-        a->uid = t->cred->uid.val;
+        a->uid = person_of(t);
+        a->is_other = a->uid != t->cred->uid.val;
         a->port = bpf_ntohs(ctx->user_port);
         a->protocol = ctx->protocol;
         a->to.length = 128;
@@ -162,9 +164,10 @@ static __noinline int attempt_judge(struct bpf_sock_addr *ctx, struct attempt *a
                         sock->told = told;
                 return 1;
         }
-        /* The mark of a datagram was read before sendmsg hooks run, and nftables of another
-         * network namespace does not know our marks. */
-        if (a->sending || bpf_get_netns_cookie(ctx) != oc_netns_cookie || mark_set(ctx, a->match.channel) < 0) {
+        /* The mark of a datagram was read before sendmsg hooks run; nftables of another network namespace does not
+         * know our marks, and ours not who somebody is. */
+        if (a->sending || a->is_other || bpf_get_netns_cookie(ctx) != oc_netns_cookie ||
+            mark_set(ctx, a->match.channel) < 0) {
                 attempt_report(ctx, a, ACTION_DENIED);
                 return 0;
         }

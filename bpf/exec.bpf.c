@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Programs: which channel one belongs to, whether it may start, and which processes run it. */
+#include "bpf/person.h"
 #include "bpf/rules.h"
 
 #define PATH_BYTES_MAX   4096
@@ -102,9 +103,11 @@ static __always_inline struct oc_exe exe_of(struct linux_binprm *bprm)
 /* The application's id first, then what user space found out, then the names. */
 static __noinline void start_identify(struct linux_binprm *bprm, struct start *s)
 {
+        struct task_struct *task = (void *)bpf_get_current_task_btf();
+
         s->rules = rules_active();
         s->exe = exe_of(bprm);
-        s->uid = (__u32)bpf_get_current_uid_gid();
+        s->uid = person_of(task);
 
         const struct oc_match *cached = bpf_map_lookup_elem(&oc_exes, &s->exe);
         if (find_application(&s->rules, &s->match))

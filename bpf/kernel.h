@@ -34,12 +34,21 @@ struct signal_struct {
                 int counter;
         } live; /* threads */
 };
+struct user_namespace {
+        struct user_namespace *parent;
+        int level; /* 0: the first one */
+        struct {
+                __u32 val;
+        } owner;
+};
 struct cred {
         struct {
                 __u32 val;
         } uid;
+        struct user_namespace *user_ns;
 };
 struct file;
+struct socket;
 struct mm_struct {
         struct file *exe_file;
 };
@@ -138,6 +147,7 @@ struct file {
         __u32 f_mode;
         struct path f_path;
         struct inode *f_inode;
+        const struct cred *f_cred; /* of who opened it */
         void *private_data;
 };
 struct net {
@@ -163,12 +173,14 @@ struct sock_common {
 };
 struct sock {
         struct sock_common __sk_common;
+        struct socket *sk_socket;
         __u16 sk_protocol;
         struct {
                 __u32 val;
         } sk_uid;
 };
 struct socket {
+        struct file *file;
         struct sock *sk;
 };
 struct skb_frag___kernel {

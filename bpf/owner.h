@@ -2,6 +2,7 @@
 #pragma once
 /* Whose a socket is: written where a process is known, read where a packet is. */
 #include <stddef.h>
+#include "bpf/person.h"
 #include "bpf/rules.h"
 #include "bpf/scratch.h"
 
@@ -49,13 +50,15 @@ static __always_inline void owner_set(struct bpf_sock_addr *ctx, __u32 tgid, __u
         __builtin_memcpy(o, &fresh, offsetof(struct oc_owner, reserved));
 }
 
-/* Whose the socket of a packet that leaves is. Whom bpf_get_socket_uid() names, its user namespace says. Both global: see
- * packet_parse(), and for the sake of the stack. */
+/* Whose the socket of a packet that leaves is: of who opened it as person_of(). Whom bpf_get_socket_uid() names, its user
+ * namespace says. Both global: see packet_parse(), and for the sake of the stack. */
 __noinline __weak __u32 socket_uid(struct __sk_buff *skb)
 {
         struct sk_buff *b = (void *)skb;
+        struct user_namespace *ns = BPF_CORE_READ(b, sk, sk_socket, file, f_cred, user_ns);
+        __u32 owner = ns && BPF_CORE_READ(ns, level) > 0 ? outermost_owner(ns) : 0;
 
-        return BPF_CORE_READ(b, sk, sk_uid.val);
+        return owner ? owner : BPF_CORE_READ(b, sk, sk_uid.val);
 }
 
 __noinline __weak __u64 socket_netns(struct __sk_buff *skb)

@@ -3,6 +3,7 @@
  * closed to packets and told to the agent, which ends them. Read once after each change. */
 #include <linux/in.h>
 #include "bpf/address.h"
+#include "bpf/person.h"
 #include "bpf/rules.h"
 
 #define CGROUP_LEVELS_MAX 64
@@ -141,7 +142,7 @@ int oc_walk_socks(struct bpf_iter__task_file *ctx)
                 return 0;
         o.rules = rules_active();
         o.tgid = task->tgid;
-        o.uid = task->cred->uid.val;
+        o.uid = person_of(task);
         o.port = bpf_ntohs(sk->__sk_common.skc_dport);
         address_of(sk, &o.to);
         if (is_local_service(&o.to, o.port))

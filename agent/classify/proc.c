@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/nsfs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include "agent/classify/proc.h"
 #include "base/text.h"
 
@@ -86,6 +88,25 @@ int proc_open(uint32_t pid, uint64_t boottime_ns, int *ret_fd)
                         return -ESRCH;
         }
         *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+/* ioctl_ns(2): the parent of the first namespace, and of ours, is not to be had */
+int proc_namespace_owner(int fd, uint32_t *ret)
+{
+        _cleanup_fd_ int ns = openat(fd, "ns/user", O_RDONLY | O_CLOEXEC);
+        uid_t owner = 0;
+        int parent;
+
+        if (ns < 0)
+                return -errno;
+        while ((parent = ioctl(ns, NS_GET_PARENT)) >= 0) {
+                if (ioctl(ns, NS_GET_OWNER_UID, &owner) < 0)
+                        owner = 0;
+                fd_close(&ns);
+                ns = parent;
+        }
+        *ret = owner;
         return 0;
 }
 

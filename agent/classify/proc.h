@@ -18,6 +18,8 @@ int proc_open(uint32_t pid, uint64_t boottime_ns, int *ret_fd);
 int proc_exe(int fd, char *ret_path, size_t size, struct stat *ret_stat);
 /* All zero: the file system hides itself from everybody but its owner, root included. */
 int proc_stat_exe(int fd, struct stat *ret);
+/* Who made the outermost user namespace that the process is in below ours; 0: it is in ours, or root made it. */
+int proc_namespace_owner(int fd, uint32_t *ret);
 int proc_link(int fd, const char *name, char *ret, size_t size);
 /* A text file's first PROC_FILE_MAX-1 bytes. */
 int proc_text(int fd, const char *name, char ret[static PROC_FILE_MAX]);

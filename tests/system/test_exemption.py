@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An exemption by (channel, user) holds in every layer, for that user only, and its use is recorded."""
+import pytest
+
 import world
-from harness import assert_row
+from harness import Employee, assert_row
 from test_evasion_quic import send
 from test_exec import install, started
 
@@ -50,3 +52,40 @@ def test_exemption_of_what_is_allowed_anyway(station, employee):
     station.agent.policy({c: "allow" for c in channels}, extra=f"\n[group desk]\nuser = {employee.name}\n")
     assert attempts(employee) == dict.fromkeys(LAYERS, True)
     assert station.violations(employee) == []
+
+
+class Namespaced(Employee):
+    """The same person under another uid of theirs (subuid(5)), as whoever is not root in a container of theirs."""
+
+    def __init__(self, person):
+        super().__init__(person.internet, person.name)
+        ids = f"{person.name}:{1000000 + person.uid * 65536}:65536"
+        self.internet.laptop.run(["sh", "-ec", f"for f in /etc/subuid /etc/subgid; do echo {ids} >>$f; done"], check=True)
+        self.home.chmod(0o777)
+
+    def run(self, argv, **kw):
+        return super().run(["unshare", "--user", "--map-auto", "--map-root-user", "setpriv", "--reuid", "5", "--regid", "5", "--clear-groups", *argv], **kw)
+
+
+@pytest.mark.evasion(21, "another uid of one's own (subuid), where a channel is blocked for a group", "egress connect exec")
+def test_group_under_other_uids(blocking, employee, needs):
+    needs("newuidmap")
+    channels = sorted(set(LAYERS.values()))
+    group = f"\n[group traders]\nuser = {employee.name}\n" + "".join(f"\n[channel {c}]\nverdict = block\ngroup = traders\n" for c in channels)
+    blocking.agent.policy({"viber": "block"}, group, unlisted="allow")
+    assert attempts(blocking.employee()) == dict.fromkeys(LAYERS, True)
+    assert attempts(Namespaced(employee)) == dict.fromkeys(LAYERS, False)
+    rows = {r["layer"]: r for r in blocking.violations(employee)}
+    assert set(rows) == set(LAYERS)
+    for layer, row in rows.items():
+        assert_row(row, channel=LAYERS[layer], uid=employee.uid)
+
+
+@pytest.mark.evasion(21, "another uid of one's own (subuid), where a channel is blocked for a group", "egress connect exec")
+def test_exemption_under_other_uids(blocking, employee, needs):
+    needs("newuidmap")
+    exempting(blocking, employee)
+    # nftables goes by the socket's uid
+    assert attempts(Namespaced(employee)) == {**dict.fromkeys(LAYERS, True), "connect": False}
+    rows = blocking.violations(employee)
+    assert {r["layer"] for r in rows} == set(LAYERS) and {r["class"] for r in rows} == {"exemption-use"}
