@@ -161,11 +161,14 @@ static void forget(struct collapse *c, struct collected *e)
 
 static int hand_over(struct collected *e, collapse_handler handler, void *userdata)
 {
-        int r = e->violation.count > 0 ? handler(e, userdata) : 0;
+        return e->violation.count > 0 && !e->seq ? handler(e, userdata) : 0;
+}
 
-        if (r >= 0)
-                e->violation.count = 0;
-        return r;
+void collapse_recorded(struct collapse *c, struct collected *e, uint64_t seq)
+{
+        e->seq = seq;
+        e->next_unsealed = c->unsealed;
+        c->unsealed = e;
 }
 
 uint64_t collapse_deadline(const struct collapse *c)
@@ -185,39 +188,31 @@ int collapse_expire(struct collapse *c, uint64_t now_ms, collapse_handler handle
                         return r;
                 queue_push(&c->window, queue_pop(&c->settling), now_ms);
         }
-        while (c->window.head && c->window.head->deadline_ms <= now_ms) {
-                int r = hand_over(c->window.head, handler, userdata);
+        for (struct collected *e = c->window.head; e && e->deadline_ms <= now_ms; e = e->next_in_queue) {
+                int r = hand_over(e, handler, userdata);
 
                 if (r < 0)
                         return r;
-                forget(c, queue_pop(&c->window));
         }
         return 0;
 }
 
-/* Those that are not taken come before what is collected from now on, with their time over. */
-static void flush_queue(struct collapse *c, struct collected_queue *q, collapse_handler handler, void *userdata)
+void collapse_tidy(struct collapse *c, uint64_t now_ms)
 {
-        struct collected *e, **link = &q->head;
-
-        while ((e = *link)) {
-                if (hand_over(e, handler, userdata) >= 0) {
-                        *link = e->next_in_queue;
-                        if (!*link)
-                                q->tail = link;
-                        forget(c, e);
-                        continue;
-                }
-                e->is_closed = true;
-                e->deadline_ms = 0;
-                link = &e->next_in_queue;
-        }
+        while (c->window.head && c->window.head->deadline_ms <= now_ms && c->window.head->violation.count == 0)
+                forget(c, queue_pop(&c->window));
 }
 
+/* Those that are not taken come before what is collected from now on. */
 void collapse_flush(struct collapse *c, collapse_handler handler, void *userdata)
 {
-        flush_queue(c, &c->window, handler, userdata);
-        flush_queue(c, &c->settling, handler, userdata);
+        while (c->settling.head)
+                queue_push(&c->window, queue_pop(&c->settling), 0);
+        for (struct collected *e = c->window.head; e; e = e->next_in_queue) {
+                (void)hand_over(e, handler, userdata);
+                e->is_closed = true;
+                e->deadline_ms = 0;
+        }
 }
 
 uint64_t collapse_overdue(const struct collapse *c, uint64_t now_ms)
@@ -227,7 +222,7 @@ uint64_t collapse_overdue(const struct collapse *c, uint64_t now_ms)
 
         for (size_t i = 0; i < ELEMENTSOF(queues); i++)
                 for (const struct collected *e = queues[i]->head; e && e->deadline_ms <= now_ms; e = e->next_in_queue)
-                        n += e->violation.count > 0;
+                        n += e->violation.count > 0 && !e->seq;
         return n;
 }
 

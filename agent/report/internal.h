@@ -48,11 +48,14 @@ struct collected { /* one violation id; owns its strings */
         struct collected *next_in_queue;
         uint64_t deadline_ms; /* CLOCK_MONOTONIC */
         uint64_t policy_serial;
-        int slot; /* of the journal, -1 none */
+        int slot, next_slot; /* of the journal, -1 none; of the one that it moves to */
+        uint64_t
+                seq; /* of the record that these attempts have become, which is not known to be on the disk; 0 none */
+        struct collected *next_unsealed; /* of those that have one */
         bool is_closed; /* further attempts are another violation's */
         uint64_t last_event_ns; /* CLOCK_BOOTTIME of the attempt that was counted last */
         uint64_t doubtful_event_ns; /* the same by an agent that was killed: counted, perhaps to be read again */
-        struct violation violation; /* count: attempts that no record stands for yet */
+        struct violation violation; /* count: attempts that no sealed record stands for */
 };
 
 struct collected_queue { /* one constant delay, so the order of arrival is that of deadlines */
@@ -69,6 +72,7 @@ struct collapse {
         struct collected *buckets[COLLAPSE_BUCKETS];
         struct collected_queue settling; /* nothing written yet */
         struct collected_queue window; /* written, further attempts are counted */
+        struct collected *unsealed;
         size_t n;
         struct journal *journal; /* borrowed, or NULL: forgets what is forgotten here */
 };
@@ -79,13 +83,17 @@ struct collected *collapse_find(const struct collapse *c, const struct violation
 int collapse_add(struct collapse *c, const struct violation *v, uint64_t now_ms, struct collected **ret);
 /* The earliest deadline, or UINT64_MAX. */
 uint64_t collapse_deadline(const struct collapse *c);
-/* Negative: not now, it keeps its attempts and is handed over again. */
-typedef int (*collapse_handler)(const struct collected *, void *userdata);
+/* Makes a record of its attempts: collapse_recorded(), or it has none any more. Negative: not now, it is handed over again. */
+typedef int (*collapse_handler)(struct collected *, void *userdata);
 /* Hands over each whose time has come and that has attempts to report; a settled one then
- * waits for its window to close, one whose window closed is forgotten. Stops at the handler's first error, and returns it. */
+ * waits for its window to close. Stops at the handler's first error, and returns it. */
 int collapse_expire(struct collapse *c, uint64_t now_ms, collapse_handler handler, void *userdata);
-/* The same for all, and all are forgotten but those that the handler does not take: these are closed. */
+/* The same for all, which are closed then, and their time is over. */
 void collapse_flush(struct collapse *c, collapse_handler handler, void *userdata);
+/* e's attempts are the record `seq`, which is not sealed. */
+void collapse_recorded(struct collapse *c, struct collected *e, uint64_t seq);
+/* Forgets those whose window closed and whose attempts all have their record. */
+void collapse_tidy(struct collapse *c, uint64_t now_ms);
 /* How many wait for the handler to take them. */
 uint64_t collapse_overdue(const struct collapse *c, uint64_t now_ms);
 /* Frees what is left; the journal keeps it. */

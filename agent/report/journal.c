@@ -63,10 +63,16 @@ static bool put(struct journal *j, const void *data, size_t size, off_t at)
         return n == (ssize_t)size;
 }
 
-void journal_sync(struct journal *j)
+int journal_sync(struct journal *j)
 {
-        if (j && j->dirty)
-                j->dirty = fdatasync(j->fd) < 0;
+        if (!j || !j->dirty)
+                return 0;
+        if (fdatasync(j->fd) < 0) {
+                j->read_only = j->read_only || errno == EROFS; /* until Linux 6.13 only this tells, of ext4 */
+                return -errno;
+        }
+        j->dirty = false;
+        return 0;
 }
 
 static off_t offset_of(int slot)
@@ -91,14 +97,14 @@ static int put_texts(struct slot *s, const struct violation *v)
         return 0;
 }
 
-static struct slot_counts counts_of(const struct collected *e, uint64_t seq)
+static struct slot_counts counts_of(const struct collected *e)
 {
         const struct violation *v = &e->violation;
 
         return (struct slot_counts){.count = v->count,
                                     .first_ms = v->first_ms,
                                     .last_ms = v->last_ms,
-                                    .seq = seq,
+                                    .seq = e->seq,
                                     .last_event_ns = e->last_event_ns};
 }
 
@@ -111,7 +117,7 @@ static int write_slot(struct journal *j, int at, const struct collected *e)
         if (!s || put_texts(s, v) < 0)
                 return -1;
         s->magic = SLOT_MAGIC;
-        s->counts = counts_of(e, 0);
+        s->counts = counts_of(e);
         s->facts = (struct slot_facts){.policy_serial = e->policy_serial,
                                        .layer = v->layer,
                                        .tier = v->tier,
@@ -140,25 +146,13 @@ int journal_add(struct journal *j, const struct collected *e)
         return at;
 }
 
-static void write_counts(struct journal *j, int slot, const struct slot_counts *c)
-{
-        /* a disk that takes no new bytes still takes these again; what fails now is tried with the next attempt */
-        if (j && slot >= 0)
-                (void)put(j, c, sizeof(*c), offset_of(slot) + (off_t)offsetof(struct slot, counts));
-}
-
 void journal_update(struct journal *j, const struct collected *e)
 {
-        struct slot_counts c = counts_of(e, 0);
+        struct slot_counts c = counts_of(e);
 
-        write_counts(j, e->slot, &c);
-}
-
-void journal_commit(struct journal *j, const struct collected *e, uint64_t seq)
-{
-        struct slot_counts c = counts_of(e, seq);
-
-        write_counts(j, e->slot, &c);
+        /* a disk that takes no new bytes still takes these again; what fails now is tried with the next attempt */
+        if (j && e->slot >= 0)
+                (void)put(j, &c, sizeof(c), offset_of(e->slot) + (off_t)offsetof(struct slot, counts));
 }
 
 void journal_forget(struct journal *j, int slot)
@@ -224,7 +218,7 @@ int journal_slot_parse(const uint8_t *bytes, size_t size, struct journal_slot *r
         return 0;
 }
 
-void journal_restore(struct journal *j, uint64_t next_seq, journal_handler handler, void *userdata)
+void journal_restore(struct journal *j, journal_handler handler, void *userdata)
 {
         _cleanup_free_ uint8_t *bytes = aligned_alloc(_Alignof(struct slot), JOURNAL_SLOT_BYTES);
         struct journal_slot s;
@@ -236,8 +230,6 @@ void journal_restore(struct journal *j, uint64_t next_seq, journal_handler handl
                         break;
                 if (journal_slot_parse(bytes, (size_t)n, &s) < 0)
                         continue; /* a free one has no magic */
-                if (s.seq && next_seq > s.seq)
-                        s.violation.count = 0;
                 j->used[i] = handler(&s, i, userdata) >= 0;
                 if (!j->used[i])
                         journal_forget(j, i);
@@ -293,13 +285,6 @@ int journal_open(const char *path, struct journal **ret)
 bool journal_is_read_only(const struct journal *j)
 {
         return j->read_only;
-}
-
-void journal_clear(struct journal *j)
-{
-        j->read_only = j->read_only || (ftruncate(j->fd, 0) < 0 && errno == EROFS);
-        memset(j->used, 0, sizeof(j->used));
-        j->dirty = true;
 }
 
 struct journal *journal_free(struct journal *j)

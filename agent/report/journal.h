@@ -13,16 +13,14 @@ struct journal;
 /* The file is made when it is missing. On a read-only file system what is there can be read. */
 int journal_open(const char *path, struct journal **ret);
 struct journal *journal_free(struct journal *j); /* NULL is fine; returns NULL */
-bool journal_is_read_only(const struct journal *j); /* found when it was opened, or when something was last written */
-void journal_clear(struct journal *j); /* as if it had just been made */
-void journal_sync(struct journal *j); /* fdatasync(2) when something was written; NULL is fine */
+bool journal_is_read_only(
+        const struct journal *j); /* found when it was opened, or when something was written or synced */
+int journal_sync(struct journal *j); /* fdatasync(2) when something was written; NULL is fine */
 
 /* A slot for e; -1 when it has no room, its path is too long, or the disk is full. j may be NULL here and below. */
 int journal_add(struct journal *j, const struct collected *e);
-/* e's count and times have changed, or its attempts have become a record. */
+/* e's count, times or record have changed. */
 void journal_update(struct journal *j, const struct collected *e);
-/* e's attempts become the record `seq` now: when that exists after a kill, they are reported. */
-void journal_commit(struct journal *j, const struct collected *e, uint64_t seq);
 void journal_forget(struct journal *j, int slot);
 
 /* Attempts that no slot stands for. The page is there from the beginning, so that it is written on a full disk, too. */
@@ -41,14 +39,13 @@ struct journal_slot {
         struct violation violation; /* count is 0 when a record stands for all */
         uint64_t policy_serial;
         uint64_t last_event_ns; /* CLOCK_BOOTTIME of the attempt counted last */
-        uint64_t seq; /* of the record that these attempts become, 0 none yet */
+        uint64_t seq; /* of the record that these attempts become, 0 none yet: when it exists, they are reported */
 };
 
 /* Of each slot that an agent left behind; the texts are valid during the call. The slot is free after a negative
  * answer. */
 typedef int (*journal_handler)(const struct journal_slot *s, int slot, void *userdata);
-/* next_seq: of the spool. */
-void journal_restore(struct journal *j, uint64_t next_seq, journal_handler handler, void *userdata);
+void journal_restore(struct journal *j, journal_handler handler, void *userdata);
 
 /* -EBADMSG. The texts point into `bytes`. */
 int journal_slot_parse(const uint8_t *bytes, size_t size, struct journal_slot *ret);

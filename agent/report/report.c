@@ -32,7 +32,10 @@ static int on_seal(sd_event_source *source, void *userdata)
 
 static int on_sync(sd_event_source *source, uint64_t usec, void *userdata)
 {
-        journal_sync(((struct report *)userdata)->journal);
+        struct report *r = userdata;
+
+        (void)journal_sync(r->journal); /* what fails now is tried with the next attempt */
+        keep_look(r);
         return 0;
 }
 
@@ -94,9 +97,11 @@ static int reopen_spool(struct report *r)
 
         spool_unlock(old);
         k = open_spool(r);
-        if (k >= 0)
-                spool_free(old);
-        return k;
+        if (k < 0)
+                return k;
+        spool_free(old);
+        (void)keep_sealed(r); /* what cannot be sealed now waits */
+        return 0;
 }
 
 /* The disk was read-only when the agent started: once it is not, the spool is opened as then. */
@@ -106,13 +111,31 @@ static int take_disk(struct report *r)
         return spool_is_outlived(r->spool) ? reopen_spool(r) : 0;
 }
 
+/* What was handed over is forgotten once it is sealed. */
+static int seal_collected(struct report *r, uint64_t now_ms)
+{
+        int k = r->collapse.unsealed ? report_seal(r) : 0;
+
+        collapse_tidy(&r->collapse, now_ms);
+        return k;
+}
+
+static void flush_collected(struct report *r)
+{
+        collapse_flush(&r->collapse, report_write_collected, r);
+        seal_collected(r, clock_monotonic_ms());
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
         struct report *r = userdata;
         uint64_t now_ms = clock_monotonic_ms();
+        int k, q;
 
         (void)take_disk(r); /* what waits, waits on */
-        r->retry_ms = collapse_expire(&r->collapse, now_ms, report_write_collected, r) < 0 ? now_ms + RETRY_MS : 0;
+        k = collapse_expire(&r->collapse, now_ms, report_write_collected, r);
+        q = seal_collected(r, now_ms);
+        r->retry_ms = k < 0 || q < 0 ? now_ms + RETRY_MS : 0;
         return arm_timer(r);
 }
 
@@ -193,7 +216,7 @@ struct report *report_free(struct report *r)
         r->seal = sd_event_source_disable_unref(r->seal);
         r->sync = sd_event_source_disable_unref(r->sync);
         if (r->spool) {
-                collapse_flush(&r->collapse, report_write_collected, r);
+                flush_collected(r);
                 report_seal(r);
         }
         collapse_done(&r->collapse);
@@ -224,7 +247,7 @@ int report_set_policy(struct report *r, const struct record_context *policy)
         int k;
 
         if (r->has_policy) /* else it is of the agent before this one, as a rule under the same policy */
-                collapse_flush(&r->collapse, report_write_collected, r); /* under the policy that decided them */
+                flush_collected(r); /* under the policy that decided them */
         r->has_policy = true;
         k = arm_timer(r);
         if (k >= 0)
@@ -316,6 +339,10 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
         e = collapse_find(&r->collapse, &v);
         if (e && e->doubtful_event_ns == f->boottime_ns)
                 return 0; /* the agent before this one was killed between counting it and taking it from the ring */
+        if (e && e->seq && report_seal(r) < 0) { /* what comes now is not in that record */
+                e->is_closed = true;
+                e = NULL;
+        }
         if (e) {
                 count_attempt(&e->violation, &v);
                 e->last_event_ns = f->boottime_ns;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Records into the spool. */
 #include "agent/report/write.h"
+#include <errno.h>
 #include <string.h>
 #include <sys/timex.h>
 #include "base/cleanup.h"
@@ -9,8 +10,10 @@
 
 int report_seal(struct report *r)
 {
-        journal_sync(r->journal);
-        return spool_seal(r->spool);
+        (void)journal_sync(r->journal);
+        if (r->journal) /* else it was not read yet */
+                keep_look(r);
+        return keep_sealed(r);
 }
 
 static int append(struct report *r, const char *line, size_t size)
@@ -62,35 +65,34 @@ int report_write(struct report *r, const struct violation *v, uint64_t policy_se
         return k;
 }
 
-int report_write_collected(const struct collected *e, void *userdata)
+int report_write_collected(struct collected *e, void *userdata)
 {
         struct report *r = userdata;
-        struct collected reported;
         _cleanup_free_ char *line = NULL;
         size_t size;
         int k;
 
         if (r->in_runtime)
-                keep_look(r); /* what STATE has of these attempts is old: no record of them before that is new */
+                keep_look(r);
+        if (r->in_runtime) /* what STATE has of these attempts is old: no record of them before that is new */
+                return -EROFS;
         k = encode(r, &e->violation, e->policy_serial, &line, &size);
         if (k < 0) {
                 r->losses.refused += e->violation.count;
-        } else {
-                journal_commit(r->journal, e, spool_state(r->spool)->next_seq);
-                k = append(r, line, size);
-                if (k < 0) {
-                        journal_update(r->journal, e);
-                        return k;
-                }
+                keep_has_record(r, e);
+                keep_losses(r);
+                return 0;
         }
-        reported = *e;
-        reported.violation.count = 0;
-        journal_update(r->journal, &reported);
-        if (e->slot < 0)
-                r->losses.unkept -= e->violation.count;
-        if (e->slot < 0 || k < 0)
-                journal_put_losses(r->journal, &r->losses, NULL, 0); /* where it is: e is still to be forgotten */
-        return 0;
+        e->seq = spool_state(r->spool)->next_seq;
+        journal_update(r->journal, e);
+        k = append(r, line, size);
+        if (k >= 0) {
+                collapse_recorded(&r->collapse, e, e->seq);
+                return 0;
+        }
+        e->seq = 0;
+        journal_update(r->journal, e);
+        return k;
 }
 
 /* ---- what is no collected attempt ---- */
@@ -181,7 +183,10 @@ int report_coverage(struct report *r, struct coverage *c)
         if (k >= 0) {
                 r->losses.refused -= told.refused;
                 r->losses.unresolved -= told.unresolved;
+                k = report_seal(r);
+                if (k < 0) /* the journal says both */
+                        return k;
         }
         keep_losses(r);
-        return k < 0 ? k : report_seal(r);
+        return k;
 }

@@ -34,10 +34,14 @@ int keep_open(struct report *r);
 /* The disk may have turned read-only, or take something again: the journal moves. */
 void keep_look(struct report *r);
 void keep_losses(struct report *r); /* r->losses have changed */
+/* Seals the spool: attempts whose record stands there are forgotten, those whose record does not are collected again. */
+int keep_sealed(struct report *r);
+/* A record stands for all attempts of e, or they are counted as lost. */
+void keep_has_record(struct report *r, struct collected *e);
 
 /* ---- write.c ---- */
 
-/* The journal first: a power cut counts nothing twice. */
+/* The journal first: a power cut counts nothing twice; and attempts are in it until their record is sealed: none is lost. */
 int report_seal(struct report *r);
 /* Attempts that no record will stand for: the next coverage record says how many. */
 void report_lose(struct report *r, uint64_t attempts);
@@ -45,6 +49,6 @@ void report_lose(struct report *r, uint64_t attempts);
 int report_write(struct report *r, const struct violation *v, uint64_t policy_serial);
 /* A collapse_handler. What the spool does not take stays collected: a full disk costs no attempt as long as the table has
  * room. */
-int report_write_collected(const struct collected *e, void *userdata);
+int report_write_collected(struct collected *e, void *userdata);
 /* Records that are not acknowledged. */
 uint64_t report_queue(const struct report *r);

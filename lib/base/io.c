@@ -91,7 +91,7 @@ int fd_write_all(int fd, const void *data, size_t size)
         return 0;
 }
 
-static int dir_sync_of(const char *path)
+int file_sync_folder(const char *path)
 {
         _cleanup_free_ char *folder = NULL;
         _cleanup_fd_ int fd = -1;
@@ -162,7 +162,7 @@ int file_write_atomic_for(const char *path, const void *data, size_t size, const
                 unlink(temporary);
                 return r;
         }
-        return dir_sync_of(path);
+        return file_sync_folder(path);
 }
 
 static int dir_make_one(const char *path, mode_t mode)

@@ -23,6 +23,8 @@ struct file_access {
 int file_write_atomic_for(const char *path, const void *data, size_t size, const struct file_access *a);
 /* The name beside `path` under which it is written before the rename, for mkostemp(3): free(); NULL when memory is short. */
 char *temporary_name(const char *path);
+/* fsync(2) of the folder that `path` is in: a rename there is durable. */
+int file_sync_folder(const char *path);
 /* Write all of it, restarting on EINTR and short writes. */
 int fd_write_all(int fd, const void *data, size_t size);
 /* mkdir -p. */

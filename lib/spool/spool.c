@@ -125,6 +125,7 @@ int spool_open(const struct spool_options *o, struct spool **ret)
         r = spool_recover(s);
         if (r < 0)
                 return r;
+        s->dirty = s->fd >= 0; /* an agent that was killed may have sealed it and not synced */
         r = spool_seal(s);
         if (r < 0 && r != -ENOSPC && r != -EROFS) /* the records wait for a later seal, or a later start */
                 return r;
@@ -253,6 +254,8 @@ int spool_seal(struct spool *s)
         _cleanup_buf_ struct buf frame = {0};
         int r;
 
+        if (s->read_only)
+                return -EROFS;
         if (s->pending.n > 0) {
                 memcpy(s->pending.head, s->state.head, CHAIN_HASH_SIZE);
                 chain_seal_sign(&s->pending, s->device_id, s->secret);

@@ -58,7 +58,8 @@ void spool_unlock(struct spool *s);
  * -ENOSPC: bound or disk reached; nothing written, the sequence number is not used up.
  * Durable only after spool_seal(). */
 int spool_append(struct spool *s, const char *record, size_t size);
-/* Write a seal over everything since the last one and fsync. No-op when there is nothing. */
+/* Write a seal over everything since the last one and fsync. No-op when there is nothing. -EROFS also when it was opened
+ * on a read-only file system. */
 int spool_seal(struct spool *s);
 /* Everything up to seq is kept by the collector: delete segments that hold nothing newer. */
 int spool_acknowledge(struct spool *s, uint64_t seq);

@@ -138,22 +138,31 @@ def signal_all(pids, number):
             os.kill(pid, number)
 
 
-def slow(rig, chance):
-    """The collector answers slowly: it is stopped nine tenths of the time."""
+def again_and_again(service, signals):
+    """Sends these (number, seconds until the next) until what it returns is called."""
     ended = threading.Event()
 
-    def brake():
+    def turn():
         while not ended.is_set():
-            for number, seconds in ((signal.SIGSTOP, 0.45), (signal.SIGCONT, 0.05)):
+            for number, seconds in signals():
                 with contextlib.suppress(ProcessLookupError, AttributeError):
-                    rig.services["collector"].process.send_signal(number)
+                    service.process.send_signal(number)
                 ended.wait(seconds)
-    thread = threading.Thread(target=brake)
+    thread = threading.Thread(target=turn)
     thread.start()
 
-    def undo():
+    def end():
         ended.set()
         thread.join()
+    return end
+
+
+def slow(rig, chance):
+    """The collector answers slowly: it is stopped nine tenths of the time."""
+    end = again_and_again(rig.services["collector"], lambda: ((signal.SIGSTOP, 0.45), (signal.SIGCONT, 0.05)))
+
+    def undo():
+        end()
         with contextlib.suppress(ProcessLookupError, AttributeError):
             rig.services["collector"].process.send_signal(signal.SIGCONT)
     return undo
@@ -184,16 +193,47 @@ def full(name):
     return begin
 
 
+@contextlib.contextmanager
+def killed(rig, names):
+    for name in names:
+        rig.services[name].is_up = False
+        rig.services[name].end()
+    yield
+    for name in names:
+        rig.services[name].is_up = True
+
+
+def killed_there(rig, names, chance):
+    """The first of them is killed and comes back all the time, until what it returns is called."""
+    return again_and_again(rig.services[names[0]], lambda: ((signal.SIGKILL, chance.uniform(0.2, 1.5)),))
+
+
 def read_only(disk, *names):
-    """The disk comes back read-only after a crash: the programs start in vain until it is writable."""
+    """The disk comes back read-only after a crash; there the first program is killed again and again."""
     def begin(rig, chance):
-        for name in names:
-            rig.services[name].is_up = False
-            rig.services[name].end()
-        rig.disks[disk].mount("remount,ro")
-        for name in names:
-            rig.services[name].is_up = True
-        return lambda: rig.disks[disk].mount("remount,rw")
+        with killed(rig, names):
+            rig.disks[disk].mount("remount,ro")
+        end = killed_there(rig, names, chance)
+
+        def undo():
+            end()
+            rig.disks[disk].mount("remount,rw")
+        return undo
+    return begin
+
+
+def fails(disk, *names):
+    """An error makes the disk read-only under the programs, of which the first is killed again and again, until somebody repairs it."""
+    def begin(rig, chance):
+        rig.disks[disk].mount("remount,abort")
+        end = killed_there(rig, names, chance)
+
+        def undo():
+            end()
+            rig.wait("the agent on its broken disk", rig.status)  # who repairs it takes what was not synced
+            with killed(rig, names):
+                rig.disks[disk].mount_again(repair=True)
+        return undo
     return begin
 
 
@@ -207,6 +247,8 @@ def power_cut(disk, *names):
         rig.disks[disk].cut()
         for service in held:
             service.end()
+        if disk == "agent":
+            (rig.agent.runtime / "collected").unlink(missing_ok=True)
         signal_all(children, signal.SIGKILL)
         rig.disks[disk].mount_again()
 
@@ -222,6 +264,15 @@ def clock(name):
         rig.clocks[name].step(chance.choice(CLOCK_STEPS_NS))
         return lambda: rig.clocks[name].step(0)
     return begin
+
+
+def step_while_it_runs(rig):
+    """Those of the plan may fall into times when the agent does not."""
+    rig.wait("the agent", rig.status)
+    rig.clocks["agent"].step(DAY_NS)
+    seq = rig.status()["spool"]["next_seq"]
+    rig.wait("a record by another clock", lambda: (rig.status() or {"spool": {"next_seq": 0}})["spool"]["next_seq"] > seq)
+    rig.clocks["agent"].step(0)
 
 
 def lock(rig, chance):
@@ -264,7 +315,8 @@ FAULTS = {  # kind: (what it takes hold of, longest seconds, begin)
     "agent stopped": ("agent", 6, stop("agent")),
     "agent's clock set": ("agent's clock", 4, clock("agent")),
     "agent's disk full": ("agent's disk", 5, full("agent")),
-    "agent's disk read-only": ("agent's disk agent uplink", 2, read_only("agent", "agent", "uplink")),
+    "agent's disk read-only": ("agent's disk agent uplink", 4, read_only("agent", "agent", "uplink")),
+    "agent's disk fails": ("agent's disk agent uplink", 4, fails("agent", "agent", "uplink")),
     "agent's power cut": ("agent's disk agent uplink", 1, power_cut("agent", "agent", "uplink")),
     "uplink killed": ("uplink", 2, kill("uplink")),
     "uplink stopped": ("uplink", 4, stop("uplink")),

@@ -67,9 +67,11 @@ class Disk:
         fcntl.ioctl(folder, EXT4_IOC_SHUTDOWN, struct.pack("I", EXT4_GOING_FLAGS_NOLOGFLUSH))
         os.close(folder)
 
-    def mount_again(self):
-        """After cut(): what is left of it."""
+    def mount_again(self, repair=False):
+        """After cut() or an error: what is left of it."""
         wait_for(lambda: self.run(["umount", str(self.folder)], check=False).returncode == 0, 20 * SLOW, "nobody on the disk")
+        if repair:
+            subprocess.run(["sh", "-c", f"e2fsck -fy {self.image} >/dev/null || test $? = 1"], check=True)
         self.mount("loop", str(self.image))
 
     def mount(self, options, *what):

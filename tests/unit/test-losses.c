@@ -94,7 +94,7 @@ static void test_killed_before_the_event_was_taken(void **state)
 static void test_killed_twice(void **state)
 {
         _cleanup_free_ char *path = format_new("%s/collected", dir);
-        struct collected e = {.violation = {.count = 3}};
+        struct collected e = {.violation = {.count = 3}, .seq = 1};
         struct journal *j;
         struct report *r;
         pid_t pid;
@@ -107,7 +107,7 @@ static void test_killed_twice(void **state)
                         if (kills == 0) {
                                 attempts(r, 3);
                                 assert_int_equal(journal_open(path, &j), 0);
-                                journal_commit(j, &e, 1);
+                                journal_update(j, &e);
                         } else {
                                 assert_int_equal(report_tamper(r, "x", OUTCOME_PASSED), 0);
                         }
