@@ -238,7 +238,7 @@ def fails(disk, *names):
 
 
 def power_cut(disk, *names):
-    """The disk's machine loses its power and starts again."""
+    """The disk's machine loses its power and starts again; /run and what the kernel has of the agent stay."""
     def begin(rig, chance):
         held = [rig.services[name] for name in names]
         children = rig.database.backends(held[0].process.pid) if disk == "database" and held[0].process else []
@@ -247,8 +247,6 @@ def power_cut(disk, *names):
         rig.disks[disk].cut()
         for service in held:
             service.end()
-        if disk == "agent":
-            (rig.agent.runtime / "collected").unlink(missing_ok=True)
         signal_all(children, signal.SIGKILL)
         rig.disks[disk].mount_again()
 
