@@ -5,8 +5,9 @@
 #include "bpf/maps.h"
 #include "bpf/packet.h"
 
-#define FRAGS_MAX   45 /* the largest CONFIG_MAX_SKB_FRAGS */
-#define FRAG_SHARED 2 /* SKBFL_SHARED_FRAG: TCP has it wherever a page may be somebody's, UDP has not */
+#define FRAGS_MAX     45 /* the largest CONFIG_MAX_SKB_FRAGS */
+#define FRAG_ZEROCOPY 1 /* SKBFL_ZEROCOPY_ENABLE: of a program's memory, if only a driver's that it maps */
+#define FRAG_SHARED   2 /* SKBFL_SHARED_FRAG: TCP has it wherever a page may be somebody's, UDP has not */
 
 #define LENT_MAX_NS 60000000000ULL
 
@@ -52,10 +53,12 @@ __noinline __weak int packet_lent(struct __sk_buff *skb, __u32 protocol)
                 return skb->len;
         struct skb_shared_info *info = (void *)(BPF_CORE_READ(b, head) + BPF_CORE_READ(b, end));
         const void *frags = (const void *)info + bpf_core_field_offset(info->frags);
-        __u32 n = BPF_CORE_READ(info, nr_frags);
+        __u32 n = BPF_CORE_READ(info, nr_frags), flags = BPF_CORE_READ(info, flags);
 
-        if (protocol == IPPROTO_TCP && !(BPF_CORE_READ(info, flags) & FRAG_SHARED))
+        if (protocol == IPPROTO_TCP && !(flags & FRAG_SHARED))
                 return skb->len;
+        if (n && flags & FRAG_ZEROCOPY)
+                return at;
 #pragma clang loop unroll(disable)
         for (__u32 i = 0; i < FRAGS_MAX && i < n; i++) {
                 struct frag f = {};

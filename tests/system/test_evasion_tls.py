@@ -489,6 +489,40 @@ def test_row_8_changed_afterwards(blocking, employee, router, how, more):
     assert not blocking.internet.seen("tls", since=since, name="web.whatsapp.com"), "the changed hello has left the laptop"
 
 
+# The same with memory of a driver, which nobody maps while the packet is looked at: an io_uring's ring (since Linux 6.10 its
+# pages can be lent).
+RING = """
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+def unmapped(s, hello):
+    ring = libc.syscall(425, 1024, ctypes.create_string_buffer(120))  # io_uring_setup
+    def write(data):
+        at = libc.mmap(None, 65536, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, ring, 0x10000000)
+        ctypes.memmove(at, data, len(data))
+        return at
+    at = write(hello.replace(b"web.whatsapp.com", b"web.innocent.org"))
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    s.setsockopt(socket.SOL_SOCKET, 60, 1)
+    if ring < 0 or libc.send(s.fileno(), ctypes.c_void_p(at), len(hello), 0x4000000) < 0:
+        raise OSError(errno.EFAULT, "not with this kernel")
+    libc.munmap(at, 65536)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    write(hello)
+    s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 64)
+"""
+
+
+@pytest.mark.evasion(8, "bytes that are changed between the look at them and their way out", "egress")
+def test_row_8_changed_while_unmapped(blocking, employee, router):
+    since = time.monotonic()
+    r = employee.python(CLIENT + CHANGED + RING + 'result = attempt(handshake, "web.whatsapp.com", unmapped)')
+    assert r["error"] and r["error"] != "EFAULT", r
+    assert not blocking.internet.seen("tls", since=since, name="web.whatsapp.com"), "the changed hello has left the laptop"
+
+
 LENT = """
 def file_of(data):
     fd = os.memfd_create("file")
