@@ -62,10 +62,13 @@ static const struct http_header page_headers[] = {
 
 static void api_enter(struct http_request *req)
 {
-        if (req->route->handle == page_asset || req->route->handle == page_metrics)
+        if (req->route->handle == page_asset || req->route->handle == page_metrics) {
                 http_handle(req);
-        else
-                turn_enter(req, http_handle);
+                return;
+        }
+        if (req->route->handle == agents_reports)
+                http_run(req, reports_prepare);
+        turn_enter(req, http_handle);
 }
 
 void api_agents_config(struct api *a, struct http_config *ret)

@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define CHUNK_FIRST ((size_t)16 << 10)
 #define CHUNK_MAX   ((size_t)1 << 20)
@@ -33,13 +34,10 @@ static int grow(struct arena *a, size_t size)
         return 0;
 }
 
-static void *arena_malloc(size_t size)
+static void *take(struct arena *a, size_t size)
 {
-        struct arena *a = entered;
         void *p;
 
-        if (!a)
-                return malloc(size);
         if (size > ARENA_MAX)
                 return NULL;
         size = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
@@ -48,6 +46,11 @@ static void *arena_malloc(size_t size)
         p = a->at;
         a->at += size;
         return p;
+}
+
+static void *arena_malloc(size_t size)
+{
+        return entered ? take(entered, size) : malloc(size);
 }
 
 static void arena_free(void *p)
@@ -74,13 +77,38 @@ void arena_leave(void)
         entered = NULL;
 }
 
-void arena_done(struct arena *a)
+char *arena_copy(struct arena *a, const char *text)
 {
-        while (a->chunks) {
-                struct arena_chunk *c = a->chunks;
+        size_t size = strlen(text) + 1;
+        char *p = take(a, size);
 
-                a->chunks = c->next;
+        return p ? memcpy(p, text, size) : NULL;
+}
+
+/* All but the first of the list, which was taken last and is the largest. */
+static void chunks_free(struct arena_chunk *first)
+{
+        while (first->next) {
+                struct arena_chunk *c = first->next;
+
+                first->next = c->next;
                 free(c);
         }
+}
+
+void arena_clear(struct arena *a)
+{
+        if (!a->chunks)
+                return;
+        chunks_free(a->chunks);
+        a->at = (char *)a->chunks->data;
+        a->size = (size_t)(a->end - a->at);
+}
+
+void arena_done(struct arena *a)
+{
+        if (a->chunks)
+                chunks_free(a->chunks);
+        free(a->chunks);
         *a = (struct arena){0};
 }

@@ -173,14 +173,28 @@ int ingest_record(const char *text, size_t size, const char *device, uint64_t se
 
 void ingest_done(struct ingest *i)
 {
-        arena_done(&i->arena);
+        arena_done(&i->texts);
         free(i->rows);
         *i = (struct ingest){0};
+}
+
+/* Its texts are copied, so that one record's document can go before the next is read. */
+static int row_keep(struct arena *a, struct store_row *row)
+{
+        const char **texts[] = {&row->kind,  &row->channel, &row->channel_name, &row->class,
+                                &row->tier,  &row->layer,   &row->outcome,      &row->verdict,
+                                &row->entry, &row->user,    &row->program,      &row->remote};
+
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+                if (*texts[i] && !(*texts[i] = arena_copy(a, *texts[i])))
+                        return -ENOMEM;
+        return 0;
 }
 
 int ingest_batch(const struct batch *b, struct ingest *ret, struct diag *reterr)
 {
         _cleanup_(ingest_done) struct ingest i = {.n = b->seal.n};
+        _cleanup_(arena_done) struct arena documents = {0};
 
         i.rows = calloc(i.n, sizeof(*i.rows));
         if (!i.rows)
@@ -190,9 +204,12 @@ int ingest_batch(const struct batch *b, struct ingest *ret, struct diag *reterr)
                 json_t *document;
                 int r;
 
-                arena_enter(&i.arena);
+                arena_enter(&documents);
                 r = ingest_record(b->records[k], b->sizes[k], b->device, seq, &document, &i.rows[k], reterr);
                 arena_leave();
+                if (r == 0)
+                        r = row_keep(&i.texts, &i.rows[k]);
+                arena_clear(&documents);
                 if (r < 0) {
                         if (reterr)
                                 reterr->line = (unsigned)k + 2;

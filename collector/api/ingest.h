@@ -20,7 +20,7 @@ int ingest_record(const char *text, size_t size, const char *device, uint64_t se
                   struct store_row *ret, struct diag *reterr);
 
 struct ingest {
-        struct arena arena; /* what the rows point into */
+        struct arena texts; /* of the rows */
         struct store_row *rows;
         size_t n;
 };

@@ -75,6 +75,7 @@ struct api {
         unsigned logins_waiting; /* for the worker */
         struct turn turn;
         struct pending *pending; /* answers that wait for the commit of this turn */
+        size_t prepared; /* bytes of batches that wait for the store, reports.c */
         void *seen; /* tsearch(3) tree of struct seen: since the last flush */
         void *paths; /* tsearch(3) tree of clones.c: a device's connections */
         struct limiter logins;
@@ -172,6 +173,8 @@ bool device_of(struct http_request *req, const char *id, struct store_device *re
 bool agents_device(struct http_request *req, struct store_device *ret);
 void agents_flush_seen(struct api *a); /* into the open transaction */
 /* ---- reports.c ---- */
+/* While a commit has the store: what needs none. Answers nothing. */
+void reports_prepare(struct http_request *req);
 void agents_reports(struct http_request *req);
 /* ---- session.c ---- */
 void page_login(struct http_request *req);

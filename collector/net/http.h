@@ -98,6 +98,8 @@ struct http_request {
 
         /* of the handler that holds it */
         void *held;
+        void *kept; /* http_keep() */
+        void (*kept_free)(void *kept);
         uint64_t deadline_ms; /* loop_now_ms() */
         http_fn on_deadline, on_gone;
 
@@ -115,8 +117,12 @@ struct http_request {
         bool last_chunk, waiting; /* for http_resume() */
 };
 
-/* The route's handler; its time is charged to the visitor. */
+/* Its time is charged to the visitor. */
+void http_run(struct http_request *req, http_fn fn);
+/* The same, of the route's handler. */
 void http_handle(struct http_request *req);
+/* Until the request is answered or gone, or something else is kept; NULL: nothing any more. */
+void http_keep(struct http_request *req, void *kept, void (*kept_free)(void *kept));
 /* Ends the request: exactly once. */
 void http_respond(struct http_request *req, const struct http_response *response);
 /* more() of its stream has something. */

@@ -47,8 +47,18 @@ static struct http_request *request_new(struct conn *c, int32_t stream)
         return req;
 }
 
+void http_keep(struct http_request *req, void *kept, void (*kept_free)(void *kept))
+{
+        if (req->kept)
+                req->kept_free(req->kept);
+        req->kept = kept;
+        req->kept_free = kept_free;
+}
+
+/* What it was asked with, and what was made of that. */
 static void request_drop_body(struct http_request *req)
 {
+        http_keep(req, NULL, NULL);
         req->conn->server->n_bodies -= req->body.size;
         req->conn->account->n_bodies -= req->body.size;
         buf_done(&req->body);
@@ -353,13 +363,18 @@ static void request_route(struct http_request *req)
                 (void)refuse_debtor(req);
 }
 
-void http_handle(struct http_request *req)
+void http_run(struct http_request *req, http_fn fn)
 {
         struct account *a = req->conn->account;
         uint64_t before_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 
-        req->route->handle(req);
+        fn(req);
         account_charge(a, (clock_ns(CLOCK_THREAD_CPUTIME_ID) - before_ns) / 1000);
+}
+
+void http_handle(struct http_request *req)
+{
+        http_run(req, req->route->handle);
 }
 
 static void request_complete(struct http_request *req)

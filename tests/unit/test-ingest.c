@@ -125,6 +125,53 @@ static void test_columns(void **state)
         }
 }
 
+/* Many records, so that what one of them was read into serves the next; the last one is nothing but brackets. */
+static void test_batch(void **state)
+{
+        enum { N = 200, BRACKETS = RECORD_MAX_BYTES - 16 };
+        static char texts[N][512], brackets[RECORD_MAX_BYTES];
+        static const uint8_t salts[(N + 1) * CHAIN_SALT_SIZE], hashes[(N + 1) * CHAIN_HASH_SIZE];
+        const char *records[N + 1];
+        size_t sizes[N + 1];
+        struct batch b = {.seal = {.first = 1, .n = N},
+                          .device = DEVICE,
+                          .salts = (uint8_t *)salts,
+                          .hashes = (uint8_t *)hashes,
+                          .records = records,
+                          .sizes = sizes};
+        struct ingest rows;
+        struct diag d = {0};
+        char program[32];
+
+        for (unsigned i = 0; i < N; i++) {
+                sizes[i] = (size_t)snprintf(texts[i], sizeof(texts[i]),
+                                            "{\"metadata\":{\"uid\":\"" DEVICE ":%u\",\"sequence\":%u},\"time\":5,"
+                                            "\"process\":{\"file\":{\"path\":\"/bin/%u\"}}," OURS "}",
+                                            i + 1, i + 1, i);
+                records[i] = texts[i];
+        }
+        assert_int_equal(ingest_batch(&b, &rows, &d), 0);
+        for (unsigned i = 0; i < N; i++) {
+                snprintf(program, sizeof(program), "/bin/%u", i);
+                assert_string_equal(rows.rows[i].program, program);
+                assert_string_equal(rows.rows[i].channel, "whatsapp");
+                assert_null(rows.rows[i].user);
+                assert_int_equal(rows.rows[i].seq, i + 1);
+                assert_ptr_equal(rows.rows[i].salt, salts + i * CHAIN_SALT_SIZE);
+        }
+        assert_true(rows.texts.size < N * 512);
+        ingest_done(&rows);
+
+        for (size_t i = 0; i + 3 <= BRACKETS; i += 3)
+                memcpy(brackets + 1 + i, "[],", 3);
+        brackets[0] = '[';
+        records[N] = brackets;
+        sizes[N] = BRACKETS;
+        b.seal.n++;
+        assert_int_equal(ingest_batch(&b, &rows, &d), -EBADMSG);
+        assert_int_equal(d.line, N + 2);
+}
+
 static void test_decompress(void **state)
 {
         static const size_t sizes[] = {0, 1, 128 << 10, BATCH_MAX_BYTES, BATCH_MAX_BYTES + 1};
@@ -205,8 +252,8 @@ static void test_cursor(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_record), cmocka_unit_test(test_columns), cmocka_unit_test(test_decompress),
-                cmocka_unit_test(test_filter), cmocka_unit_test(test_cursor),
+                cmocka_unit_test(test_record),     cmocka_unit_test(test_columns), cmocka_unit_test(test_batch),
+                cmocka_unit_test(test_decompress), cmocka_unit_test(test_filter),  cmocka_unit_test(test_cursor),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
