@@ -13,6 +13,8 @@
 #include "base/text.h"
 #include "collector/net/message.h"
 
+#define RESETS_MAX       1000 /* of streams, by us, in RESETS_MS */
+#define RESETS_MS        60000
 #define ACCEPTS_PER_TURN 32 /* a handshake costs about 2 ms */
 #define READS_PER_TURN   8
 #define READ_SIZE        (16u << 10) /* one TLS record: nothing is left inside OpenSSL when epoll is asked again */
@@ -246,12 +248,26 @@ static void conn_read(struct conn *c)
                         return;
                 }
                 r = session_receive(c, data, (size_t)n);
+                if (r >= 0 && c->resets > RESETS_MAX)
+                        r = -ENOBUFS;
                 if (r < 0) {
                         conn_end(c, r == -ENOBUFS ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR,
                                  r == -ENOBUFS ? "flood" : "protocol error");
                         return;
                 }
         }
+}
+
+int conn_count_reset(struct conn *c)
+{
+        uint64_t now = loop_now_ms(c->server->loop);
+
+        if (now - c->resets_since_ms > RESETS_MS) {
+                c->resets_since_ms = now;
+                c->resets = 0;
+        }
+        c->resets++;
+        return 0;
 }
 
 static void conn_io(void *userdata, uint32_t events)

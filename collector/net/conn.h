@@ -22,6 +22,8 @@ struct conn {
         struct http_request *requests;
         uint64_t idle_deadline_ms; /* counts while there is no request */
         uint64_t stalled_ms; /* since when `out` waits; 0: it does not */
+        uint64_t resets_since_ms; /* loop_now_ms() */
+        uint32_t resets; /* of streams, by us, since then */
         uint32_t events;
         bool dirty, closed, lingering;
         struct tls_peer peer;
@@ -50,6 +52,8 @@ struct http_server {
 /* Flushed, or freed if closed, at the end of the turn. */
 void conn_mark_dirty(struct conn *c);
 void conn_idle_from_now(struct conn *c);
+/* A stream is reset by us: many in a minute end the connection, also of a peer that reads them. Returns 0. */
+int conn_count_reset(struct conn *c);
 
 int session_open(struct conn *c);
 /* -EPROTO: not HTTP/2; -ENOBUFS: a flood. The connection is to be closed. */

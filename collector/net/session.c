@@ -494,6 +494,11 @@ static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t er
         return 0;
 }
 
+static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *userdata)
+{
+        return frame->hd.type == NGHTTP2_RST_STREAM ? conn_count_reset(userdata) : 0;
+}
+
 /* ---- the session ---- */
 
 static int session_new(struct conn *c, nghttp2_session_callbacks *callbacks, nghttp2_option *option)
@@ -503,6 +508,7 @@ static int session_new(struct conn *c, nghttp2_session_callbacks *callbacks, ngh
         nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
         nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
         nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+        nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
         nghttp2_option_set_no_closed_streams(option, 1);
         nghttp2_option_set_max_outbound_ack(option, ACKS_MAX);
         nghttp2_option_set_stream_reset_rate_limit(option, RESETS_BURST, RESETS_PER_SECOND);
