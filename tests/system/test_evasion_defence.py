@@ -311,7 +311,7 @@ def test_23_ring_buffer_full(blocking, needs):
         return now["facts"] - before["facts"] + now["lost"] - before["lost"], now["lost"] - before["lost"]
     total += len(people)  # their interpreter is looked at when it starts
     wait_for(lambda: seen()[0] >= total, 20 * SLOW, "the agent reading what is left")
-    assert seen()[0] == total and seen()[1] > total // 2, (seen(), total)
+    assert total <= seen()[0] < total + 5 and seen()[1] > total // 2, (seen(), total)  # somebody else may start a program, too
     rows = [blocking.violations(e) for e in people]
     assert any(rows), "what fitted into the buffer was recorded"
     records(blocking)
