@@ -49,8 +49,7 @@ struct collected { /* one violation id; owns its strings */
         uint64_t deadline_ms; /* CLOCK_MONOTONIC */
         uint64_t policy_serial;
         int slot, next_slot; /* of the journal, -1 none; of the one that it moves to */
-        uint64_t
-                seq; /* of the record that these attempts have become, which is not known to be on the disk; 0 none */
+        uint64_t seq; /* of the record that these attempts have become, perhaps not on the disk yet; 0 none */
         struct collected *next_unsealed; /* of those that have one */
         bool is_closed; /* further attempts are another violation's */
         uint64_t last_event_ns; /* CLOCK_BOOTTIME of the attempt that was counted last */

@@ -13,8 +13,8 @@ struct journal;
 /* The file is made when it is missing. On a read-only file system what is there can be read. */
 int journal_open(const char *path, struct journal **ret);
 struct journal *journal_free(struct journal *j); /* NULL is fine; returns NULL */
-bool journal_is_read_only(
-        const struct journal *j); /* found when it was opened, or when something was written or synced */
+/* Found when it was opened, or when something was written or synced. */
+bool journal_is_read_only(const struct journal *j);
 int journal_sync(struct journal *j); /* fdatasync(2) when something was written; NULL is fine */
 
 /* A slot for e; -1 when it has no room, its path is too long, or the disk is full. j may be NULL here and below. */

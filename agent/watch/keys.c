@@ -26,15 +26,10 @@ bool watch_port_key(const struct ruleset *r, const struct rule_entry *e, struct 
         return true;
 }
 
-static bool is_domain(enum entry_kind kind)
-{
-        return kind == ENTRY_SUFFIX || kind == ENTRY_EXACT || kind == ENTRY_EXCEPT || kind == ENTRY_PROBE;
-}
-
 bool watch_entry_key(const struct ruleset *r, const struct rule_entry *e, struct oc_name_key *ret)
 {
         size_t size = strlen(e->value);
-        bool name = is_domain(e->kind);
+        bool name = entry_is_domain(e->kind);
 
         oc_key_init(ret);
         if (e->kind == ENTRY_PORT_TCP || e->kind == ENTRY_PORT_UDP)
@@ -140,7 +135,7 @@ uint64_t watch_tops(const struct ruleset *r)
         uint32_t sum, top;
 
         for (uint32_t i = 1; i < r->n_entries; i++)
-                if (is_domain(r->entries[i].kind) && !watch_tail(r->entries[i].value, &sum, &top))
+                if (entry_is_domain(r->entries[i].kind) && !watch_tail(r->entries[i].value, &sum, &top))
                         tops |= 1ull << top;
         return tops;
 }
@@ -177,7 +172,8 @@ uint32_t watch_filter_words(const struct ruleset *r)
         for (size_t i = 1; i < r->n_entries; i++) {
                 struct oc_prefix_key k = watch_prefix_key(&r->entries[i].prefix);
 
-                keys += r->entries[i].kind == ENTRY_PREFIX ? count_tops(&k) : 1u + is_domain(r->entries[i].kind);
+                keys += r->entries[i].kind == ENTRY_PREFIX ? count_tops(&k)
+                                                           : 1u + entry_is_domain(r->entries[i].kind);
         }
         while (n < keys / KEYS_PER_WORD && n < FILTER_MAX)
                 n *= 2;
@@ -215,7 +211,7 @@ void watch_filter_fill(const struct ruleset *r, uint64_t *words, uint32_t n)
                         add_tops(words, n, watch_prefix_key(&r->entries[i].prefix));
                 else if (watch_entry_key(r, &r->entries[i], &k))
                         add_sum(words, n, oc_key_sum(&k));
-                if (is_domain(r->entries[i].kind) && watch_tail(r->entries[i].value, &sum, &top))
+                if (entry_is_domain(r->entries[i].kind) && watch_tail(r->entries[i].value, &sum, &top))
                         add_sum(words, n, sum);
         }
 }

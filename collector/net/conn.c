@@ -13,8 +13,6 @@
 #include "base/text.h"
 #include "collector/net/message.h"
 
-#define RESETS_MAX       1000 /* of streams, by us, in RESETS_MS */
-#define RESETS_MS        60000
 #define ACCEPTS_PER_TURN 32 /* a handshake costs about 2 ms */
 #define READS_PER_TURN   8
 #define READ_SIZE        (16u << 10) /* one TLS record: nothing is left inside OpenSSL when epoll is asked again */
@@ -248,8 +246,6 @@ static void conn_read(struct conn *c)
                         return;
                 }
                 r = session_receive(c, data, (size_t)n);
-                if (r >= 0 && c->resets > RESETS_MAX)
-                        r = -ENOBUFS;
                 if (r < 0) {
                         conn_end(c, r == -ENOBUFS ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR,
                                  r == -ENOBUFS ? "flood" : "protocol error");

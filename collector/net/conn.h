@@ -52,7 +52,9 @@ struct http_server {
 /* Flushed, or freed if closed, at the end of the turn. */
 void conn_mark_dirty(struct conn *c);
 void conn_idle_from_now(struct conn *c);
-/* A stream is reset by us: many in a minute end the connection, also of a peer that reads them. Returns 0. */
+#define RESETS_MAX 1000 /* in RESETS_MS; more are a flood, also to a peer that reads them */
+#define RESETS_MS  60000
+/* A stream is reset by us. Returns 0. */
 int conn_count_reset(struct conn *c);
 
 int session_open(struct conn *c);

@@ -542,7 +542,8 @@ int session_receive(struct conn *c, const uint8_t *data, size_t size)
 {
         ssize_t n = nghttp2_session_mem_recv(c->session, data, size);
 
-        if (n == NGHTTP2_ERR_FLOODED || nghttp2_session_get_outbound_queue_size(c->session) > OUTBOUND_MAX)
+        if (n == NGHTTP2_ERR_FLOODED || c->resets > RESETS_MAX ||
+            nghttp2_session_get_outbound_queue_size(c->session) > OUTBOUND_MAX)
                 return -ENOBUFS;
         return n < 0 ? -EPROTO : 0;
 }

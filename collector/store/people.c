@@ -3,6 +3,11 @@
 #include <errno.h>
 #include "collector/store/private.h"
 
+static int end_sessions(struct store *s, const char *user)
+{
+        return db_run(s->write, "DELETE FROM session WHERE account = $1", "t", user);
+}
+
 int store_user_set(struct store *s, const struct store_user *u)
 {
         int r = db_run(s->write,
@@ -11,13 +16,13 @@ int store_user_set(struct store *s, const struct store_user *u)
                        "ttt", u->name, u->role, u->password);
 
         if (r >= 0)
-                r = db_run(s->write, "DELETE FROM session WHERE account = $1", "t", u->name);
+                r = end_sessions(s, u->name);
         return r < 0 ? r : 0;
 }
 
 int store_user_remove(struct store *s, const char *name)
 {
-        int r = db_run(s->write, "DELETE FROM session WHERE account = $1", "t", name);
+        int r = end_sessions(s, name);
 
         if (r >= 0)
                 r = db_run(s->write, "DELETE FROM account WHERE name = $1", "t", name);

@@ -59,6 +59,11 @@ enum entry_kind {
 };
 
 const char *entry_kind_to_string(enum entry_kind k); /* the key: "suffix", "name", "url", … */
+/* A domain name: of [names]. */
+static inline bool entry_is_domain(enum entry_kind k)
+{
+        return k == ENTRY_SUFFIX || k == ENTRY_EXACT || k == ENTRY_EXCEPT || k == ENTRY_PROBE;
+}
 
 struct entry {
         enum entry_kind kind;

@@ -12,7 +12,7 @@ struct reference {
 
 static int group_of(enum entry_kind kind)
 {
-        return kind == ENTRY_EXACT || kind == ENTRY_EXCEPT || kind == ENTRY_PROBE ? ENTRY_SUFFIX : (int)kind;
+        return entry_is_domain(kind) ? ENTRY_SUFFIX : (int)kind;
 }
 
 static int compare_values(const struct entry *a, const struct entry *b)
