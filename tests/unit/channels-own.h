@@ -297,6 +297,7 @@ static const char *const own_names[] = {
         "tx.me",
         "undernet.org",
         "urban-vpn.com",
+        "use-application-dns.net", /* Firefox asks whether it may */
         "viber.com",
         "vk.me",
         "voovmeeting.com",
