@@ -33,8 +33,9 @@ struct fact {
         char comm[17];
         char path[FACT_PATH_MAX]; /* of the program, "" unknown */
         struct fact_flow flow;
-        /* identity of the executable (exec) */
+        /* identity of the executable (exec), as the kernel side makes it */
         uint64_t exe_dev;
         uint64_t exe_ino;
         uint64_t exe_ctime_ns;
+        bool exe_may_differ; /* another content may have the same identity */
 };

@@ -63,6 +63,8 @@ struct event_head {
 EVENT_LAYOUT(event_head, 56);
 
 /* Identity of an executable's content. */
+#define OC_EXE_FOREIGN (1ull << 63) /* in `dev`: its file system is its user's, who may change it from below */
+
 struct oc_exe {
         __u64 dev;
         __u64 ino;

@@ -90,14 +90,30 @@ struct start {
         bool unknown; /* user space should look at it */
 };
 
-/* A file system in user space may show another content under the same identity. */
+/* Its user may change what lies below it (the lower layer of an overlay, the image or the stick that a file system is on),
+ * and another content has the same identity: mounted in a user namespace, or as desktops mount what people bring. */
+static __always_inline bool is_foreign(struct linux_binprm *bprm)
+{
+        int flags = bprm->file->f_path.mnt->mnt_flags, by_user = MNT_NOSUID | MNT_NODEV;
+
+        return (flags & by_user) == by_user || bprm->file->f_inode->i_sb->s_user_ns->level > 0;
+}
+
 static __always_inline struct oc_exe exe_of(struct linux_binprm *bprm)
 {
         struct inode *inode = bprm->file->f_inode;
+        struct oc_exe exe = {.dev = inode->i_sb->s_dev, .ino = inode->i_ino, .ctime_ns = inode_ctime_ns(inode)};
+        __u64 address = 0;
 
-        if (inode->i_sb->s_magic == FUSE_SUPER_MAGIC)
+        if (inode->i_sb->s_magic == FUSE_SUPER_MAGIC) /* it may show any content under any identity */
                 return (struct oc_exe){};
-        return (struct oc_exe){.dev = inode->i_sb->s_dev, .ino = inode->i_ino, .ctime_ns = inode_ctime_ns(inode)};
+        if (is_foreign(bprm))
+                exe.dev |= OC_EXE_FOREIGN;
+        /* its subvolumes have the same numbers */
+        if (inode->i_sb->s_magic == BTRFS_SUPER_MAGIC &&
+            bpf_core_read(&address, sizeof(address), &bprm->file->f_inode) == 0)
+                exe.dev ^= address << 16 >> 1;
+        return exe;
 }
 
 /* The application's id first, then what user space found out, then the names. */

@@ -9,12 +9,15 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
-#define EPERM            1
-#define AF_INET          2
-#define AF_INET6         10
-#define SOL_SOCKET       1
-#define SO_MARK          36
-#define FUSE_SUPER_MAGIC 0x65735546
+#define EPERM             1
+#define AF_INET           2
+#define AF_INET6          10
+#define SOL_SOCKET        1
+#define SO_MARK           36
+#define FUSE_SUPER_MAGIC  0x65735546
+#define BTRFS_SUPER_MAGIC 0x9123683E
+#define MNT_NOSUID        0x01
+#define MNT_NODEV         0x02
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct kernfs_node {
@@ -95,6 +98,7 @@ struct task_struct {
 struct super_block {
         __u32 s_dev;
         unsigned long s_magic;
+        struct user_namespace *s_user_ns; /* of who mounted it first */
 };
 struct timespec64 {
         __s64 tv_sec;

@@ -85,7 +85,7 @@ struct {
         __type(value, __u32);
 } oc_scope SEC(".maps") __weak;
 
-/* Processes of a channel. */
+/* Processes of a channel; load.c makes it as large as the machine may have processes. */
 struct {
         __uint(type, BPF_MAP_TYPE_HASH);
         __uint(max_entries, 16384);

@@ -11,7 +11,7 @@
 
 #define LOOKS_MAX  256 /* starts waiting for the thread */
 #define HASHED_MAX 128 /* files whose SHA-256 is remembered */
-#define SETTLED_NS 1000000000ull /* a younger file may still change within one tick of the clock */
+#define SETTLED_NS 3000000000ull /* a younger file may still change within one tick of the clock (FAT: 2 s) */
 
 static const struct learn_options this_machine = {.root = "", .dpkg = "/var/lib/dpkg", .rpm = "/var/lib/rpm"};
 
@@ -234,7 +234,8 @@ static int look_now(struct identify *id, struct look *l)
         if (r < 0)
                 return r;
         if (id->has_sha256 && match_content(id, &l->exe, &host) == 0 && host == HOST_NONE) {
-                recall_sha256(id, &l->exe);
+                if (!l->fact.exe_may_differ)
+                        recall_sha256(id, &l->exe);
                 if (!l->exe.sha256[0] && l->exe.size <= CONTENT_HASH_MAX)
                         return submit(id, l, LOOK_AT_EXE);
         }

@@ -87,6 +87,7 @@ static void fact_of(const void *data, enum layer layer, struct fact *f)
                 f->exe_dev = exec->exe.dev;
                 f->exe_ino = exec->exe.ino;
                 f->exe_ctime_ns = exec->exe.ctime_ns;
+                f->exe_may_differ = exec->exe.dev & OC_EXE_FOREIGN;
         } else {
                 memcpy(f->path, socket->path, OC_PATH_SIZE);
                 f->flow = flow_of(&socket->flow);

@@ -6,9 +6,9 @@
 #include "base/clock.h"
 #include "bpf/onchannel.skel.h"
 
-/* A file rewritten within one tick of the clock keeps its change time (before Linux 6.13), so
- * the identity of a file this young proves nothing. */
-#define EXE_SETTLED_NS 1000000000LL
+/* A file rewritten within one tick of the clock (before Linux 6.13), or on FAT within two seconds, keeps
+ * its change time, so the identity of a file this young proves nothing. */
+#define EXE_SETTLED_NS 3000000000LL
 
 static bool is_settled(uint64_t ctime_ns)
 {
@@ -20,7 +20,7 @@ int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t chann
         struct oc_exe key = {.dev = exec->exe_dev, .ino = exec->exe_ino, .ctime_ns = exec->exe_ctime_ns};
         struct oc_match m = {.channel = channel, .entry = entry, .flags = look_at_argv ? OC_MATCH_ARGV : 0};
 
-        if (key.ino == 0 || (channel == 0 && !is_settled(key.ctime_ns)))
+        if (key.ino == 0 || (channel == 0 && (exec->exe_may_differ || !is_settled(key.ctime_ns))))
                 return 0;
         return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_exes), &key, &m, BPF_ANY) < 0 ? -errno : 0;
 }

@@ -2,6 +2,7 @@
 /* Opens and loads the eBPF object, with the best set of programs that this kernel takes. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -93,6 +94,38 @@ static int set_pins(struct watch *w, struct onchannel_bpf *bpf, bool reuse)
         return 0;
 }
 
+static uint32_t read_number(const char *path)
+{
+        _cleanup_file_ FILE *f = fopen(path, "re");
+        uint32_t n = 0;
+
+        return f && fscanf(f, "%" SCNu32, &n) == 1 ? n : 0;
+}
+
+/* As many as there can be, so that nobody fills it with children of their own. What is pinned goes on, unless it is smaller:
+ * the processes that run are looked at anyway. */
+static int size_tasks(const struct watch *w, struct bpf_map *tasks)
+{
+        uint32_t threads = read_number("/proc/sys/kernel/threads-max"),
+                 numbers = read_number("/proc/sys/kernel/pid_max"), n = threads < numbers ? threads : numbers;
+        struct bpf_map_info info = {};
+        uint32_t size = sizeof(info);
+        char path[WATCH_PATH_MAX];
+        _cleanup_fd_ int fd = -1;
+        int r = watch_pin_path(w->bpffs, bpf_map__name(tasks), path);
+
+        if (r < 0)
+                return r;
+        if (n < bpf_map__max_entries(tasks))
+                n = bpf_map__max_entries(tasks);
+        fd = bpf_obj_get(path);
+        if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0 && info.max_entries >= n)
+                n = info.max_entries;
+        else if (fd >= 0 && unlink(path) < 0 && errno != ENOENT)
+                return -errno;
+        return bpf_map__set_max_entries(tasks, n);
+}
+
 /* Which BPF LSM programs to try. */
 enum lsm {
         LSM_ALL,
@@ -132,6 +165,8 @@ static int load_once(struct watch *w, const struct watch_options *o, enum lsm ls
                 r = choose_programs(bpf, lsm);
         if (r == 0)
                 r = set_pins(w, bpf, reuse);
+        if (r == 0)
+                r = size_tasks(w, bpf->maps.oc_tasks);
         if (r == 0)
                 r = onchannel_bpf__load(bpf);
         if (r < 0) {

@@ -30,12 +30,18 @@ def shop(tmp_path_factory):
     return Shop(tmp_path_factory.mktemp("shop") / "shop")
 
 
-@pytest.fixture(scope="module")
-def station(shop, tmp_path_factory):
-    """A station whose catalogue has one more channel, on a laptop where packages can be installed."""
+def checkchat(shop, tmp_path_factory):
+    """The channel files, and that of the shop's messenger."""
     channels = tmp_path_factory.mktemp("rules") / "channels"
     shutil.copytree(harness.TREE / "rules/channels", channels)
     (channels / "checkchat.ini").write_text(shop.channel())
+    return channels
+
+
+@pytest.fixture(scope="module")
+def station(shop, tmp_path_factory):
+    """A station whose catalogue has one more channel, on a laptop where packages can be installed."""
+    channels = checkchat(shop, tmp_path_factory)
     with Internet() as internet:
         for folder in ("opt", "usr/bin", "var/lib"):
             layer = f"{internet.base}/layer/{folder}"
