@@ -21,7 +21,7 @@ BUILD = pathlib.Path(os.environ.get("ONCHANNEL_BUILD", TREE / "build")).resolve(
 # How much slower than an idle laptop this machine is: told (an emulator), or by what waits for its processors.
 SLOW = float(os.environ.get("ONCHANNEL_SLOW") or max(1, 1 + os.getloadavg()[0] / os.cpu_count()))
 FAST_MS = 100 * SLOW  # "fails fast": an error, never a time-out
-PROGRAMS = ("agent/onchanneld", "agent/uplink/onchannel-uplink", "cli/onchannel", "collector/onchannel-collector")
+PROGRAMS = ("agent/onchanneld", "agent/uplink/onchannel-uplink", "cli/onchannel", "notify/onchannel-notify", "collector/onchannel-collector")
 ADMIN_PASSWORD_LABEL = "password"
 POLICY = {
     "format": 1, "organisation": "Example Bank plc", "serial": 1, "not_before": "2020-01-01T00:00:00Z",
@@ -49,7 +49,7 @@ class Programs:
         for program in PROGRAMS:
             shutil.copy(BUILD / program, folder)
         self.agent, self.uplink = folder / "onchanneld", folder / "onchannel-uplink"
-        self.cli, self.collector = folder / "onchannel", folder / "onchannel-collector"
+        self.cli, self.notify, self.collector = folder / "onchannel", folder / "onchannel-notify", folder / "onchannel-collector"
 
 
 class Desk:

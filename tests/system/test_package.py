@@ -107,6 +107,7 @@ def installed(desk, version, tmp_path):
     dpkg("-i", package("onchannel", version), package("onchannel-collector", version))
     for unit in (AGENT, UPLINK, "onchannel-collector.service"):
         assert shown(unit, "UnitFileState") == "enabled" and shown(unit, "ActiveState") == "inactive", unit
+    assert run("systemctl", "--global", "is-enabled", "onchannel-notify").stdout == "enabled\n"
     shutil.copy(PACKAGES / "catalogue.pub", ETC / "keys")
     shutil.copy(desk.folder / "keys/policy.pub", ETC / "keys")
     with (ETC / "agent.ini").open("a") as f:

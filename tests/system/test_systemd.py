@@ -177,6 +177,23 @@ def test_systemd_sandbox(machine):
         assert "Read-only" in run("nsenter", "-t", pid, "-m", "touch", path, check=False).stderr, path
 
 
+def test_systemd_notify(machine):
+    """Of each user's own manager. It is told, under what its unit takes away; there is no desktop here that would show it."""
+    assert run("systemctl", "--global", "is-enabled", "onchannel-notify", check=False).stdout == "disabled\n"
+    run("systemctl", "--global", "enable", "onchannel-notify")
+    run("useradd", "-m", "notified")
+    run("systemd-run", "--unit=other", "--uid=notified", "-pType=notify", "-pDelegate=yes", "-pRuntimeDirectory=notified",
+        "-EXDG_RUNTIME_DIR=/run/notified", "/lib/systemd/systemd", "--user")
+    group = pathlib.Path(f"/sys/fs/cgroup{shown('other', 'ControlGroup')}")
+    procs, = wait_for(lambda: list(group.rglob("onchannel-notify.service/cgroup.procs")), 20 * SLOW, "the notifier")
+    pid = wait_for(lambda: procs.read_text().strip(), 20 * SLOW)
+    wait_for(lambda: "control.sock" in run("ss", "-xH").stdout and f"pid={pid}," in run("ss", "-xpH").stdout, 20 * SLOW, "it follows the agent")
+    assert re.search(r"NoNewPrivs:\s+1\n", pathlib.Path(f"/proc/{pid}/status").read_text())
+    run("setpriv", "--reuid=notified", "--regid=notified", "--clear-groups", "curl", "-sS", "https://149.154.167.50/", check=False)
+    wait_for(lambda: "nobody shows" in run("journalctl", "-t", "onchannel-notify", "-o", "cat").stdout, 20 * SLOW, "the notice")
+    run("systemctl", "stop", "other")
+
+
 def test_systemd_reload(machine, tmp_path):
     pid = shown(AGENT, "MainPID")
     run("systemctl", "reload", AGENT)
