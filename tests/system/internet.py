@@ -77,6 +77,7 @@ table inet world {{
     ip daddr {WORLD4} tcp dport {{ {OPEN_PORTS} }} accept
     ip6 daddr {WORLD6} tcp dport {{ {OPEN_PORTS} }} accept
     meta l4proto {{ tcp, udp }} th dport 53 redirect to :{world.DNS_PORT}
+    meta l4proto tcp tcp option 30 exists redirect to :{world.MPTCP_PORT}
     meta l4proto {{ tcp, udp }} redirect to :{world.ANY_PORT}
   }}
 }}

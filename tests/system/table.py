@@ -125,15 +125,18 @@ class Results:
     def merge(self, rows):
         for row, more in rows.items():
             entry = self.rows.setdefault(row, {"paths": [], "passed": 0, "failed": 0, "lsm": 0, "skipped": 0})
-            entry["paths"] += [p for p in more["paths"] if p not in entry["paths"]]
+            entry["paths"] = [p for p in PATHS if p in (*entry["paths"], *more["paths"])]
             for outcome in more.keys() - {"paths"}:
                 entry[outcome] += more[outcome]
 
     def lines(self):
-        for row, e in sorted(self.rows.items()):
-            words = {"passed": "passed", "failed": "FAILED", "lsm": "in tests/vm", "skipped": "skipped"}
-            result = ", ".join(f"{e[k]} {w}" for k, w in words.items() if e[k])
-            yield f"{row:>3}  {ROWS[row]:<68} {' '.join(e['paths']):<28} {result}"
+        words = {"passed": "passed", "failed": "FAILED", "lsm": "in tests/vm", "skipped": "skipped"}
+        cells = [("#", "what is tried", "kernel path", "result")]
+        cells += [(str(row), ROWS[row], " ".join(e["paths"]), ", ".join(f"{e[k]} {w}" for k, w in words.items() if e[k]))
+                  for row, e in sorted(self.rows.items())]
+        wide = [max(len(line[i]) for line in cells) for i in range(3)]
+        for number, name, path, result in cells:
+            yield f"{number:>{wide[0]}}  {name:<{wide[1]}}  {path:<{wide[2]}}  {result}"
 
 
 def main():

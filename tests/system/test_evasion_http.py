@@ -39,7 +39,7 @@ def test_row_11(blocking, employee, how):
     status, ms, text = employee.curl(CURL[how][-1], *CURL[how][:-1])
     assert status in (7, 16, 18, 35, 52, 55, 56, 97) and ms < FAST_MS, (status, ms, text)
     row, = blocking.violations(employee)
-    assert_row(row, channel="whatsapp", layer="http", tier="name", program="/usr/bin/curl", entry="suffix whatsapp.com")
+    assert_row(row, channel="whatsapp", layer="http", tier="name", program="/usr/bin/curl", entry="suffix whatsapp.com", **{"class": "use"})
     assert row["outcome"] in ("dropped", "reset")
     assert_nothing_left(blocking, since)
 
@@ -168,7 +168,7 @@ def test_row_11_streams(blocking):
     for how, person in people.items():
         rows = blocking.collector.violations(user=person.name)
         assert len(rows) == 1, (how, results[how], rows)
-        assert_row(rows[0], **{"channel": "whatsapp", "layer": "http", "tier": "name", "count": 1, **ALL[how][2]})
+        assert_row(rows[0], **{"channel": "whatsapp", "layer": "http", "tier": "name", "class": "use", "count": 1, **ALL[how][2]})
     assert_nothing_left(blocking, since)
 
 

@@ -97,7 +97,7 @@ SHAPES = {
 def assert_stopped(station, employee, result, since, **expected):
     assert result["error"] and result["error"] != "TimeoutError", result
     row, = station.violations(employee)
-    assert_row(row, **{"channel": "whatsapp", "layer": "tls", "tier": "name", **expected})
+    assert_row(row, **{"class": "use", "channel": "whatsapp", "layer": "tls", "tier": "name", "verdict": "block", **expected})
     assert row["outcome"] in ("dropped", "reset")
     assert not station.internet.seen("tls", since=since, name="web.whatsapp.com"), "the hello has left the laptop"
 
@@ -310,10 +310,20 @@ def test_row_8(blocking, employee, fast_open, how):
     assert_stopped(blocking, employee, plain(employee, how), since)
 
 
+def fast_opened(station):
+    """How many hellos came to the world in a SYN."""
+    return int(station.internet.world.run(["nstat", "-asz", "TcpExtTCPFastOpenPassive"], check=True).stdout.split()[-2])
+
+
 @pytest.mark.parametrize("how", PLAIN)
 @pytest.mark.evasion(8, "Fast Open, MPTCP, v6, v4-mapped, corked, splice, sendfile, zero-copy", "egress")
 def test_row_8_when_approved(allowing, employee, fast_open, how):
+    """And the world sees that it is what its name says."""
+    since, before = time.monotonic(), fast_opened(allowing)
     assert plain(employee, how)["error"] is None
+    assert fast_opened(allowing) == before + (how == "fast-open")
+    seen, = allowing.internet.seen("tls", since=since, name="web.whatsapp.com")
+    assert (seen["address"] == "mptcp") == how.startswith("mptcp") and (seen["address"] == world.SHARED6) == (how == "ipv6")
     assert allowing.violations(employee) == []
 
 
@@ -353,6 +363,13 @@ def test_row_9_odd_port(blocking, employee, port):
     since = time.monotonic()
     r = attempt(employee, "two-writes", more=f", port={port}")
     assert_stopped(blocking, employee, r, since, port=port)
+
+
+@pytest.mark.evasion(9, "TLS on an odd port", "egress")
+def test_row_9_odd_port_when_approved(allowing, employee):
+    for port in (53 + 1, 8443, 5222, 65000):
+        assert attempt(employee, "two-writes", more=f", port={port}")["error"] is None
+    assert allowing.violations(employee) == []
 
 
 DECOYS = {  # what servers step over, or do not look at

@@ -8,9 +8,11 @@ import time
 
 import pytest
 
+import internet as net
 import world
-from harness import FAST_MS, SLOW, TREE, assert_row
+from harness import FAST_MS, SLOW, TREE, assert_row, policy_text
 from internet import wait_for
+from test_dns import SEND, query
 from test_evasion_tls import CLIENT
 from test_exec import install
 
@@ -25,9 +27,9 @@ def entries(text, section, kinds):
     return [v for k, v in re.findall(r"(?m)^(\w+) *= *(.+)$", part.group(1)) if k in kinds] if part else []
 
 
-def first(section, kinds):
-    """channel: the first such entry of each tunnel that has one."""
-    return {c: found[0] for c, text in TUNNELS.items() if (found := entries(text, section, kinds))}
+def of_tunnels(section, kinds):
+    """entry: channel, of every such entry of a tunnel."""
+    return {entry: c for c, text in TUNNELS.items() for entry in entries(text, section, kinds)}
 
 
 def allowing_tunnels(station, *more):
@@ -75,27 +77,27 @@ def test_row_15_servers_when_approved(station, employee):
     assert station.violations(employee) == []
 
 
-@pytest.mark.evasion(22, "every tunnel of the catalogue by a name and by a program", "egress exec")
+@pytest.mark.evasion(22, "every tunnel of the catalogue, by its names and by its programs", "egress exec")
 def test_row_22_catalogue(blocking, employee):
-    names, programs = first("names", ("suffix", "exact")), first("programs", ("name",))
-    assert len(names) > 40 and len(programs) > 40
-    results = employee.python(LOOK_UP, *names.values(), timeout=60)
+    names, programs = of_tunnels("names", ("suffix", "exact")), of_tunnels("programs", ("name",))
+    assert len(set(names.values())) > 40 and len(set(programs.values())) > 40
+    assert {"tailscale", "tor", "psiphon"} <= {*names.values(), *programs.values()}
+    results = employee.python(LOOK_UP, *names, timeout=60)
     assert not {n: r for n, r in results.items() if not r["error"] or r["ms"] > FAST_MS}
     other = blocking.employee()
-    paths = {c: install(other, name, "/usr/bin/true") for c, name in programs.items()}
-    assert not {c: p for c, p in paths.items() if other.run(["sh", "-c", '"$0"', p]).returncode == 0}
+    assert not [p for p in programs if other.run(["sh", "-c", '"$0"', install(other, p, "/usr/bin/true")]).returncode == 0]
     for person, layer, channels in ((employee, "dns", names), (other, "exec", programs)):
         rows = blocking.violations(person)
-        assert {r["channel"] for r in rows} == set(channels)
+        assert {r["channel"] for r in rows} == set(channels.values())
         assert {(r["layer"], r["class"]) for r in rows} == {(layer, "bypass")}
 
 
-@pytest.mark.evasion(22, "every tunnel of the catalogue by a name and by a program", "egress exec")
+@pytest.mark.evasion(22, "every tunnel of the catalogue, by its names and by its programs", "egress exec")
 def test_row_22_catalogue_when_approved(station, employee):
     allowing_tunnels(station)
-    names, programs = first("names", ("suffix", "exact")), first("programs", ("name",))
-    assert not {n: r for n, r in employee.python(LOOK_UP, *names.values(), timeout=60).items() if r["error"]}
-    assert not [name for name in programs.values() if employee.run([install(employee, name, "/usr/bin/true")]).returncode]
+    names, programs = of_tunnels("names", ("suffix", "exact")), of_tunnels("programs", ("name",))
+    assert not {n: r for n, r in employee.python(LOOK_UP, *names, timeout=60).items() if r["error"]}
+    assert not [name for name in programs if employee.run([install(employee, name, "/usr/bin/true")]).returncode]
     assert station.violations(employee) == []
 
 
@@ -135,6 +137,93 @@ def test_row_22_tools_when_approved(station, employee, needs, tool):
     use(employee, command)
     assert station.internet.seen("dns", since=since, name=name)
     assert station.violations(employee) == []
+
+
+TUNNEL_CLIENT, THROUGH = "10.99.0.2", "198.18.99.99"
+
+
+@pytest.fixture(scope="module")
+def tunnel(station):
+    """OpenVPN to a server of somebody's own: packets to the shared address, to Telegram's and to a resolver go through it."""
+    base = pathlib.Path(station.internet.base)
+    subprocess.run(["openvpn", "--genkey", "secret", base / "vpn-key"], check=True, stdout=subprocess.DEVNULL)
+    common = ["openvpn", "--dev", "tun", "--proto", "udp", "--secret", base / "vpn-key", "--cipher", "AES-256-CBC", "--auth", "SHA256"]
+    server = [*common, "--port", "1194", "--ifconfig", "10.99.0.1", TUNNEL_CLIENT]
+    client = [*common, "--nobind", "--remote", net.WORLD4, "1194", "--ifconfig", TUNNEL_CLIENT, "10.99.0.1"]
+    for address in (world.SHARED4, "149.154.167.70", THROUGH):
+        client += ["--route", address]
+    station.internet.world.run(["nft", "insert", "rule", "inet", "world", "prerouting", "udp", "dport", "1194", "accept"], check=True)
+    running = []
+    for place, argv, name in ((station.internet.world, server, "server"), (station.internet.laptop, client, "client")):
+        with open(base / f"vpn-{name}.log", "w") as log:
+            running.append(place.popen([str(a) for a in argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+    wait_for(lambda: any(p.poll() is not None for p in running) or
+             "tun" in station.internet.laptop.run(["ip", "route", "get", THROUGH]).stdout, 20 * SLOW, "OpenVPN")
+    assert not any(p.poll() is not None for p in running), (base / "vpn-client.log").read_text() + (base / "vpn-server.log").read_text()
+    yield
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+ANY_WAY = SEND + CLIENT + f"""
+result = {{"dns": attempt(send, {query("web.whatsapp.com")!r}, "{THROUGH}"), "tls": attempt(handshake, "web.whatsapp.com", in_writes(1 << 20)),
+          "connect": attempt(connect, "149.154.167.70", 443), "innocent": attempt(handshake, "www.example.org", in_writes(1 << 20)),
+          "lookup": attempt(send, {query("www.example.org")!r}, "{THROUGH}")}}
+"""
+
+
+@pytest.mark.evasion(22, "OpenVPN to a server of one's own", "egress connect")
+def test_row_22_through_openvpn(blocking, employee, needs, tunnel):
+    """What goes into the tunnel is seen before it does, by name and address; work through it goes on."""
+    since, r = time.monotonic(), employee.python(ANY_WAY)
+    assert r.pop("innocent")["error"] is None and r.pop("lookup")["error"] is None
+    assert {x["client"] for x in blocking.internet.seen("tls", since=since, name="www.example.org")} == {TUNNEL_CLIENT}, "not through the tunnel"
+    assert not {k: v for k, v in r.items() if not v["error"] or v["ms"] > FAST_MS}
+    rows = {row["layer"]: row for row in blocking.violations(employee)}
+    assert {layer: (row["channel"], row["class"]) for layer, row in rows.items()} == {
+        "dns": ("whatsapp", "use"), "tls": ("whatsapp", "use"), "connect": ("telegram", "use")}
+    assert not [x for kind in ("dns", "tls") for x in blocking.internet.seen(kind, since=since, name="web.whatsapp.com")]
+
+
+@pytest.mark.evasion(22, "OpenVPN to a server of one's own", "egress connect")
+def test_row_22_through_openvpn_when_approved(allowing, employee, needs, tunnel):
+    assert not {k: v for k, v in employee.python(ANY_WAY).items() if v["error"]}
+    assert allowing.violations(employee) == []
+
+
+OWN = """[channel]
+id = own-tunnels
+name = Tunnels of one's own
+vendor = Example Bank
+category = tunnel
+homepage = https://intranet.example/vpn
+checked = 2026-11-21
+source = https://intranet.example/vpn
+
+[programs]
+name = openvpn
+name = wg
+"""
+
+
+@pytest.mark.evasion(22, "a VPN's tools, where the organisation lists them", "exec")
+def test_row_22_tools_of_an_own_channel(blocking, employee, needs, tmp_path):
+    """The catalogue leaves them alone, since work needs them; a channel of the organisation's own need not."""
+    needs("openvpn", "wg")
+    assert employee.run(["openvpn", "--version"]).returncode in (0, 1) and employee.run(["wg", "--version"]).returncode == 0
+    own, plain, agent = tmp_path / "own", tmp_path / "plain.ini", blocking.agent
+    own.mkdir()
+    (own / "own-tunnels.ini").write_text(OWN)
+    agent.serial += 1
+    plain.write_text(policy_text(serial=agent.serial))
+    blocking.desk.cli("policy", "sign", plain, "--key", "policy.key", "--channels", own, "-o", tmp_path / "policy.bundle")
+    agent.cli("policy", "install", tmp_path / "policy.bundle", check=True)
+    wait_for(lambda: agent.status()["policy"]["serial"] == agent.serial, 10 * SLOW, "the policy")
+    for tool in ("openvpn", "wg"):
+        assert employee.run(["sh", "-c", f"{tool} --version; exit $?"]).returncode in (126, 128 + 9)
+    rows = blocking.violations(employee)
+    assert {(r["channel"], r["class"], r["layer"]) for r in rows} == {("own-tunnels", "bypass", "exec")}
 
 
 @pytest.fixture(scope="module")

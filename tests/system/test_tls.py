@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Names spoken in a TLS hello to an address that many share. What must be seen: layer tls, tier name."""
+import json
+import subprocess
 import time
 
 import pytest
 
 import world
-from harness import FAST_MS, assert_row
+from harness import FAST_MS, PRELUDE, SLOW, assert_row
 
 
 def resolve(name, address=world.SHARED4, port=443):
@@ -25,6 +27,77 @@ def test_curl_to_shared_address(blocking, employee, address):
                remote=address, port=443, **{"class": "use"})
     assert row["outcome"] in ("dropped", "reset")
     assert not blocking.internet.seen("tls", since=start, name="web.whatsapp.com"), "the hello has left the laptop"
+
+
+# hello(name): a whole TLS session of python's, by a certain name to a certain address
+HELLO = """
+def hello(name, address, port=443):
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection((address, port), timeout=5) as s, context.wrap_socket(s, server_hostname=name) as t:
+        return t.version()
+"""
+
+TELEGRAM = "149.154.167.50"
+
+
+@pytest.fixture
+def hosts(station):
+    """Lines in the laptop's /etc/hosts for as long as the test takes."""
+    laptop = station.internet.laptop
+    laptop.run(["sh", "-ec", f"cp /etc/hosts /etc/hosts.before; echo '{world.SHARED4} web.whatsapp.com\n{TELEGRAM} core.telegram.org' >>/etc/hosts"], check=True)
+    yield
+    laptop.run(["sh", "-c", "cat /etc/hosts.before >/etc/hosts"], check=True)
+
+
+@pytest.mark.evasion(6, "an entry of /etc/hosts, an address typed in", "egress connect")
+def test_row_6_known_addresses(blocking, employee, hosts):
+    """Nothing is looked up: the hello names a shared address' site, an address of one channel alone is evidence itself."""
+    start = time.monotonic()
+    for url, statuses in (("https://web.whatsapp.com/", (35, 56)), ("https://core.telegram.org/", (7,)), (f"https://{TELEGRAM}/", (7,)),
+                          (f"http://{TELEGRAM}:80/", (7,))):
+        status, ms, text = employee.curl(url)
+        assert status in statuses and ms < FAST_MS, (url, ms, text)
+    rows = {r["channel"]: r for r in blocking.violations(employee)}
+    assert set(rows) == {"whatsapp", "telegram"}
+    assert_row(rows["whatsapp"], layer="tls", tier="name", remote=world.SHARED4, **{"class": "use"})
+    assert_row(rows["telegram"], layer="connect", tier="address", remote=TELEGRAM, **{"class": "use"})
+    for kind, what in (("dns", {"name": "web.whatsapp.com"}), ("tls", {"name": "web.whatsapp.com"}), ("tcp", {"address": TELEGRAM})):
+        assert not blocking.internet.seen(kind, since=start, **what), kind
+
+
+@pytest.mark.evasion(6, "an entry of /etc/hosts, an address typed in", "egress connect")
+def test_row_6_when_approved(allowing, employee, hosts):
+    start = time.monotonic()
+    for url in ("https://web.whatsapp.com/", "https://core.telegram.org/", f"http://{TELEGRAM}/"):
+        assert employee.curl(url)[0] == 0, url
+    assert not [x for x in allowing.internet.seen("dns", since=start) if "whatsapp" in x["name"] or "telegram" in x["name"]]
+    assert allowing.violations(employee) == []
+
+
+CACHED = HELLO + """
+name, address = "web.whatsapp.com", socket.getaddrinfo("web.whatsapp.com", 443, socket.AF_INET)[0][4][0]
+result = [attempt(hello, name, address)["error"]]
+print("looked up", flush=True)
+sys.stdin.readline()
+print(json.dumps(result + [attempt(hello, name, address)]), flush=True)
+"""
+
+
+@pytest.mark.evasion(6, "an address from when the name could be looked up", "egress")
+def test_row_6_cached_address(allowing, employee):
+    process = employee.popen(["/usr/bin/python3", "-c", PRELUDE + CACHED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout.readline() == "looked up\n"
+        assert allowing.violations(employee) == []
+        allowing.agent.policy({"teams": "allow"})
+        start = time.monotonic()
+        before, after = json.loads(process.communicate("\n", timeout=30 * SLOW)[0])
+    assert before is None and after["error"] and after["ms"] < FAST_MS, (before, after)
+    row, = allowing.violations(employee)
+    assert_row(row, channel="whatsapp", layer="tls", tier="name", **{"class": "use"})
+    assert not allowing.internet.seen("tls", since=start, name="web.whatsapp.com")
 
 
 @pytest.mark.evasion(14, "a neighbour on the same address", "egress")
@@ -52,17 +125,6 @@ def test_odd_port(blocking, employee):
     assert status in (35, 56) and ms < FAST_MS, text
     row, = blocking.violations(employee)
     assert_row(row, channel="whatsapp", layer="tls", remote="203.0.113.7", port=5222)
-
-
-# hello(name): a whole TLS session of python's, by a certain name to a certain address
-HELLO = """
-def hello(name, address, port=443):
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with socket.create_connection((address, port), timeout=5) as s, context.wrap_socket(s, server_hostname=name) as t:
-        return t.version()
-"""
 
 
 @pytest.mark.evasion(7, "upper case, trailing dot", "egress")

@@ -7,11 +7,12 @@ server to which the namespace redirects every other port of every address.
 
 What arrives is written to DIR/world.jsonl, one line each, so that a test can ask from outside
 whether something got through:
-    {"kind": "dns", "name", "type", "protocol"}     {"kind": "tcp", "address", "port", "client"}
+    {"kind": "dns", "name", "type", "protocol"}     {"kind": "tcp", "address" (or "mptcp"), "port", "client"}
     {"kind": "tls", "name", "ech", as tcp}          {"kind": "http", "name", "path", as tcp}
     {"kind": "udp", "address", "port", "size"}      {"kind": "socks", "name", as tcp}
 """
 import datetime
+import errno
 import hashlib
 import ipaddress
 import json
@@ -42,7 +43,7 @@ import h2.exceptions
 
 import sites
 
-DNS_PORT, ANY_PORT = 5300, 4400  # where the namespace redirects port 53, and all other ports
+DNS_PORT, ANY_PORT, MPTCP_PORT = 5300, 4400, 4401  # where the namespace redirects port 53, all other ports, and clients of MPTCP
 SHARED4, SHARED6 = "104.18.32.47", "2606:4700:4400::6812:202f"  # one front for many sites
 SHARED = (r"(web\.whatsapp\.com|([a-z0-9-]+\.)*discord\.com|www\.example\.org|innocent\.shop\.example"
           r"|tr\.snapchat\.com|scdn\.line-apps\.com)$")
@@ -118,11 +119,17 @@ class Authority:
                                           serialization.NoEncryption())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.set_alpn_protocols(["h2", "http/1.1"])
+        context.sni_callback = by_name
         with tempfile.NamedTemporaryFile() as f:
             f.write(key + pem)
             f.flush()
             context.load_cert_chain(f.name)
         return context
+
+
+def by_name(tls, name, _):
+    if hasattr(tls, "handler"):
+        tls.context = tls.handler.named(name)
 
 
 def make_authority(folder):
@@ -322,22 +329,29 @@ class AnyTcp(socketserver.BaseRequestHandler):
     def _destination(self):
         v6 = not self.client_address[0].startswith("::ffff:")
         level, size = (socket.IPPROTO_IPV6, 28) if v6 else (socket.IPPROTO_IP, 16)
-        raw = self.request.getsockopt(level, SO_ORIGINAL_DST, size)
+        try:
+            raw = self.request.getsockopt(level, SO_ORIGINAL_DST, size)
+        except OSError as e:
+            if e.errno != errno.EOPNOTSUPP:
+                raise
+            return {"address": "mptcp", "port": 0}  # its sockets do not tell
         port, = struct.unpack_from("!H", raw, 2)
         address = raw[8:24] if v6 else raw[4:8]
         return {"address": str(ipaddress.ip_address(address)), "port": port}
 
     def _tls(self, sock):
-        ech = has_ech(sock.recv(REQUEST_MAX, socket.MSG_PEEK))
+        self.ech = has_ech(sock.recv(REQUEST_MAX, socket.MSG_PEEK))
+        tls = self.server.authority.context(self.where["address"]).wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        tls.handler = self
+        tls.do_handshake()
+        return tls
 
-        def named(tls, name, _):
-            self.name = name or ""
-            self.server.log.write("tls", name=self.name, ech=ech, **self.where)
-            tls.context = self.server.authority.context((name or self.where["address"]).lower())
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.set_alpn_protocols(["h2", "http/1.1"])
-        context.sni_callback = named
-        return context.wrap_socket(sock, server_side=True)
+    def named(self, name):
+        """The context for a name that a hello says. A second hello may say another one, and is heard as long as the context
+        of the first lives (before CVE-2026-19445 was mended in Python: also later)."""
+        self.name = name or ""
+        self.server.log.write("tls", name=self.name, ech=self.ech, **self.where)
+        return self.server.authority.context((name or self.where["address"]).lower())
 
     def _starttls(self, sock):
         """RFC 6120 5.4.2.1: behind that element TLS begins."""
@@ -455,10 +469,22 @@ class AnyTcp(socketserver.BaseRequestHandler):
 
 class Tcp(socketserver.ThreadingTCPServer):
     address_family, allow_reuse_address, daemon_threads, request_queue_size = socket.AF_INET6, True, True, 256
+    protocol = 0
+
+    def server_bind(self):
+        self.socket.close()
+        self.socket = socket.socket(self.address_family, self.socket_type, self.protocol)
+        if not self.protocol:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 256)
+        super().server_bind()
 
     def handle_error(self, request, client_address):
         if not isinstance(sys.exc_info()[1], (OSError, h2.exceptions.H2Error)):  # a client that goes away is none
             super().handle_error(request, client_address)
+
+
+class Mptcp(Tcp):
+    protocol = 262
 
 
 class Udp(socketserver.UDPServer):  # one thread: answers keep the order of the questions
@@ -467,7 +493,7 @@ class Udp(socketserver.UDPServer):  # one thread: answers keep the order of the 
 
 def main(folder):
     log, authority = Log(f"{folder}/world.jsonl"), Authority(folder)
-    servers = [Tcp(("::", DNS_PORT), DnsTcp), Udp(("::", DNS_PORT), DnsUdp), Tcp(("::", ANY_PORT), AnyTcp),
+    servers = [Tcp(("::", DNS_PORT), DnsTcp), Udp(("::", DNS_PORT), DnsUdp), Tcp(("::", ANY_PORT), AnyTcp), Mptcp(("::", MPTCP_PORT), AnyTcp),
                Udp(("::", ANY_PORT), AnyUdp)]
     for server in servers:
         server.log, server.authority, server.folder = log, authority, folder
