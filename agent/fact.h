@@ -17,6 +17,7 @@ struct fact_flow {
         uint64_t cookie; /* socket cookie, 0 unknown */
         uint64_t netns; /* network namespace cookie */
         bool is_connected; /* the socket has this peer only */
+        bool is_mptcp; /* and the application holds another one, of which it is a part */
         uint32_t tcp_local, tcp_remote; /* of a dropped query over TCP: which byte is next on each side */
 };
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "agent/classify/classify.h"
+#include "agent/enforce/mptcp.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 
@@ -122,6 +123,8 @@ static void end_flow(struct runtime *rt, struct fact *f)
                 return;
         if (rt->sockdestroy)
                 r = sockdestroy_flow(rt->sockdestroy, &f->flow, f->tgid);
+        if (f->flow.is_mptcp && f->tgid && mptcp_shutdown(&f->flow, f->tgid) == 0)
+                r = 0;
         if (r == -EXDEV)
                 return; /* a network namespace that is not found: the dropped packets have to do */
         if (r < 0 && r != -ENOENT) /* a reset for its next packet; not for a port that may be used anew */

@@ -92,6 +92,7 @@ struct event_flow {
 };
 EVENT_LAYOUT(event_flow, 56);
 #define OC_FLOW_CONNECTED 1 /* the socket has this peer only */
+#define OC_FLOW_MPTCP     2 /* this is a part of an MPTCP connection (RFC 8684); the application holds another socket */
 
 struct event_connect {
         struct event_head head;

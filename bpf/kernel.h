@@ -183,6 +183,9 @@ struct sock {
                 __u32 val;
         } sk_uid;
 };
+struct mptcp_sock {
+        struct sock *first;
+};
 struct socket {
         struct file *file;
         struct sock *sk;

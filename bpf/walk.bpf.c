@@ -79,12 +79,17 @@ static __noinline void open_sock_judge(struct open_sock *o, const struct oc_sock
                 take_stricter(o, &known->judged, OC_TIER_NAME, protocol == IPPROTO_UDP ? EVENT_QUIC : EVENT_TLS);
 }
 
+static bool is_mptcp(struct sock *sk)
+{
+        return sk->sk_protocol == IPPROTO_MPTCP;
+}
+
 static void flow_of(struct sock *sk, const struct open_sock *o, struct event_flow *ret)
 {
         bool v4 = is_ipv4(&o->to);
 
         ret->family = v4 ? AF_INET : AF_INET6;
-        ret->protocol = sk->sk_protocol;
+        ret->protocol = is_mptcp(sk) ? IPPROTO_TCP : sk->sk_protocol;
         ret->local_port = sk->__sk_common.skc_num;
         ret->remote_port = o->port;
         if (v4) {
@@ -95,7 +100,7 @@ static void flow_of(struct sock *sk, const struct open_sock *o, struct event_flo
                 bpf_core_read(ret->local, 16, &sk->__sk_common.skc_v6_rcv_saddr);
         }
         ret->netns = sk->__sk_common.skc_net.net->net_cookie;
-        ret->flags = OC_FLOW_CONNECTED;
+        ret->flags = OC_FLOW_CONNECTED | (is_mptcp(sk) ? OC_FLOW_MPTCP : 0);
 }
 
 static void open_sock_report(struct task_struct *task, struct sock *sk, const struct open_sock *o)
@@ -110,7 +115,7 @@ static void open_sock_report(struct task_struct *task, struct sock *sk, const st
         e->head.uid = o->uid;
         bpf_core_read_str(e->head.comm, sizeof(e->head.comm), &task->comm);
         flow_of(sk, o, &e->flow);
-        e->flow.cookie = bpf_get_socket_cookie(sk);
+        e->flow.cookie = is_mptcp(sk) ? 0 : bpf_get_socket_cookie(sk); /* its packets are another socket's */
         event_set_path(e->path, o->tgid);
         bpf_ringbuf_submit(e, 0);
 }
@@ -122,7 +127,7 @@ static bool is_connected(struct sock *sk)
 
         if (family != AF_INET && family != AF_INET6)
                 return false;
-        if (sk->sk_protocol != IPPROTO_TCP && sk->sk_protocol != IPPROTO_UDP)
+        if (sk->sk_protocol != IPPROTO_TCP && sk->sk_protocol != IPPROTO_UDP && !is_mptcp(sk))
                 return false;
         return sk->__sk_common.skc_dport && state != TCP_CLOSE && state != TCP_LISTEN;
 }

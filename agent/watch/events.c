@@ -51,7 +51,8 @@ static struct fact_flow flow_of(const struct event_flow *e)
                               .remote_port = e->remote_port,
                               .cookie = e->cookie,
                               .netns = e->netns,
-                              .is_connected = e->flags & OC_FLOW_CONNECTED};
+                              .is_connected = e->flags & OC_FLOW_CONNECTED,
+                              .is_mptcp = e->flags & OC_FLOW_MPTCP};
 
         memcpy(f.local, e->local, sizeof(f.local));
         memcpy(f.remote, e->remote, sizeof(f.remote));

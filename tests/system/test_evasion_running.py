@@ -22,18 +22,19 @@ HOLD = """
 import errno, socket, ssl, sys, time
 address, port, kind, name = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
-s = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+s = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM, 262 if kind == "mptcp" else 0)
 s.settimeout(10)
 s.connect((address, port))
-if kind == "tls":
+if kind in ("tls", "mptcp"):
     context = ssl._create_unverified_context()
     s = context.wrap_socket(s, server_hostname=name)
 print("open", flush=True)
 s.settimeout(0.05)
 while True:
     try:
-        s.send(b"GET /stream HTTP/1.1\\r\\n" if kind == "tls" else b"\\xef")
-        s.recv(10)
+        s.send(b"GET /stream HTTP/1.1\\r\\n" if name else b"\\xef")
+        if not s.recv(10):
+            raise BrokenPipeError(errno.EPIPE, "closed")
         time.sleep(0.05)
     except TimeoutError:
         continue
@@ -166,11 +167,12 @@ def test_20_connections_of_a_program(allowing, employee):
         ("signal", "connect", "program", "reset")]
 
 
+@pytest.mark.parametrize("kind", ["tls", "mptcp"])
 @pytest.mark.evasion(20, "open connection by name", "walk")
-def test_20_name_when_the_policy_turns(allowing, employee):
+def test_20_name_when_the_policy_turns(allowing, employee, kind):
     """A channel that is known by its name only: at the shared address nobody else is disturbed."""
-    with holding(employee, world.SHARED4, kind="tls", name="web.whatsapp.com") as process, \
-            holding(employee, world.SHARED4, kind="tls", name="innocent.shop.example") as other:
+    with holding(employee, world.SHARED4, kind=kind, name="web.whatsapp.com") as process, \
+            holding(employee, world.SHARED4, kind=kind, name="innocent.shop.example") as other:
         assert ended(process, turn(allowing)) in ENDED
         goes_on(other)
     row, = allowing.violations(employee)

@@ -444,8 +444,9 @@ class AnyTcp(socketserver.BaseRequestHandler):
                         for k, v in event.headers)}
             self.server.log.write("http", name=headers[":authority"], path=headers[":path"], **self.where)
             status, kind, chunks = page(self.server.folder, headers[":authority"], headers[":path"])
+            offers = [("alt-svc", 'h3=":443"')] * headers[":path"].startswith("/alt-svc")  # RFC 9114 3.1.1
             connection.send_headers(event.stream_id, [(":status", str(status)), ("content-type", kind),
-                                                      ("access-control-allow-origin", "*")])
+                                                      ("access-control-allow-origin", "*"), *offers])
             answers[event.stream_id] = [iter(chunks), b""]
         elif isinstance(event, h2.events.DataReceived):
             connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
