@@ -8,6 +8,7 @@ import pytest
 
 import world
 from harness import FAST_MS, PRELUDE, SLOW, assert_row
+from test_evasion_tls import CLIENT, assert_stopped, attempt
 
 
 def resolve(name, address=world.SHARED4, port=443):
@@ -117,6 +118,51 @@ def test_every_hello_of_curl(blocking, employee, args):
     assert status in (35, 56) and ms < FAST_MS, text
     row, = blocking.violations(employee)
     assert_row(row, channel="discord", layer="tls")
+
+
+STARTTLS = """
+def starttls(write=1 << 20):
+    def send(s, hello):
+        prolog = b"<?xml version='1.0'?><stream:stream to='X' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+        in_writes(write)(s, prolog)
+        time.sleep(0.02)
+        in_writes(write)(s, b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+        time.sleep(0.02)
+        in_writes(write)(s, hello)
+    return send
+"""
+
+
+@pytest.mark.parametrize("write", [1 << 20, 40, 1])
+@pytest.mark.parametrize("port", [5222, 5223])
+@pytest.mark.evasion(9, "STARTTLS", "egress")
+def test_row_9_starttls(blocking, employee, port, write):
+    since = time.monotonic()
+    r = employee.python(CLIENT + STARTTLS + f'result = attempt(handshake, "web.whatsapp.com", starttls({write}), port={port})')
+    assert_stopped(blocking, employee, r, since, port=port)
+
+
+@pytest.mark.parametrize("write", [1 << 20, 40, 1])
+@pytest.mark.evasion(9, "STARTTLS", "egress")
+def test_row_9_starttls_when_approved(allowing, employee, write):
+    r = employee.python(CLIENT + STARTTLS + f'result = attempt(handshake, "web.whatsapp.com", starttls({write}), port=5222)')
+    assert r["value"] == "TLSv1.3", r
+    assert allowing.violations(employee) == []
+
+
+@pytest.mark.parametrize("port", [53 + 1, 8443, 5222, 65000])
+@pytest.mark.evasion(9, "TLS on an odd port", "egress")
+def test_row_9_odd_port(blocking, employee, port):
+    since = time.monotonic()
+    r = attempt(employee, "two-writes", more=f", port={port}")
+    assert_stopped(blocking, employee, r, since, port=port)
+
+
+@pytest.mark.evasion(9, "TLS on an odd port", "egress")
+def test_row_9_odd_port_when_approved(allowing, employee):
+    for port in (53 + 1, 8443, 5222, 65000):
+        assert attempt(employee, "two-writes", more=f", port={port}")["error"] is None
+    assert allowing.violations(employee) == []
 
 
 @pytest.mark.evasion(9, "TLS on an odd port", "egress")
