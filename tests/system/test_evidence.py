@@ -86,6 +86,68 @@ def test_every_byte(collector, device, out):  # noqa: F811
             assert int(said[0]) == line == other[0][0], (offset, said, other[0])
 
 
+NOT_PROVED = {f"onchannel{how}{what}" for how in (".", " without ") for what in ("version", "created", "from", "to", "filter")}
+NOT_PROVED |= {"device.name", "device.enrolled", "device twice", "batch without log", "without cosigned", "cosigned twice", "cosigned later",
+               "seen twice", "seen later"}
+
+
+def liar(lines, key):
+    """The bundle as a collector would send it that has its key and does not mind what it signs."""
+    body = b""
+    for line in lines:
+        if isinstance(line, dict):
+            text = json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode()[:-1]
+            line = text + b',"sum":"%s"}' % hashlib.sha256(text).hexdigest()[:16].encode()
+        body += line + b"\n"
+    origin = lines[0].get("origin", "") if isinstance(lines[0], dict) else ""
+    text = f"onchannel evidence bundle\n{origin}\n{body.count(10)}\n{hashlib.sha256(body).hexdigest()}\n"
+    end = json.dumps({"end": f"{text}\n{note_line(origin, key, text)}"}, separators=(",", ":"), ensure_ascii=False).encode()[:-1]
+    return body + end + b',"sum":"%s"}\n' % hashlib.sha256(end).hexdigest()[:16].encode()
+
+
+def lies(lines):
+    """(what it is, the lines then), of each line and each member of one."""
+    for i, line in enumerate(lines):
+        kind = next(iter(line)) if isinstance(line, dict) else "record"
+        yield f"without {kind}", lines[:i] + lines[i + 1:]
+        yield f"{kind} twice", lines[:i + 1] + lines[i:]
+        yield f"{kind} later", lines[:i] + lines[i + 1:i + 2] + [line] + lines[i + 2:]
+        if kind == "record":
+            yield "record changed", lines[:i] + [line[:-3] + bytes([line[-3] ^ 1]) + line[-2:]] + lines[i + 1:]
+            continue
+        for member, value in line.items():
+            changed = {int: lambda n: n + 1, str: lambda s: s[::-1] or "x", list: lambda v: v[1:], dict: lambda _: {}}[type(value)](value)
+            yield f"{kind}.{member}", lines[:i] + [{**line, member: changed}] + lines[i + 1:]
+            if member != kind:
+                yield f"{kind} without {member}", lines[:i] + [{k: v for k, v in line.items() if k != member}] + lines[i + 1:]
+
+
+def test_collector_that_lies(collector, device, witness, out):  # noqa: F811
+    """Lines left out, doubled, moved and changed, sums and signature made anew: the verifiers agree, on what nobody can prove as well."""
+    now = 1763740000000
+    for records in ([coverage(now), {}], [{}], [{}, coverage(now + 1000)]):
+        device.send(records)
+    log = check_log(collector)
+    assert witness().returncode == 0
+    device.send([coverage(now + 2000, checkpoint={"log": log.vkey.split("+")[0], "size": log.size, "root": log.root.hex()})])
+    data = export(collector, out / "honest.ndjson", device=device.id)
+    key = verify_bundle_key((collector.dir / "log.key").read_text().split()[1])
+    lines = [json.loads(line) if line.startswith(verify_bundle.BEGINS) else line for line in data.splitlines()][:-1]
+    for line in lines:
+        if isinstance(line, dict):
+            del line["sum"]
+    assert liar(lines, key) == data and {next(iter(o)) for o in lines if isinstance(o, dict)} >= {"checkpoint", "cosigned", "batch", "audit", "seen"}
+    unseen, told = set(), 0
+    for what, changed in lies(lines):
+        (out / "lie.ndjson").write_bytes(liar(changed, key))
+        code, said = own_verify(out / "lie.ndjson")
+        other = verify_bundle.verify((out / "lie.ndjson").read_bytes()).problems
+        assert (code == 0) == (not other), (what, said["problems"], other)
+        told += code != 0
+        unseen |= {what} if code == 0 else set()
+    assert unseen == NOT_PROVED and told > 200, (unseen ^ NOT_PROVED, told)
+
+
 def test_verifier_needs_nothing(collector, device, out):  # noqa: F811
     """One file and the bundle, in a root with nothing else in it and without a network."""
     device.send([{}])
