@@ -360,6 +360,23 @@ static void tell_damage(struct runtime *rt)
         tell_tamper(rt, text);
 }
 
+/* A start that went well is one to come back to. */
+static void tell_config(struct runtime *rt)
+{
+        char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16], text[sizeof(where) + 64];
+        int r = config_keep(rt->config);
+
+        rt->is_config_kept = r >= 0;
+        if (r < 0)
+                log_errno(LOG_WARNING, r, "cannot keep the configuration in '%s', ignoring", rt->config->state);
+        if (!rt->config_refused)
+                return;
+        snprintf(text, sizeof(text), "configuration refused, that of the last start is in force: %s",
+                 diag_format_log(rt->config_refused, where, sizeof(where)));
+        log_line(LOG_ERR, "%s", text);
+        health_coverage(rt, COVERAGE_REFUSED, 0, text);
+}
+
 static void tell_start(struct runtime *rt, uint64_t gap_ms)
 {
         char text[2 * LASTRUN_VERSION + 16];
@@ -374,6 +391,7 @@ static void tell_start(struct runtime *rt, uint64_t gap_ms)
         if (*rt->version_before)
                 snprintf(text, sizeof(text), "%s, before: %s", rt->lastrun.version, rt->version_before);
         health_coverage(rt, COVERAGE_START, 0, *rt->version_before ? text : NULL);
+        tell_config(rt);
 }
 
 /* Not incoming/ and uplink/: the uplink and the command line write there. */
@@ -482,7 +500,7 @@ static void runtime_done(struct runtime *rt)
 
 int daemon_run(const struct config *c, const struct daemon_options *o)
 {
-        struct runtime rt = {.config = c, .release = o->release};
+        struct runtime rt = {.config = c, .config_refused = o->refused, .release = o->release};
         int r;
 
         rt.started_ms = clock_boottime_ms();

@@ -7,6 +7,7 @@
 struct daemon_options {
         bool release; /* take enforcement off when told to end */
         bool no_lsm;
+        const struct diag *refused; /* why the agent.ini of the last start is in force, NULL it is not */
 };
 
 int daemon_run(const struct config *c, const struct daemon_options *o);

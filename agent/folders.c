@@ -32,6 +32,7 @@ static const struct folder folders[] = {
 };
 
 static const char *const files[] = {
+        "/" CONFIG_KEPT,
         "/device.pub",
         "/collected",
         "/last-run",

@@ -131,6 +131,9 @@ static int on_state(sd_event_source *s, void *userdata)
                 r = lastrun_write(rt->config->state, &rt->lastrun);
                 tell_state(rt, "the note of the last run", r);
         }
+        r = rt->is_config_kept ? config_keep(rt->config) : 0;
+        if (r != 0)
+                tell_state(rt, "the configuration of this start", r);
         for (enum guarded g = 0; g < _GUARDED_MAX; g++)
                 watch_folder(rt, g);
         status_dirty(rt);

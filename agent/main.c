@@ -89,6 +89,25 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
         return optind == argc ? 0 : -EINVAL;
 }
 
+static int act(const struct arguments *a, const struct config *c)
+{
+        return a->check ? daemon_check(c) : a->release_now ? daemon_release(c) : daemon_run(c, &a->daemon);
+}
+
+/* With the agent.ini of the last start: one that is broken, or with which nothing starts, must not leave the machine without an agent. */
+static int act_as_before(struct arguments *a, const struct config *c, const struct diag *why)
+{
+        _cleanup_config_ struct config *kept = NULL;
+        struct diag d = {0};
+
+        if (a->check || config_load_kept(a->config, &kept, &d) < 0)
+                return -ENOENT;
+        if (c && c->text_size == kept->text_size && memcmp(c->text, kept->text, c->text_size) == 0)
+                return -ENOENT;
+        a->daemon.refused = why;
+        return act(a, kept);
+}
+
 int main(int argc, char **argv)
 {
         struct arguments a = {.config = DEFAULT_CONFIG};
@@ -112,13 +131,12 @@ int main(int argc, char **argv)
         r = config_load(a.config, &config, &d);
         if (r < 0) {
                 log_line(LOG_ERR, "%s", diag_format(&d, where, sizeof(where)));
-                return 1;
+        } else {
+                r = act(&a, config);
+                if (r < 0)
+                        diag_set(&d, r, a.config, 0, "the agent does not start with it: %s", strerror(-r));
         }
-        if (a.check)
-                r = daemon_check(config);
-        else if (a.release_now)
-                r = daemon_release(config);
-        else
-                r = daemon_run(config, &a.daemon);
+        if (r < 0)
+                r = act_as_before(&a, config, &d);
         return r < 0 ? 1 : 0;
 }

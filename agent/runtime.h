@@ -92,6 +92,8 @@ struct missed {
 
 struct runtime {
         const struct config *config;
+        const struct diag *config_refused; /* another one is on disk, NULL it is not */
+        bool is_config_kept;
         bool release; /* take enforcement off at the end */
         sd_event *event;
         struct store *store;

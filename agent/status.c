@@ -32,12 +32,20 @@ static json_t *time_json(time_t t)
         return json_string(time_format(t, text));
 }
 
+static json_t *diag_json(const struct diag *d)
+{
+        return json_pack("{s:s,s:I,s:s}", "file", d->file, "line", (json_int_t)d->line, "reason", d->text);
+}
+
 static json_t *refused_json(const struct refusal *f)
 {
-        if (!*f->hash)
-                return NULL;
-        return json_pack("{s:s,s:I,s:s,s:s,s:o}", "file", f->diag.file, "line", (json_int_t)f->diag.line, "reason",
-                         f->diag.text, "hash", f->hash, "time", time_json(f->when));
+        json_t *o = *f->hash ? diag_json(&f->diag) : NULL;
+
+        if (o) {
+                json_object_set_new(o, "hash", json_string(f->hash));
+                json_object_set_new(o, "time", time_json(f->when));
+        }
+        return o;
 }
 
 /* {"mode":"none"} without a policy. */
@@ -214,6 +222,8 @@ json_t *status_new(struct runtime *rt)
         json_object_set_new(o, "started",
                             json_pack("{s:s,s:s*}", "cause", rt->cause, "version_before",
                                       *rt->version_before ? rt->version_before : NULL));
+        if (rt->config_refused)
+                json_object_set_new(o, "config", json_pack("{s:o}", "refused", diag_json(rt->config_refused)));
         json_object_set_new(o, "slept", json_integer((json_int_t)(rt->slept_ms / 1000)));
         json_object_set_new(o, "tags", tags_json(rt->config));
         json_object_set_new(o, "browsers", browsers_json(rt));

@@ -22,6 +22,14 @@ static void print_refused(const struct cli *c, const json_t *o)
                 print_field(c, "  refused", COLOUR_BAD, "%s: %s", json_text(r, "file"), json_text(r, "reason"));
 }
 
+static void print_config(const struct cli *c, const json_t *o)
+{
+        if (!o)
+                return;
+        print_field(c, "agent.ini", COLOUR_BAD, "that of the last start is in force");
+        print_refused(c, o);
+}
+
 static void print_policy(const struct cli *c, const json_t *p)
 {
         const char *mode = json_text(p, "mode");
@@ -100,6 +108,7 @@ static void print_status(const struct cli *c, const json_t *s)
         bool passed = json_is_true(json_object_get(s, "self_test_passed"));
 
         print_agent(c, s);
+        print_config(c, json_object_get(s, "config"));
         print_field(c, "device", COLOUR_NONE, "%s (%s)", json_text(s, "name"), json_text(s, "device"));
         print_policy(c, json_object_get(s, "policy"));
         print_field(c, "catalogue", COLOUR_NONE, "%s (serial %" PRId64 "), %" PRId64 " channels, %" PRId64 " entries",

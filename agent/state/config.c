@@ -2,6 +2,7 @@
 #include "agent/state/config.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -35,6 +36,7 @@ struct config *config_free(struct config *c)
         for (char **t = c->tags; t && *t; t++)
                 free(*t);
         free(c->tags);
+        free(c->text);
         free(c);
         return NULL;
 }
@@ -59,7 +61,7 @@ static const struct config_string {
         const char *fallback;
 } config_strings[] = {
         {"agent", "device", VALUE_WORD, offsetof(struct config, device), NULL},
-        {"agent", "state", VALUE_PATH, offsetof(struct config, state), "/var/lib/onchannel"},
+        {"agent", "state", VALUE_PATH, offsetof(struct config, state), CONFIG_DEFAULT_STATE},
         {"agent", "runtime", VALUE_PATH, offsetof(struct config, runtime), "/run/onchannel"},
         {"agent", "keys", VALUE_PATH, offsetof(struct config, keys), "/etc/onchannel/keys"},
         {"agent", "catalogue", VALUE_PATH, offsetof(struct config, catalogue), "/usr/share/onchannel/catalogue.ini"},
@@ -420,5 +422,40 @@ int config_load(const char *path, struct config **ret, struct diag *reterr)
                 return diag_set(reterr, r, path, 0, "not there: agent.ini(5) shows one, and --config names another");
         if (r < 0)
                 return diag_set(reterr, r, path, 0, "%s", strerror(-r));
-        return config_parse(text, size, path, ret, reterr);
+        r = config_parse(text, size, path, ret, reterr);
+        if (r < 0)
+                return r;
+        (*ret)->text = TAKE_PTR(text);
+        (*ret)->text_size = size;
+        return 0;
+}
+
+/* ---- the one of the last start ---- */
+
+int config_keep(const struct config *c)
+{
+        const struct group *g = getgrnam(c->uplink_group);
+        _cleanup_free_ char *path = format_new("%s/" CONFIG_KEPT, c->state), *kept = NULL;
+        size_t size;
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        r = file_read(path, CONFIG_MAX_BYTES, &kept, &size);
+        if (r >= 0 && size == c->text_size && memcmp(kept, c->text, size) == 0)
+                return 0;
+        r = file_write_atomic_for(path, c->text, c->text_size,
+                                  &(struct file_access){0640, g ? g->gr_gid : (gid_t)-1});
+        return r < 0 ? r : 1;
+}
+
+int config_load_kept(const char *path, struct config **ret, struct diag *reterr)
+{
+        _cleanup_free_ char *text = NULL, *state = NULL, *kept = NULL;
+        size_t size;
+
+        if (file_read(path, CONFIG_MAX_BYTES, &text, &size) >= 0)
+                (void)ini_salvage(text, size, "state", &state); /* without: the default */
+        kept = format_new("%s/" CONFIG_KEPT, state && *state == '/' ? state : CONFIG_DEFAULT_STATE);
+        return kept ? config_load(kept, ret, reterr) : -ENOMEM;
 }

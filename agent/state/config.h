@@ -9,6 +9,8 @@
 #include "base/prefix.h"
 #include "trust/ring.h"
 
+#define CONFIG_DEFAULT_STATE "/var/lib/onchannel"
+#define CONFIG_KEPT          "agent.ini"
 #define CONFIG_MAX_BYTES     (256u << 10)
 #define CONFIG_PROTECT_MAX   1000
 #define CONFIG_TAGS_MAX      64
@@ -42,6 +44,8 @@ struct config {
         char *browser_root; /* without a slash at its end: "" is the machine's own */
         struct config_protect *protect; /* [protect] and the collector's host */
         size_t n_protect;
+        char *text; /* as it was read */
+        size_t text_size;
 };
 
 struct config *config_free(struct config *c); /* returns NULL */
@@ -54,6 +58,13 @@ static inline void config_freep(struct config **p)
 /* -EBADMSG malformed, -ENOTUNIQ a key given twice, -ERANGE a number out of its range. */
 int config_parse(const char *text, size_t size, const char *file, struct config **ret, struct diag *reterr);
 int config_load(const char *path, struct config **ret, struct diag *reterr);
+
+/* What the agent has started with is kept as STATE/agent.ini, readable by the uplink's group, so that the next start has it when
+ * agent.ini is broken or gone. 1 written, 0 it was there. */
+int config_keep(const struct config *c);
+/* The one that was kept, in the state folder that the file at `path` names, whatever else is wrong with that, else in the
+ * default one. */
+int config_load_kept(const char *path, struct config **ret, struct diag *reterr);
 
 /* Host of "https://host[:port][/…]" into *ret (free()), brackets of IPv6 stripped. -EINVAL. */
 int config_url_host(const char *url, char **ret);

@@ -6,16 +6,18 @@
 #include "base/cleanup.h"
 #include "base/ini.h"
 #include "base/io.h"
+#include "base/log.h"
 #include "base/text.h"
 
 #define CONFIG_MAX_BYTES (256u << 10)
+#define DEFAULT_STATE    "/var/lib/onchannel"
 
 static const struct {
         const char *section, *name, *fallback;
         size_t offset;
 } keys[] = {
         {"agent", "device", NULL, offsetof(struct uplink_config, device)},
-        {"agent", "state", "/var/lib/onchannel", offsetof(struct uplink_config, state)},
+        {"agent", "state", DEFAULT_STATE, offsetof(struct uplink_config, state)},
         {"agent", "runtime", "/run/onchannel", offsetof(struct uplink_config, runtime)},
         {"collector", "url", NULL, offsetof(struct uplink_config, url)},
         {"collector", "ca", NULL, offsetof(struct uplink_config, ca)},
@@ -114,12 +116,26 @@ int uplink_config_parse(const char *text, size_t size, const char *file, struct 
 
 int uplink_config_load(const char *path, struct uplink_config *ret, struct diag *reterr)
 {
-        _cleanup_free_ char *text = NULL;
+        _cleanup_free_ char *text = NULL, *state = NULL, *kept = NULL;
+        char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 32];
         size_t size;
         int r;
 
         r = file_read(path, CONFIG_MAX_BYTES, &text, &size);
         if (r < 0)
-                return diag_set(reterr, r, path, 0, "cannot read it: %s", strerror(-r));
-        return uplink_config_parse(text, size, path, ret, reterr);
+                diag_set(reterr, r, path, 0, "cannot read it: %s", strerror(-r));
+        else
+                r = uplink_config_parse(text, size, path, ret, reterr);
+        if (r >= 0)
+                return r;
+        if (text)
+                (void)ini_salvage(text, size, "state", &state); /* without: the default */
+        freep(&text);
+        kept = format_new("%s/agent.ini", state && *state == '/' ? state : DEFAULT_STATE);
+        if (!kept || file_read(kept, CONFIG_MAX_BYTES, &text, &size) < 0 ||
+            uplink_config_parse(text, size, kept, ret, NULL) < 0)
+                return r;
+        log_line(LOG_ERR, "%s", diag_format_log(reterr, where, sizeof(where)));
+        log_line(LOG_WARNING, "going on with '%s', that of the agent's last start", kept);
+        return 0;
 }

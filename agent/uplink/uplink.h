@@ -38,6 +38,7 @@ struct uplink_config { /* of agent.ini, only what the uplink needs; the daemon c
 void uplink_config_done(struct uplink_config *c);
 int uplink_config_parse(const char *text, size_t size, const char *file, struct uplink_config *ret,
                         struct diag *reterr);
+/* Or the one with which the agent has started last, when that one is broken; says so. */
 int uplink_config_load(const char *path, struct uplink_config *ret, struct diag *reterr);
 /* -EINVAL unless it is "https://HOST…" of printable ASCII. */
 int uplink_url_set(struct uplink_config *c, const char *url);

@@ -22,6 +22,7 @@ static json_t *refusal_of(const char *what, json_t *refused)
 static json_t *problem_of(const struct store_device *d, json_t *status, json_t *policy)
 {
         json_t *refused = json_object_get(policy, "refused");
+        json_t *config_refused = json_object_get(json_object_get(status, "config"), "refused");
         json_t *catalogue_refused = json_object_get(json_object_get(status, "catalogue"), "refused");
         const char *mode = json_string_value(json_object_get(policy, "mode"));
 
@@ -31,6 +32,8 @@ static json_t *problem_of(const struct store_device *d, json_t *status, json_t *
                 return json_string("has sent no status yet");
         if (clock_utc_ms() > d->last_seen_ms + SILENT_MS)
                 return json_string("silent for more than 15 minutes");
+        if (config_refused)
+                return refusal_of("agent.ini", config_refused);
         if (refused)
                 return refusal_of("policy", refused);
         if (catalogue_refused)

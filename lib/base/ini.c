@@ -9,6 +9,7 @@
 #include <ini.h>
 #undef ini_handler
 
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/ini.h"
 #include "base/text.h"
@@ -169,5 +170,50 @@ int ini_parse_text(const char *text, size_t size, const char *file, ini_handler 
                 return t.r;
         if (r != 0)
                 return diag_set(reterr, -EBADMSG, file, r > 0 ? (unsigned)r : 0, "not an INI file");
+        return 0;
+}
+
+struct wanted {
+        const char *name;
+        char *value;
+};
+
+static int take_wanted(void *userdata, const char *section, const char *name, const char *value, unsigned line,
+                       struct diag *reterr)
+{
+        struct wanted *w = userdata;
+
+        if (!name || w->value || strcmp(name, w->name) != 0)
+                return 0;
+        w->value = strdup(value);
+        return w->value ? 0 : -ENOMEM;
+}
+
+int ini_salvage(const char *text, size_t size, const char *name, char **ret)
+{
+        const char *start = size > 0 ? text : "", *line;
+        struct ini_reader t = {.next = start, .end = start + size, .file = ""};
+        struct wanted w = {name, NULL};
+        _cleanup_buf_ struct buf whole = {0};
+        int r;
+
+        while (t.next < t.end) {
+                size_t n = line_next(&t, &line);
+
+                if (line_check(&t, line, n) < 0)
+                        continue;
+                buf_add(&whole, line, n);
+                buf_add(&whole, "\n", 1);
+        }
+        r = buf_error(&whole);
+        if (r >= 0)
+                r = ini_parse_text((char *)whole.data, whole.size, "", take_wanted, &w, NULL);
+        if (r < 0) {
+                free(w.value);
+                return r;
+        }
+        if (!w.value)
+                return -ENOENT;
+        *ret = w.value;
         return 0;
 }

@@ -16,3 +16,7 @@ typedef int (*ini_handler)(void *userdata, const char *section, const char *name
  * `file` is used in diagnostics only. Inline comments start with " ;". */
 int ini_parse_text(const char *text, size_t size, const char *file, ini_handler handler, void *userdata,
                    struct diag *reterr);
+
+/* The first value of a key, of whatever section, in the lines that ini_parse_text() would take, whatever stands between them:
+ * free(). -ENOENT. */
+int ini_salvage(const char *text, size_t size, const char *name, char **ret);

@@ -154,6 +154,44 @@ def test_damaged_files(laptop, tmp_path):
     laptop.agent.start()
 
 
+BROKEN = [  # agent.ini then, what `status` says of it
+    (lambda text: text + "proxy http://proxy.example\n", "expected 'key = value', not 'proxy http://proxy.example'"),
+    (lambda text: "\xef\xbb\xbf" + text, "byte order mark"),
+    (lambda text: text.replace("[agent]", "[agnet]"), "unknown section [agnet]"),
+    (lambda text: text.replace("heartbeat = ", "heartbeat = 1h "), "heartbeat: a number of seconds"),
+    (lambda text: text.replace("cgroup = ", "cgroup = /nowhere"), "does not start with it"),
+    (lambda text: text.replace("keys = ", "keys = /nowhere"), "does not start with it"),
+]
+
+
+def test_broken_agent_ini(laptop):
+    """What was in force goes on through the restart, and is there again after a boot; `--check` and the status say why."""
+    good, before = laptop.agent.ini.read_text(), laptop.agent.status()["spool"]["next_seq"]
+    assert laptop.path("agent.ini").read_text() == good
+    try:
+        for i, (change, said) in enumerate(BROKEN):
+            laptop.agent.ini.write_text(change(good), encoding="latin-1")
+            (laptop.boot if i % 2 else laptop.agent.stop)()
+            laptop.start()
+            refused = laptop.agent.status()["config"]["refused"]
+            assert refused["file"] == str(laptop.agent.ini) and said in refused["reason"], refused
+            text = laptop.agent.cli("status", check=True).stdout
+            assert "that of the last start is in force" in text and said in text, text
+            check = laptop.world.laptop.run([str(laptop.agent.programs.agent), "--check", "--config", str(laptop.agent.ini)])
+            assert check.returncode == 1 or "cgroup = /nowhere" in laptop.agent.ini.read_text(encoding="latin-1"), check
+        laptop.agent.stop()
+        records = [json.loads(r) for p in sorted(laptop.path("spool").glob("*.seg")) for seq, (_, _, r) in chain.segment(p)[0].items() if seq >= before]
+        coverage = [own["coverage"] for own in (r["unmapped"]["onchannel"] for r in records) if "coverage" in own]
+        assert [c["event"] for c in coverage].count("refused") == len(BROKEN), coverage
+        assert laptop.path("agent.ini").read_text() == good
+    finally:
+        laptop.agent.ini.write_text(good)
+    laptop.start()
+    assert "config" not in laptop.agent.status()
+    laptop.path("agent.ini").unlink()
+    wait_for(laptop.path("agent.ini").exists, 10 * SLOW, "the file coming back")
+
+
 def test_what_is_whole_is_kept(laptop):
     """A torn segment keeps the records before the tear, a damaged key the records that it signed, for who looks for them."""
     spool = laptop.path("spool")

@@ -169,6 +169,28 @@ def test_systemd_uplink(machine):
         assert run("nsenter", "-t", pid, "-m", "touch", path, check=False).returncode, path
 
 
+def test_systemd_broken_ini(machine, tmp_path):
+    """A typing error, a file that is gone, a folder: agent and uplink come back as they were, by a restart and where nothing is left."""
+    ini = ETC / "agent.ini"
+    good = ini.read_text()
+    try:
+        for change in (lambda: ini.write_text(f"{good}retries 3\n"), ini.unlink, ini.mkdir):
+            change()
+            run("systemctl", "restart", AGENT, UPLINK)
+            assert blocked(tmp_path) and "that of the last start is in force" in machine.status()
+            run("systemctl", "stop", AGENT)
+            run("onchanneld", "release")
+            assert not PINS.exists()
+            run("systemctl", "start", AGENT)
+            assert blocked(tmp_path)
+            wait_for(lambda: "0 records not yet at the collector" in machine.status(), 10 * SLOW, "the uplink's work")
+    finally:
+        ini.rmdir()
+        ini.write_text(good)
+    run("systemctl", "restart", AGENT, UPLINK)
+    assert "last start" not in machine.status()
+
+
 def test_systemd_sandbox(machine):
     pid = shown(AGENT, "MainPID")
     text = pathlib.Path(f"/proc/{pid}/status").read_text()

@@ -2,11 +2,13 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
 #include "agent/state/config.h"
 #include "base/cleanup.h"
+#include "base/io.h"
 
 static void test_defaults(void **state)
 {
@@ -133,13 +135,43 @@ static void test_url_host(void **state)
         }
 }
 
+/* Whatever becomes of the file, as long as the line that says where the other one is can be read. */
+static void test_kept(void **state)
+{
+        static const struct {
+                const char *before, *behind;
+        } broken[] = {{"[agent\n", "\n"}, {"", "\nwhat\n"}, {"[agent]\n", "\nheartbeat = never\n"}};
+        char dir[] = "/tmp/test-kept-XXXXXX", ini[64], good[128], line[64], text[256];
+        _cleanup_config_ struct config *c = NULL;
+
+        assert_non_null(mkdtemp(dir));
+        snprintf(ini, sizeof(ini), "%s/ini", dir);
+        snprintf(line, sizeof(line), "state = %s", dir);
+        snprintf(good, sizeof(good), "[agent]\n%s\nheartbeat = 7\n", line);
+        assert_int_equal(file_write_atomic(ini, good, strlen(good), 0600), 0);
+        assert_int_equal(config_load(ini, &c, NULL), 0);
+        assert_int_equal(config_keep(c), 1);
+        assert_int_equal(config_keep(c), 0);
+        for (size_t i = 0; i < ELEMENTSOF(broken); i++) {
+                _cleanup_config_ struct config *none = NULL, *kept = NULL;
+
+                snprintf(text, sizeof(text), "%s%s%s", broken[i].before, line, broken[i].behind);
+                assert_int_equal(file_write_atomic(ini, text, strlen(text), 0600), 0);
+                assert_true(config_load(ini, &none, NULL) < 0);
+                assert_int_equal(config_load_kept(ini, &kept, NULL), 0);
+                assert_int_equal(kept->heartbeat, 7);
+        }
+        unlink(ini);
+        snprintf(text, sizeof(text), "%s/" CONFIG_KEPT, dir);
+        assert_int_equal(unlink(text), 0);
+        assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_defaults),
-                cmocka_unit_test(test_values),
-                cmocka_unit_test(test_refused),
-                cmocka_unit_test(test_url_host),
+                cmocka_unit_test(test_defaults), cmocka_unit_test(test_values), cmocka_unit_test(test_refused),
+                cmocka_unit_test(test_url_host), cmocka_unit_test(test_kept),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -186,9 +186,34 @@ static void test_handler_stops(void **state)
         }
 }
 
+static void test_salvage(void **state)
+{
+        static const struct {
+                const char *text, *value;
+        } table[] = {
+                {"[agent]\nstate = /s ; here\n", "/s"},
+                {"[agent\nwhat\n  x = 1\nstate = /s\nstate = /t\n", "/s"},
+                {"\xef\xbb\xbf[agent]\r\n\xff\r\nstate=/s\r\n[agent", "/s"},
+                {"[agent]\nstate /s\n; state = /s\n state = /s\nstate2 = /s\n", NULL},
+                {"", NULL},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(table); i++) {
+                _cleanup_free_ char *value = NULL;
+
+                assert_int_equal(ini_salvage(table[i].text, strlen(table[i].text), "state", &value),
+                                 table[i].value ? 0 : -ENOENT);
+                if (table[i].value)
+                        assert_string_equal(value, table[i].value);
+        }
+}
+
 static void test_nothing(void **state)
 {
+        char *value = NULL;
+
         assert_int_equal(ini_parse_text(NULL, 0, "f", note, NULL, NULL), 0);
+        assert_int_equal(ini_salvage(NULL, 0, "state", &value), -ENOENT);
 }
 
 int main(void)
@@ -197,6 +222,7 @@ int main(void)
                 cmocka_unit_test(test_accepted),      cmocka_unit_test(test_refused),
                 cmocka_unit_test(test_hidden_key),    cmocka_unit_test(test_long_lines),
                 cmocka_unit_test(test_handler_stops), cmocka_unit_test(test_nothing),
+                cmocka_unit_test(test_salvage),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
