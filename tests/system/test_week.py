@@ -60,6 +60,9 @@ class Clock:
 
 
 class Week:
+    step = HOUR  # of somebody's work, and the heartbeat
+    uplink_works = False  # else it sleeps meanwhile, which ends its back-off
+
     def __init__(self, internet):
         self.internet, self.laptop, self.world = internet, internet.laptop, internet.world
         base = pathlib.Path(internet.base)
@@ -74,7 +77,7 @@ class Week:
             self.desk.cli("key", "new", name)
         self.collector = Collector(internet, self.programs)
         self.agent = Agent(internet, self.programs, self.desk, self.collector)
-        self.agent.write_ini(heartbeat=HOUR, check=HOUR)
+        self.agent.write_ini(heartbeat=self.step, check=self.step)
         self.anna = Employee(internet, "anna")
         self.people = (Employee(internet, name) for name in list(net.PEOPLE)[2:])
         self.serial, self.catalogue, self.boots, self.hour = 0, 1, 0, time.monotonic()
@@ -93,14 +96,18 @@ class Week:
     def awake(self, hours):
         for _ in range(hours):
             before = self.heartbeat()
-            rest, self.hour = HOUR + 1 - (time.monotonic() - self.hour), time.monotonic()
-            self.clock.add(rest, rest, rest, 0)
+            rest, self.hour = self.step + 1 - (time.monotonic() - self.hour), time.monotonic()
+            self.clock.add(rest, rest, rest, rest * self.uplink_works)
             wait_for(lambda: self.agent.alive() and self.heartbeat() > before, 20 * SLOW, "an hour's coverage record")
             self.agent.status()  # behind what else was due at that hour
 
     def heartbeat(self):
         """The hour of the latest look at the canary, which comes with each heartbeat."""
         return datetime.datetime.fromisoformat(self.agent.status()["canary"]["time"].replace("Z", "+00:00")).timestamp() // 1800
+
+    def start(self):
+        self.agent.start()
+        self.hour = time.monotonic()  # from which on its heartbeats count
 
     def asleep(self, hours, meanwhile=lambda: None):
         meanwhile()
@@ -118,7 +125,7 @@ class Week:
         boot = pathlib.Path(self.internet.base) / f"boot-{self.boots}"
         boot.write_text(f"{self.boots:08}-0000-4000-8000-000000000000\n")
         self.laptop.run(["mount", "--bind", boot, "/proc/sys/kernel/random/boot_id"], check=True)
-        self.agent.start()
+        self.start()
         self.agent.start_uplink()
 
     def cable(self, state):
