@@ -95,8 +95,10 @@ static int watch(const struct cli *c, struct witness *w, uint64_t interval_s, bo
                         print_line("%s: %llu entries, cosigned", w->log.name, (unsigned long long)w->last.head.size);
                 told = r == 0 ? w->last.head.size : told;
                 (void)fflush(stdout);
+                if (r == -EILSEQ)
+                        return STATUS_FORKED;
                 if (once)
-                        return r == 0 ? STATUS_OK : r == -EILSEQ ? STATUS_FORKED : STATUS_FAILED;
+                        return r == 0 ? STATUS_OK : STATUS_FAILED;
                 sleep((unsigned)interval_s);
         }
 }

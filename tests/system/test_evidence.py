@@ -4,7 +4,6 @@ import base64
 import datetime
 import hashlib
 import json
-import os
 import pathlib
 import secrets
 import shutil
@@ -15,11 +14,13 @@ from contextlib import closing
 
 import pytest
 
-from harness import BUILD, TREE, wait_for
+from harness import BUILD, SLOW, TREE, wait_for
+from internet import COLLECTOR, PATH, environment
 from test_collector import collector, device  # noqa: F401
 
 sys.path.insert(0, str(TREE / "tests/support"))
 import verify_bundle  # noqa: E402
+from device import Device  # noqa: E402
 
 VERIFY = BUILD / "cli/onchannel-verify"
 
@@ -253,23 +254,34 @@ def check_log(collector, at_least=1):  # noqa: F811
     return log
 
 
+class Witness:
+    """Another administrator, without privileges, on a host of their own: the laptop's, where nothing of onchannel runs."""
+
+    def __init__(self, collector, host, out, name):  # noqa: F811
+        self.host, self.ca, self.key, self.state = host, collector.ca, out / "witness.key", out / "witness.state"
+        out.chmod(0o777)
+        bin_folder = collector.programs.cli.parent
+        shutil.copy(BUILD / "cli/onchannel-witness", bin_folder)
+        self.run = {"user": "anna", "env": environment(PATH=f"{bin_folder}:{PATH}")}
+        self.command = [str(collector.programs.cli), "evidence", "witness"]
+        self.vkey = host.run([*self.command, "new", name, str(self.key)], check=True, **self.run).stdout.strip()
+        (out / "log.pub").write_text(collector.run("log", collector.dir).stdout)
+        self.log_key = out / "log.pub"
+
+    def arguments(self, state=None, ca=True):
+        return [*self.command, f"https://{COLLECTOR}:8444/log", "--log-key", str(self.log_key), "--key", str(self.key), "--state",
+                str(state or self.state), *(("--ca", str(self.ca)) if ca else ())]
+
+    def __call__(self, state=None, ca=True):
+        return self.host.run([*self.arguments(state, ca), "--once"], **self.run)
+
+
 @pytest.fixture
 def witness(collector, internet, out, tmp_path):  # noqa: F811
-    os.chmod(out, 0o777)
-    key = out / "witness.key"
-    program = BUILD / "cli/onchannel-witness"
-    vkey = subprocess.run([program, "new", f"witness.example/{tmp_path.name[-20:]}", key], capture_output=True, text=True,
-                          check=True).stdout.strip()
-    (out / "witness.pub").write_text(vkey + "\n")
-    (out / "log.pub").write_text(collector.run("log", collector.dir).stdout)
-    collector.run("witness", collector.dir, "add", vkey)
-
-    def look(state=out / "witness.state"):
-        return internet.world.run([str(program), "https://localhost:8444/log", "--log-key", str(out / "log.pub"), "--key", str(key),
-                                   "--state", str(state), "--ca", str(collector.ca), "--once"], check=False)
-    look.vkey, look.folder = vkey, out
-    yield look
-    collector.run("witness", collector.dir, "remove", vkey.split("+")[0])
+    w = Witness(collector, internet.laptop, out, f"witness.example/{tmp_path.name[-20:]}")
+    collector.run("witness", collector.dir, "add", w.vkey)
+    yield w
+    collector.run("witness", collector.dir, "remove", w.vkey.split("+")[0])
 
 
 def test_log_and_witness(collector, device, witness, out):  # noqa: F811
@@ -279,6 +291,8 @@ def test_log_and_witness(collector, device, witness, out):  # noqa: F811
     log = check_log(collector)
     for path in ("tile/0/999", "tile/1/000", "tile/0/000.p/0", "tile/entries/000.p/255", "tile/0/../0/000", "secret"):
         assert collector.curl(f"/log/{path}", "--path-as-is", "-o", "/dev/null").stdout.strip() == "404", path
+    stranger = witness(ca=False)
+    assert stranger.returncode == 1 and "certificate" in stranger.stderr and not witness.state.exists(), stranger
     first = witness()
     assert first.returncode == 0, first.stderr
     status, answer = collector.call("/api/v1/integrity")
@@ -333,6 +347,49 @@ def test_fork_is_told(collector, device, witness, out):  # noqa: F811
     code, said = own_verify(out / "fork.ndjson")
     assert code == 1 and any(p["device"] == device.id and p["seq"] == 3 for p in said["problems"]), said
     assert verify_bundle.verify((out / "fork.ndjson").read_bytes()).problems
+
+
+def test_log_that_is_rewritten(collector, device, witness, out, tmp_path):  # noqa: F811
+    """The administrator puts a backup back and goes on from there, by the same key: the witness, at work on its host, ends and says
+    so, both states in hand; nor is another deceived once the new log is longer than what it saw."""
+    def served_from(folder):
+        collector.stop()
+        collector.dir, before = folder, collector.dir
+        collector.start()
+        return before
+    device.send([{}])
+    check_log(collector)
+    backup, second = collector.folder / "backup", out / "second.state"
+    collector.run("backup", collector.dir, backup)
+    device.send([{}])
+    check_log(collector)
+    (size,), = collector.sql("SELECT count(*) FROM log_leaf")
+    check_log(collector, size)
+    with open(out / "said", "w") as said:
+        at_work = witness.host.popen([*witness.arguments(), "--interval", "1"], stdout=said, stderr=said, stdin=subprocess.DEVNULL, **witness.run)
+    wait_for(lambda: witness.state.exists() and int(witness.state.read_text().split("\n")[1]) >= size, 10 * SLOW, "the witness's first look")
+    collector.run("restore", collector.folder / "restored", backup)
+    honest = served_from(collector.folder / "restored")
+    try:
+        assert at_work.wait(20 * SLOW) == 4
+        assert "THE LOG WAS FORKED: it had " in (out / "said").read_text()
+        states = (out / "witness.state.fork").read_text()
+        assert states.startswith(witness.state.read_text()) and states.count(Tiles(collector).vkey.split("+")[0]) >= 4, states
+        other = Device(tmp_path / "other", f"https://{COLLECTOR}:8443", collector.ca, f"other-{tmp_path.name[-20:]}")
+        other.prefix = device.prefix
+        assert other.enrol(collector.token()).status == 200
+        seen = int(witness.state.read_text().split("\n")[1])
+        for _ in range(seen):
+            other.send([{}])
+        check_log(collector, seen + 1)
+        shutil.copy(witness.state, second)
+        second.chmod(0o666)
+        r = witness(second)
+        assert r.returncode == 4 and f"entries do not begin with the {seen} of before" in r.stderr, r
+        _, answer = collector.call("/api/v1/integrity")
+        assert all((w["size"] or 0) < seen for w in answer["log"]["witnesses"]), "the new one was cosigned"
+    finally:
+        served_from(honest)
 
 
 def verify_bundle_key(seed):

@@ -152,6 +152,8 @@ int main(int argc, char **argv)
         senders_run(senders, n, n_batches, &c);
         printf("%s-ingest %.0f violations/s\n", name, (double)n * n_batches * n_records / (now_s() - before.wall));
         cpu_print(name, &c, before);
+        if (*c.postgres.url)
+                memory_print(name, &c);
         sizes_print(name, &c, senders, n_records, n);
         for (unsigned i = 0; i < n; i++) {
                 curl_easy_cleanup(senders[i].curl);

@@ -146,29 +146,72 @@ static inline double cpu_of(pid_t pid, bool children, pid_t *ret_parent)
                (double)sysconf(_SC_CLK_TCK);
 }
 
-static inline double cpu_of_postgres(const struct postgres *p)
+#define POSTGRES_PROCESSES_MAX 64
+
+/* Of the server, the first one first. */
+static inline size_t postgres_processes(const struct postgres *p, pid_t ret[static POSTGRES_PROCESSES_MAX])
 {
         char path[96];
-        double sum;
+        size_t n = 1;
         glob_t found;
-        int pid;
         FILE *f;
 
         snprintf(path, sizeof(path), "%s/db/postmaster.pid", p->dir);
         f = fopen(path, "r");
-        DEMAND(f && fscanf(f, "%d", &pid) == 1);
+        DEMAND(f && fscanf(f, "%d", &ret[0]) == 1);
         fclose(f);
-        sum = cpu_of(pid, true, NULL);
         DEMAND(glob("/proc/[0-9]*", GLOB_NOSORT, NULL, &found) == 0);
-        for (size_t i = 0; i < found.gl_pathc; i++) {
-                pid_t parent = 0;
-                double s = cpu_of(atoi(found.gl_pathv[i] + 6), false, &parent);
+        for (size_t i = 0; i < found.gl_pathc && n < POSTGRES_PROCESSES_MAX; i++) {
+                pid_t pid = atoi(found.gl_pathv[i] + 6), parent = 0;
 
-                if (parent == pid)
-                        sum += s;
+                cpu_of(pid, false, &parent);
+                if (parent == ret[0])
+                        ret[n++] = pid;
         }
         globfree(&found);
+        return n;
+}
+
+static inline double cpu_of_postgres(const struct postgres *p)
+{
+        pid_t pids[POSTGRES_PROCESSES_MAX];
+        size_t n = postgres_processes(p, pids);
+        double sum = cpu_of(pids[0], true, NULL);
+
+        for (size_t i = 1; i < n; i++)
+                sum += cpu_of(pids[i], false, NULL);
         return sum;
+}
+
+/* proc(5): what a process has of memory, of a page that n of them share the nth part (Linux 5.0). */
+static inline void pss_add(pid_t pid, unsigned long *sum_kib, unsigned long *shared_kib)
+{
+        char path[64], line[128];
+        unsigned long kib;
+        FILE *f;
+
+        snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+        f = fopen(path, "r");
+        while (f && fgets(line, sizeof(line), f)) {
+                if (sscanf(line, "Pss: %lu", &kib) == 1)
+                        *sum_kib += kib;
+                if (sscanf(line, "Pss_Shmem: %lu", &kib) == 1)
+                        *shared_kib += kib;
+        }
+        if (f)
+                fclose(f);
+}
+
+static inline void memory_print(const char *name, const struct collector *c)
+{
+        unsigned long sum = 0, shared = 0;
+        pid_t pids[POSTGRES_PROCESSES_MAX];
+        size_t n = postgres_processes(&c->postgres, pids);
+
+        for (size_t i = 0; i < n; i++)
+                pss_add(pids[i], &sum, &shared);
+        printf("%s-memory %.0f MiB of %zu processes, %.0f MiB of that shared\n", name, (double)sum / 1024, n,
+               (double)shared / 1024);
 }
 
 static inline struct cpu cpu_now(const struct collector *c)
