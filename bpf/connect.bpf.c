@@ -137,6 +137,19 @@ static __always_inline int mark_set(struct bpf_sock_addr *ctx, __u32 channel)
         return mark == old ? 0 : bpf_setsockopt(ctx, SOL_SOCKET, SO_MARK, &mark, sizeof(mark));
 }
 
+/* Another path of a connection (MPTCP) begins in the middle of its stream, so it is for streams that are not looked at any
+ * more. Others do without. */
+static __always_inline bool path_is_early(struct bpf_sock_addr *ctx)
+{
+        struct mptcp_sock *m = bpf_core_type_exists(struct mptcp_sock) ? bpf_skc_to_mptcp_sock(ctx->sk) : NULL;
+        struct sock *first = m ? m->first : NULL;
+
+        if (!first || (void *)first == (void *)ctx->sk)
+                return false;
+        struct oc_sock *s = bpf_sk_storage_get(&oc_socks, first, NULL, 0);
+        return !s || s->state != SOCK_JUDGED;
+}
+
 static __noinline int attempt_judge(struct bpf_sock_addr *ctx, struct attempt *a)
 {
         a->rules = rules_now();
@@ -149,6 +162,8 @@ static __noinline int attempt_judge(struct bpf_sock_addr *ctx, struct attempt *a
         a->port = bpf_ntohs(ctx->user_port);
         a->protocol = ctx->protocol;
         a->to.length = 128;
+        if (a->protocol == IPPROTO_TCP && path_is_early(ctx))
+                return 0;
 
         if (!is_local_service(&a->to, a->port))
                 attempt_decide(a);

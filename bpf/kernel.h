@@ -183,22 +183,25 @@ struct sock {
                 __u32 val;
         } sk_uid;
 };
-struct mptcp_sock {
-        struct sock *first;
-};
 struct socket {
         struct file *file;
         struct sock *sk;
 };
+struct mptcp_sock {
+        struct sock *first; /* the path that the connection began with */
+};
 struct skb_frag___kernel {
         __u32 len;
 };
+struct sk_buff;
 struct skb_shared_info {
         __u8 flags;
         __u8 nr_frags;
+        struct sk_buff *frag_list;
         struct skb_frag___kernel frags[1];
 };
 struct sk_buff {
+        struct sk_buff *next;
         struct sock *sk;
         unsigned int end;
         unsigned char *head;

@@ -3,9 +3,11 @@
 /* Payload in pages that its sender can still write: of splice, vmsplice, sendfile, MSG_ZEROCOPY, io_uring's SEND_ZC.
  * What is read there may be something else by the time it leaves, and again when TCP sends it once more. */
 #include "bpf/maps.h"
+#include "bpf/owner.h"
 #include "bpf/packet.h"
 
 #define FRAGS_MAX     45 /* the largest CONFIG_MAX_SKB_FRAGS */
+#define FRAGMENTS_MAX 128 /* of the largest datagram, down to an MTU of 576 bytes */
 #define FRAG_ZEROCOPY 1 /* SKBFL_ZEROCOPY_ENABLE: of a program's memory, if only a driver's that it maps */
 #define FRAG_SHARED   2 /* SKBFL_SHARED_FRAG: TCP has it wherever a page may be somebody's, UDP has not */
 
@@ -27,8 +29,8 @@ static __always_inline bool page_is_lent(__u64 page)
         struct page *p = (void *)page;
         __u64 flags = 0, head;
 
-        if (page & 1) /* a device's memory: struct net_iov */
-                return false;
+        if (page & 1) /* a device's memory, struct net_iov: nobody can read it here */
+                return true;
         if (BPF_CORE_READ(p, _mapcount.counter) >= 0)
                 return true;
         head = BPF_CORE_READ(p, compound_head);
@@ -43,21 +45,20 @@ static __always_inline __u32 linear_size(struct __sk_buff *skb)
         return (void *)(long)skb->data_end - (void *)(long)skb->data;
 }
 
-/* Where in the packet the first such byte is; its size: there is none. Global: see packet_parse(). */
-__noinline __weak int packet_lent(struct __sk_buff *skb, __u32 protocol)
-{
-        struct sk_buff *b = (void *)skb;
-        __u32 at = linear_size(skb);
+#define NOT_LENT     0x7fffffff
+#define PERHAPS_LENT 0x7ffffffe /* the kernel's own, or a driver's while nobody maps it */
 
-        if (at >= skb->len)
-                return skb->len;
-        struct skb_shared_info *info = (void *)(BPF_CORE_READ(b, head) + BPF_CORE_READ(b, end));
+/* Where the first such byte is, of pages that a struct skb_shared_info lists and that begin at `at`. Global, also the
+ * following: see packet_parse(). */
+__noinline __weak int pages_lent(__u64 list, __u32 at, __u32 protocol)
+{
+        struct skb_shared_info *info = (void *)list;
         const void *frags = (const void *)info + bpf_core_field_offset(info->frags);
         __u32 n = BPF_CORE_READ(info, nr_frags), flags = BPF_CORE_READ(info, flags);
 
-        if (protocol == IPPROTO_TCP && !(flags & FRAG_SHARED))
-                return skb->len;
-        if (n && flags & FRAG_ZEROCOPY)
+        if (!n || (protocol == IPPROTO_TCP && !(flags & FRAG_SHARED)))
+                return NOT_LENT;
+        if (flags & FRAG_ZEROCOPY)
                 return at;
 #pragma clang loop unroll(disable)
         for (__u32 i = 0; i < FRAGS_MAX && i < n; i++) {
@@ -67,7 +68,43 @@ __noinline __weak int packet_lent(struct __sk_buff *skb, __u32 protocol)
                         return at;
                 at += f.size;
         }
-        return skb->len;
+        return PERHAPS_LENT;
+}
+
+/* Whoever has lent memory may have lent a driver's. */
+static __always_inline bool is_lender(struct __sk_buff *skb)
+{
+        __u32 uid = socket_uid(skb);
+
+        return bpf_map_lookup_elem(&oc_lenders, &uid);
+}
+
+static __always_inline struct skb_shared_info *buffer_pages(struct sk_buff *b)
+{
+        return (void *)(BPF_CORE_READ(b, head) + BPF_CORE_READ(b, end));
+}
+
+/* Where in the packet the first such byte is; its size: there is none. A datagram that will be parted, being larger than
+ * the link takes, has a buffer for each fragment: any of them counts as its beginning. */
+__noinline __weak int packet_lent(struct __sk_buff *skb, __u32 protocol)
+{
+        __u32 size = linear_size(skb);
+
+        if (size >= skb->len)
+                return skb->len;
+        struct skb_shared_info *info = buffer_pages((void *)skb);
+        int at = pages_lent((__u64)info, size, protocol);
+        struct sk_buff *b = protocol == IPPROTO_UDP ? BPF_CORE_READ(info, frag_list) : NULL;
+#pragma clang loop unroll(disable)
+        for (int i = 0; i < FRAGMENTS_MAX && b && at >= PERHAPS_LENT; i++) {
+                int r = pages_lent((__u64)buffer_pages(b), size, protocol);
+
+                at = r < at ? r : at;
+                b = BPF_CORE_READ(b, next);
+        }
+        if (b || (at == PERHAPS_LENT && is_lender(skb)))
+                at = size;
+        return at < (int)skb->len ? at : (int)skb->len;
 }
 
 static __always_inline bool is_lent(struct __sk_buff *skb, __u32 protocol)

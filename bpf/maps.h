@@ -194,6 +194,14 @@ struct {
         __type(value, struct oc_owner);
 } oc_owners SEC(".maps") __weak;
 
+/* People who have lent memory by vmsplice(2) since the machine started. */
+struct {
+        __uint(type, BPF_MAP_TYPE_LRU_HASH);
+        __uint(max_entries, 1024);
+        __type(key, __u32); /* see person_of() */
+        __type(value, __u8);
+} oc_lenders SEC(".maps") __weak;
+
 /* A TLS hello that is not complete yet. */
 struct {
         __uint(type, BPF_MAP_TYPE_SK_STORAGE);

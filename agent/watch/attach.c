@@ -19,6 +19,8 @@ static bool is_wanted(const struct watch *w, const struct bpf_program *p)
                 return false;
         if (p == w->bpf->progs.oc_exec_check)
                 return w->exec_path == EXEC_PATH_LSM;
+        if (p == w->bpf->progs.oc_lend || p == w->bpf->progs.oc_lend32)
+                return bpf_program__autoload(p);
         return bpf_program__type(p) != BPF_PROG_TYPE_LSM || w->defence;
 }
 

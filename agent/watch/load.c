@@ -126,6 +126,21 @@ static int size_tasks(const struct watch *w, struct bpf_map *tasks)
         return bpf_map__set_max_entries(tasks, n);
 }
 
+/* Whether the kernel takes a program before this function of its own: some have none of that name, or no trampolines. */
+static bool can_follow(const char *function)
+{
+        LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = BPF_TRACE_FENTRY);
+        const struct bpf_insn nothing[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+                                           {.code = BPF_JMP | BPF_EXIT}};
+
+        int id = libbpf_find_vmlinux_btf_id(function, BPF_TRACE_FENTRY);
+        options.attach_btf_id = (uint32_t)id;
+        _cleanup_fd_ int fd =
+                id < 0 ? -1 : bpf_prog_load(BPF_PROG_TYPE_TRACING, "oc_probe", "GPL", nothing, 2, &options);
+        _cleanup_fd_ int link = fd < 0 ? -1 : bpf_link_create(fd, 0, BPF_TRACE_FENTRY, NULL);
+        return link >= 0;
+}
+
 /* Which BPF LSM programs to try. */
 enum lsm {
         LSM_ALL,
@@ -139,6 +154,10 @@ static int choose_programs(struct onchannel_bpf *bpf, enum lsm lsm)
         struct bpf_program *p;
         int r = 0;
 
+        if (!can_follow("__x64_sys_vmsplice"))
+                r = bpf_program__set_autoload(bpf->progs.oc_lend, false);
+        if (r == 0 && !can_follow("__ia32_sys_vmsplice"))
+                r = bpf_program__set_autoload(bpf->progs.oc_lend32, false);
         bpf_object__for_each_program(p, bpf->obj)
         {
                 bool load = lsm == LSM_ALL || (lsm == LSM_EXEC && p == bpf->progs.oc_exec_check);

@@ -78,15 +78,13 @@ static int open_ring(struct watch *w)
 
 static void describe_sensors(struct watch *w)
 {
-        const char *rest = w->defence ? "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb quic=copy "
-                                        "http=cgroup_skb defence=lsm"
-                                      : "dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb quic=copy "
-                                        "http=cgroup_skb defence=none";
+        bool is_lsm = w->exec_path == EXEC_PATH_LSM;
 
-        if (w->exec_path == EXEC_PATH_LSM)
-                snprintf(w->sensors, sizeof(w->sensors), "exec=lsm %s", rest);
-        else
-                snprintf(w->sensors, sizeof(w->sensors), "exec=signal %s (%s)", rest, w->exec_reason);
+        snprintf(w->sensors, sizeof(w->sensors),
+                 "exec=%s dns=cgroup_skb connect=cgroup_sock_addr tls=cgroup_skb quic=copy http=cgroup_skb lent=%s "
+                 "defence=%s%s%s%s",
+                 is_lsm ? "lsm" : "signal", bpf_program__autoload(w->bpf->progs.oc_lend) ? "fentry" : "none",
+                 w->defence ? "lsm" : "none", is_lsm ? "" : " (", is_lsm ? "" : w->exec_reason, is_lsm ? "" : ")");
 }
 
 /* Two agents would put back each other's pins for ever. */

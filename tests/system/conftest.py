@@ -135,3 +135,10 @@ def innocence(request):
     if isinstance(station, harness.Station):
         station.agent.alive()
         station.download.check()
+
+
+@pytest.fixture(scope="module")
+def router(station):
+    """It drops what has no hops left, so that a program can have one packet lost."""
+    rule = "add table ip hops; add chain ip hops in { type filter hook prerouting priority -400; }; add rule ip hops in ip ttl 1 drop"
+    station.internet.world.run(["nft", rule], check=True)

@@ -445,12 +445,6 @@ def changed(how, before=0, again=False):
 """
 
 
-@pytest.fixture(scope="module")
-def router(station):
-    rule = "add table ip hops; add chain ip hops in { type filter hook prerouting priority -400; }; add rule ip hops in ip ttl 1 drop"
-    station.internet.world.run(["nft", rule], check=True)
-
-
 @pytest.mark.parametrize("how, more", [*itertools.product(["sendfile", "vmsplice", "zerocopy"], ["", "before=40"]),
                                        ("sendfile", "again=True")])
 @pytest.mark.evasion(8, "bytes that are changed between the look at them and their way out", "egress")
