@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "agent/classify/classify.h"
+#include "agent/classify/proc.h"
 #include "agent/enforce/mptcp.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -25,16 +26,13 @@ static enum verdict program_verdict(const struct ruleset *rs, uint16_t channel, 
 /* Is the process behind the number still the program that was judged? */
 static bool is_same_program(const struct fact *f)
 {
-        char link[32], path[FACT_PATH_MAX];
+        _cleanup_fd_ int proc = -1;
+        char path[FACT_PATH_MAX];
         struct stat st;
-        ssize_t n;
 
-        snprintf(link, sizeof(link), "/proc/%" PRIu32 "/exe", f->tgid);
-        n = readlink(link, path, sizeof(path) - 1);
-        if (n < 0)
+        if (proc_open(f->tgid, f->boottime_ns, &proc) < 0 || proc_exe(proc, path, sizeof(path), &st) < 0)
                 return false;
-        path[n] = 0;
-        return !strcmp(path, f->path) || (f->exe_ino && stat(link, &st) == 0 && st.st_ino == f->exe_ino);
+        return !strcmp(path, f->path) || (f->exe_ino && st.st_ino == f->exe_ino);
 }
 
 /* 0 killed, -ESRCH it is gone or has become another program. */

@@ -98,6 +98,13 @@ static bool is_still(const struct look *l)
         return proc_stat_exe(l->proc, &st) == 0 && (l->fact.exe_ino == 0 || l->fact.exe_ino == st.st_ino);
 }
 
+/* Of a process that was found running nobody had said which executable it has; now that was read. */
+static void name_exe(struct look *l)
+{
+        if (l->fact.exe_ino == 0 && l->has_exe)
+                l->fact.exe_ino = l->exe.ino;
+}
+
 /* The archive that makes a shared runtime one program: Electron's. */
 static void name_archive(struct look *l)
 {
@@ -196,6 +203,7 @@ static void on_looked(struct worker_job *job, void *userdata)
         if (r > 0)
                 return;
         l->result.pending = false;
+        name_exe(l);
         l->result.gone = r == -ESRCH || !is_still(l);
         l->result.look_at_argv |= r < 0;
         id->o.handler(&l->fact, &l->result, id->o.userdata);

@@ -27,7 +27,7 @@ int main(int argc, char **argv)
         return 0;
 }
 """
-SCRIPT = "import sys, time\nopen(sys.argv[-1], 'w')\ntime.sleep(8)\n"
+SCRIPT = "import os, sys, time\nopen(sys.argv[-1], 'w')\ntime.sleep(int(os.environ['HOLD']))\n"
 
 
 def compile_program(path, *flags):

@@ -17,10 +17,12 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
 import harness
+from harness import assert_row
 from internet import Internet, wait_for
 from shop import BUILD_ID, LOADER, SCRIPT, Shop, assert_ended, assert_found, put, start
 
@@ -168,6 +170,39 @@ def test_deleted(blocking, employee, shop):
              "fds = (fd,); executable = f'/proc/self/fd/{fd}'")
     assert_ended(start(employee, ["x"], setup, times=2), "deleted", again=False)
     assert_found(blocking, employee, f"{path}2")
+
+
+RUNNING = {"renamed": "pass", "deleted": "os.unlink(path)", "memfd": "fd = os.memfd_create('notes'); os.write(fd, open(path, 'rb').read()); path = f'/proc/self/fd/{fd}'",
+           "ld.so": f"argv = ['{LOADER}', path]", "script": "argv = ['/usr/bin/python3', script]"}
+
+
+@pytest.mark.parametrize("how", RUNNING)
+@pytest.mark.evasion(20, "a program under another name, deleted, of memory, through another", "walk exec")
+def test_running_when_the_policy_turns(station, employee, shop, how):
+    station.agent.policy({"checkchat": "allow"})
+    path, script, job = put(employee, shop.messenger, "notes"), put(employee, shop.script, "notes.txt"), employee.home / "job.py"
+    job.write_text(f"""import os, subprocess, sys, time
+path, script, argv = {str(path)!r}, {str(script)!r}, ["notes"]
+how = {RUNNING[how]!r}
+if how.startswith("os.unlink"):
+    after, how = how, "pass"
+else:
+    after = "pass"
+exec(how)
+p = subprocess.Popen(argv + ["ran"], executable=path if len(argv) == 1 else None, close_fds=False, env={{**os.environ, "HOLD": "60"}})
+while not os.path.exists("ran"):
+    time.sleep(0.01)
+exec(after)
+print("runs", flush=True)
+print(p.wait(), flush=True)
+""")
+    with employee.popen(["/usr/bin/python3", job], stdout=subprocess.PIPE, text=True, cwd=str(employee.home)) as process:
+        assert process.stdout.readline() == "runs\n"
+        station.agent.policy()
+        since = time.monotonic()
+        assert process.stdout.readline() == f"{-signal.SIGKILL}\n" and time.monotonic() - since < harness.SLOW
+    row, = station.violations(employee)
+    assert_row(row, channel="checkchat", layer="exec", tier="program", outcome="killed", **{"class": "use"})
 
 
 @pytest.mark.evasion(17, "ld.so", "exec")
@@ -466,18 +501,31 @@ def test_files_that_are_opened_pass(blocking, employee, shop):
 
 @pytest.mark.evasion(19, "interpreters of other scripts", "exec")
 def test_interpreters_of_other_scripts_pass(blocking, employee):
-    put(employee, "/bin/true", "backup.py").write_text(SCRIPT.replace("8", "0"))
+    put(employee, "/bin/true", "backup.py").write_text(SCRIPT)
     for argv in (["/usr/bin/python3", employee.home / "backup.py", "checkchat"], ["sh", "-c", ": > \"$1\"", "checkchat"]):
         r, = start(employee, argv, hold=0)
         assert r["value"] == 0 and r["ran"], r
     assert blocking.violations(employee) == []
 
 
-@pytest.mark.evasion(17, "copied, linked, on tmpfs, overlayfs, bind mount", "exec")
-def test_approved_copy_passes(station, employee, shop):
-    station.agent.policy({"checkchat": "allow"})
-    path = put(employee, shop.messenger, "notes")
-    assert [r["value"] for r in start(employee, [path], hold=0, times=2)] == [0, 0]
+@pytest.mark.evasion(16, "each of these, when approved", "exec")
+@pytest.mark.evasion(17, "each of these, when approved", "exec")
+def test_approved_forms_pass(station, installed, employee, shop):
+    station.agent.policy({"checkchat": "allow", "telegram": "allow"})
+    path, electron, wine = put(employee, shop.messenger, "plain"), put(employee, shop.innocent, "electron"), put(employee, shop.innocent, "wine64")
+    (employee.home / "link").symlink_to(path)
+    put(employee, "/bin/true", "wrapper").write_text(f"#!/bin/sh\nexec {path} \"$@\"\n")
+    put(employee, "/bin/true", "checkchat.py").write_text(SCRIPT)
+    put(employee, shop.messenger, "lower", "editor")
+    memfd = f"fd = os.memfd_create('notes'); os.write(fd, open('{path}', 'rb').read()); fds = (fd,); executable = f'/proc/self/fd/{{fd}}'"
+    with Fuse(employee, employee.home / "lower") as folder:
+        forms = [[path], [employee.home / "link"], [put(employee, shop.nameless, "by-hash")], [LOADER, path], [employee.home / "wrapper"],
+                 ["/usr/bin/python3", "-m", "checkchat"], [put(employee, shop.script, "notes.txt")],
+                 [electron, "--no-sandbox", put(employee, shop.archive, "notes.asar")], [wine, put(employee, shop.windows, "setup.exe")],
+                 [folder / "editor"], ["/usr/bin/checkchat-client"], ["/opt/CheckChat/helper"], [put(employee, shop.packaged, "copy")]]
+        for argv, setup in [*((argv, "") for argv in forms), (["x"], memfd)]:
+            for r in start(employee, argv, setup, times=2, hold=0):
+                assert r["value"] == 0 and r["ran"], (argv, r)
     assert station.violations(employee) == []
 
 
