@@ -9,11 +9,11 @@
 #include <sys/wait.h>
 
 #include "tests/unit/report-fixture.h"
+#include "tests/unit/synced.h"
 
-#define ENDED     99 /* the run went to its end */
-#define FOREVER   100000
-#define PEOPLE    3
-#define FILES_MAX 16
+#define ENDED   99 /* the run went to its end */
+#define FOREVER 100000
+#define PEOPLE  3
 
 static struct shared {
         bool armed, read_only;
@@ -21,11 +21,7 @@ static struct shared {
         int tried[PEOPLE];
         struct fact last; /* until it is taken from the ring buffer */
         bool is_in_ring;
-        struct {
-                ino_t inode;
-                off_t synced;
-        } files[FILES_MAX];
-        size_t n_files;
+        struct synced synced;
 } * shared;
 
 static char runtime[80];
@@ -98,19 +94,13 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
 int fdatasync(int fd)
 {
         struct stat st;
-        size_t i = 0;
 
         if (!is_step())
                 return 0;
         if (is_file_refused(fd))
                 return -1;
         assert_return_code(fstat(fd, &st), errno);
-        while (i < shared->n_files && shared->files[i].inode != st.st_ino)
-                i++;
-        assert_true(i < FILES_MAX);
-        shared->files[i].inode = st.st_ino;
-        shared->files[i].synced = st.st_size;
-        shared->n_files += i == shared->n_files;
+        *synced_size(&shared->synced, &st) = st.st_size;
         return 0;
 }
 
@@ -224,15 +214,10 @@ static void repair(void)
 {
         _cleanup_free_ char *path = format_new("%s/spool/00000000000000000001.seg", dir);
         struct stat st;
-        off_t synced = 0;
 
         shared->read_only = false;
-        if (stat(path, &st) < 0)
-                return;
-        for (size_t i = 0; i < shared->n_files; i++)
-                if (shared->files[i].inode == st.st_ino)
-                        synced = shared->files[i].synced;
-        assert_return_code(truncate(path, synced), errno);
+        if (stat(path, &st) == 0)
+                assert_return_code(truncate(path, *synced_size(&shared->synced, &st)), errno);
 }
 
 static void check(void)

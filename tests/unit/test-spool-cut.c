@@ -20,20 +20,16 @@
 #include "base/cleanup.h"
 #include "base/diag.h"
 #include "spool/writer.h"
+#include "tests/unit/synced.h"
 
-#define BOOT      "0b1c2d3e-0000-4000-8000-000000000001"
-#define FILES_MAX 32
-#define ENDED     99 /* the run went to its end */
+#define BOOT  "0b1c2d3e-0000-4000-8000-000000000001"
+#define ENDED 99 /* the run went to its end */
 
 static struct shared {
         bool armed;
         long budget; /* bytes and steps until the end */
         uint64_t promised; /* what spool_seal() has returned for */
-        struct {
-                ino_t inode;
-                off_t synced;
-        } files[FILES_MAX];
-        size_t n_files;
+        struct synced synced;
 } * shared;
 
 static uint8_t public_key[DEVICE_KEY_SIZE], secret[DEVICE_SECRET_SIZE];
@@ -115,7 +111,6 @@ static void link_from_synced(int at, const char *name)
 static void note_synced(int fd)
 {
         struct stat st;
-        size_t i = 0;
 
         if (!shared || !shared->armed || fstat(fd, &st) < 0)
                 return;
@@ -124,13 +119,7 @@ static void note_synced(int fd)
                 each_file(dir, link_to_synced);
                 return;
         }
-        while (i < shared->n_files && shared->files[i].inode != st.st_ino)
-                i++;
-        assert_true(i < FILES_MAX);
-        shared->files[i].inode = st.st_ino;
-        shared->files[i].synced = st.st_size;
-        if (i == shared->n_files)
-                shared->n_files++;
+        *synced_size(&shared->synced, &st) = st.st_size;
 }
 
 int fsync(int fd)
@@ -222,15 +211,11 @@ static void run(void)
 static void lose_unsynced(int at, const char *name)
 {
         struct stat st;
-        off_t synced = 0;
         _cleanup_fd_ int fd = openat(at, name, O_WRONLY | O_CLOEXEC);
 
         assert_true(fd >= 0 && fstat(fd, &st) == 0);
-        for (size_t i = 0; i < shared->n_files; i++)
-                if (shared->files[i].inode == st.st_ino)
-                        synced = shared->files[i].synced;
-        if (st.st_size > synced)
-                assert_int_equal(ftruncate(fd, synced), 0);
+        if (st.st_size > *synced_size(&shared->synced, &st))
+                assert_int_equal(ftruncate(fd, *synced_size(&shared->synced, &st)), 0);
 }
 
 /* The batch behind `after`: its last record, or `after` when there is none. */
