@@ -33,7 +33,7 @@ sys.path.insert(0, str(TREE / "tests/support"))
 from device import Device  # noqa: E402
 
 # Where a word may be. "record": spool, what is collected, tables of records and findings, exports, what is forwarded.
-# "state": status.json, which the collector keeps of each device. "signed": files that somebody signed, as they are handed on and kept.
+# "state": status.json, which the collector keeps of each device, and the agent's copy of agent.ini. "signed": files that somebody signed, as they are handed on and kept.
 # "told": why the collector, or a receiver, did not take something, for whoever asks. "damaged": what is set aside of the spool.
 # "accounts": of the page, their sessions and the audit of what they did. Not named: nowhere.
 MAY = {
@@ -329,7 +329,7 @@ def state_kind(file):
     parts = str(file)
     return ("record or damaged" if parts.endswith(".damaged") else "record" if parts.startswith("spool/") or parts == "collected"
             else "signed" if parts.startswith(("incoming/", "policy/", "exemptions/", "catalogue/")) else
-            "told" if parts in ("uplink/problem", "uplink/contact") else "state of the agent")
+            "told" if parts in ("uplink/problem", "uplink/contact") else "state" if parts == "agent.ini" else "state of the agent")
 
 
 def places(s, tmp_path):
