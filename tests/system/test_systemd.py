@@ -6,11 +6,13 @@ import os
 import pathlib
 import re
 import shutil
+import ssl
 import subprocess
 import time
 
 import pytest
 
+import starts
 from harness import SLOW, Collector, Desk, Programs, policy_text
 from internet import COLLECTOR, WORLD4, wait_for
 from test_evasion_lsm import EPERM
@@ -167,6 +169,35 @@ def test_systemd_uplink(machine):
     assert pathlib.Path(f"/proc/{pid}").stat().st_uid != 0
     for path in ("/etc/onchannel/x", STATE / "spool/x", STATE / "x"):
         assert run("nsenter", "-t", pid, "-m", "touch", path, check=False).returncode, path
+
+
+def hello(name):
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl._create_unverified_context().wrap_bio(incoming, outgoing, server_hostname=name).do_handshake()
+    return outgoing.read()
+
+
+@pytest.mark.lsm
+@pytest.mark.evasion(21, "started by D-Bus, systemd, timers, sockets, cron, autostart, su, machinectl, ssh; in cgroups of one's own", "egress connect lsm")
+def test_systemd_starts(machine):
+    """The agent watches the root of the cgroups, as where it is installed: each is judged, in the person's name."""
+    starts.prepare(hello("web.whatsapp.com"))
+    found = starts.results()
+    assert {way: (codes, uid) for way, (codes, uid, _) in found.items()} == {way: (starts.CODES, starts.UID) for way in starts.WAYS}, found
+    cgroups = {way: cgroup for way, (_, _, cgroup) in found.items()}
+    assert len(set(cgroups.values())) >= 10 and "/below" in cgroups["clone"], cgroups
+    layers = {}
+
+    def all_arrived():
+        for row in machine.collector.violations(user=starts.USER):
+            layers.setdefault(row["program"], set()).add(row["layer"])
+        return all({"dns", "connect", "tls"} <= layers.get(str(starts.HOME / way / "fetch"), set()) and
+                   "exec" in layers.get(str(starts.HOME / way / "signal-desktop"), set()) for way in starts.WAYS)
+    try:
+        wait_for(all_arrived, 5 * SLOW, "violations at the collector")
+    except TimeoutError:
+        raise AssertionError(layers) from None
 
 
 def test_systemd_broken_ini(machine, tmp_path):
