@@ -6,7 +6,8 @@ import time
 import pytest
 
 import world
-from harness import FAST_MS, assert_row
+from harness import FAST_MS, SLOW, assert_row
+from internet import wait_for
 
 CONNECT = "result = attempt(connect, sys.argv[1], int(sys.argv[2]))"
 SEND = "result = attempt(connect, sys.argv[1], int(sys.argv[2]), socket.SOCK_DGRAM)"
@@ -72,7 +73,7 @@ def test_neighbours_pass(blocking, employee, address):
 def test_approved_pass_unrecorded(allowing, employee):
     for address in ("149.154.167.50", "2001:67c:4e8:f002::a"):
         assert employee.python(CONNECT, address, "443")["error"] is None
-        assert allowing.internet.seen("tcp", address=address, port=443)
+        wait_for(lambda a=address: allowing.internet.seen("tcp", address=a, port=443), 5 * SLOW, "the connection at the server")
         assert employee.python(SEND, address, "443")["value"]
     assert allowing.violations(employee) == []
 
