@@ -159,9 +159,15 @@ static void forget(struct collapse *c, struct collected *e)
         take_out(c, e);
 }
 
-static int hand_over(struct collected *e, collapse_handler handler, void *userdata)
+static int hand_over(struct collapse *c, struct collected *e, collapse_handler handler, void *userdata)
 {
-        return e->violation.count > 0 && !e->seq ? handler(e, userdata) : 0;
+        int r = 0;
+
+        if (e->violation.count > 0 && !e->seq) {
+                r = handler(e, userdata);
+                c->is_refused = r < 0;
+        }
+        return r;
 }
 
 void collapse_recorded(struct collapse *c, struct collected *e, uint64_t seq)
@@ -182,14 +188,14 @@ uint64_t collapse_deadline(const struct collapse *c)
 int collapse_expire(struct collapse *c, uint64_t now_ms, collapse_handler handler, void *userdata)
 {
         while (c->settling.head && c->settling.head->deadline_ms <= now_ms) {
-                int r = hand_over(c->settling.head, handler, userdata);
+                int r = hand_over(c, c->settling.head, handler, userdata);
 
                 if (r < 0)
                         return r;
                 queue_push(&c->window, queue_pop(&c->settling), now_ms);
         }
         for (struct collected *e = c->window.head; e && e->deadline_ms <= now_ms; e = e->next_in_queue) {
-                int r = hand_over(e, handler, userdata);
+                int r = hand_over(c, e, handler, userdata);
 
                 if (r < 0)
                         return r;
@@ -209,7 +215,7 @@ void collapse_flush(struct collapse *c, collapse_handler handler, void *userdata
         while (c->settling.head)
                 queue_push(&c->window, queue_pop(&c->settling), 0);
         for (struct collected *e = c->window.head; e; e = e->next_in_queue) {
-                (void)hand_over(e, handler, userdata);
+                (void)hand_over(c, e, handler, userdata);
                 e->is_closed = true;
                 e->deadline_ms = 0;
         }
@@ -220,7 +226,7 @@ uint64_t collapse_overdue(const struct collapse *c, uint64_t now_ms)
         const struct collected_queue *queues[] = {&c->settling, &c->window};
         uint64_t n = 0;
 
-        for (size_t i = 0; i < ELEMENTSOF(queues); i++)
+        for (size_t i = 0; c->is_refused && i < ELEMENTSOF(queues); i++)
                 for (const struct collected *e = queues[i]->head; e && e->deadline_ms <= now_ms; e = e->next_in_queue)
                         n += e->violation.count > 0 && !e->seq;
         return n;

@@ -74,6 +74,7 @@ struct collapse {
         struct collected *unsealed;
         size_t n;
         struct journal *journal; /* borrowed, or NULL: forgets what is forgotten here */
+        bool is_refused; /* what was handed over last was not taken */
 };
 
 void collapse_init(struct collapse *c, uint64_t settle_ms, uint64_t window_ms);

@@ -122,6 +122,22 @@ static void test_killed_twice(void **state)
         report_free(r);
 }
 
+/* Whom nobody let run in time has lost nothing. */
+static void test_late(void **state)
+{
+        struct report *r = start();
+        struct report_state s;
+        uint64_t until_ms;
+
+        attempts(r, 3);
+        until_ms = clock_monotonic_ms() + 2 * options().settle_ms;
+        while (clock_monotonic_ms() < until_ms)
+                ;
+        report_get_state(r, &s);
+        assert_int_equal(s.refused, 0);
+        report_free(r);
+}
+
 static void test_spool_full(void **state)
 {
         struct report_options o = options();
@@ -257,6 +273,7 @@ int main(void)
                 REPORT_TEST(test_killed_twice),
                 REPORT_TEST(test_attempts_wait_for_room),
                 REPORT_TEST(test_attempts_without_a_slot),
+                REPORT_TEST(test_late),
                 REPORT_TEST(test_spool_full),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
