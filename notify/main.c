@@ -156,10 +156,11 @@ int main(int argc, char **argv)
         r = cli_options(&c, NULL, &argc, &argv);
         if (r < 0 || argc != 0)
                 return cli_usage(&c, r);
+        time_format(time(NULL), n.since);
         for (;; sleep(RETRY_SECONDS)) {
-                time_format(time(NULL), n.since);
                 while (access(c.socket, F_OK) < 0)
                         sleep(RETRY_SECONDS);
                 follow(&c, &n);
+                time_format(time(NULL), n.since);
         }
 }

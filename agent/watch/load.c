@@ -2,7 +2,6 @@
 /* Opens and loads the eBPF object, with the best set of programs that this kernel takes. */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -94,28 +93,23 @@ static int set_pins(struct watch *w, struct onchannel_bpf *bpf, bool reuse)
         return 0;
 }
 
-static uint32_t read_number(const char *path)
-{
-        _cleanup_file_ FILE *f = fopen(path, "re");
-        uint32_t n = 0;
-
-        return f && fscanf(f, "%" SCNu32, &n) == 1 ? n : 0;
-}
-
 /* As many as there can be, so that nobody fills it with children of their own. What is pinned goes on, unless it is smaller:
  * the processes that run are looked at anyway. */
 static int size_tasks(const struct watch *w, struct bpf_map *tasks)
 {
-        uint32_t threads = read_number("/proc/sys/kernel/threads-max"),
-                 numbers = read_number("/proc/sys/kernel/pid_max"), n = threads < numbers ? threads : numbers;
+        uint64_t threads = 0, numbers = 0;
         struct bpf_map_info info = {};
         uint32_t size = sizeof(info);
         char path[WATCH_PATH_MAX];
         _cleanup_fd_ int fd = -1;
+        uint32_t n;
         int r = watch_pin_path(w->bpffs, bpf_map__name(tasks), path);
 
         if (r < 0)
                 return r;
+        (void)file_read_number("/proc/sys/kernel/threads-max", &threads);
+        (void)file_read_number("/proc/sys/kernel/pid_max", &numbers);
+        n = (uint32_t)(threads < numbers ? threads : numbers);
         if (n < bpf_map__max_entries(tasks))
                 n = bpf_map__max_entries(tasks);
         fd = bpf_obj_get(path);

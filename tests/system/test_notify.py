@@ -100,9 +100,7 @@ def test_it_waits_for_the_agent_and_for_a_desktop(blocking, employee, desktop):
     blocking.agent.start()
     wait_for(lambda: "closed the connection" in err.read_text(), 10 * SLOW)
 
-    def is_shown():
-        employee.curl("https://web.whatsapp.com/")
-        return desktop.displayed() == 1
-    wait_for(is_shown, 20 * SLOW, "a notification by the next agent")
+    employee.curl("https://discord.com/")
+    wait_for(lambda: desktop.displayed() == 1, 20 * SLOW, "a notification by the next agent")
     assert process.poll() is None
     assert err.read_text().count("nobody shows notifications") == 1
