@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import platform
 import re
 import shutil
 import ssl
@@ -178,6 +179,7 @@ def hello(name):
     return outgoing.read()
 
 
+@pytest.mark.skipif(platform.release().startswith("6.1."), reason="it takes minutes, and programs are started by systemd: on the other kernel")
 @pytest.mark.lsm
 @pytest.mark.evasion(21, "started by D-Bus, systemd, timers, sockets, cron, autostart, su, machinectl, ssh; in cgroups of one's own", "egress connect lsm")
 def test_systemd_starts(machine):
@@ -230,21 +232,28 @@ def test_systemd_sandbox(machine):
         assert "Read-only" in run("nsenter", "-t", pid, "-m", "touch", path, check=False).stderr, path
 
 
+@contextlib.contextmanager
+def user_manager(unit):
+    """Somebody's, with that unit of theirs: its cgroup."""
+    run("useradd", "-m", "notified")
+    try:
+        run("systemd-run", "--unit=other", "--uid=notified", "-pType=notify", "-pDelegate=yes", "-pRuntimeDirectory=notified",
+            "-EXDG_RUNTIME_DIR=/run/notified", "/lib/systemd/systemd", "--user", f"--unit={unit}")
+        yield pathlib.Path(f"/sys/fs/cgroup{shown('other', 'ControlGroup')}")
+    finally:
+        run("systemctl", "stop", "other", check=False)
+        run("userdel", "-r", "notified", check=False)
+
+
 def test_systemd_notify(machine):
     """Of each user's own manager. It is told, under what its unit takes away; there is no desktop here that would show it."""
-    assert run("systemctl", "--global", "is-enabled", "onchannel-notify", check=False).stdout == "disabled\n"
-    run("systemctl", "--global", "enable", "onchannel-notify")
-    run("useradd", "-m", "notified")
-    run("systemd-run", "--unit=other", "--uid=notified", "-pType=notify", "-pDelegate=yes", "-pRuntimeDirectory=notified",
-        "-EXDG_RUNTIME_DIR=/run/notified", "/lib/systemd/systemd", "--user")
-    group = pathlib.Path(f"/sys/fs/cgroup{shown('other', 'ControlGroup')}")
-    procs, = wait_for(lambda: list(group.rglob("onchannel-notify.service/cgroup.procs")), 20 * SLOW, "the notifier")
-    pid = wait_for(lambda: procs.read_text().strip(), 20 * SLOW)
-    wait_for(lambda: "control.sock" in run("ss", "-xH").stdout and f"pid={pid}," in run("ss", "-xpH").stdout, 20 * SLOW, "it follows the agent")
-    assert re.search(r"NoNewPrivs:\s+1\n", pathlib.Path(f"/proc/{pid}/status").read_text())
-    run("setpriv", "--reuid=notified", "--regid=notified", "--clear-groups", "curl", "-sS", "https://149.154.167.50/", check=False)
-    wait_for(lambda: "nobody shows" in run("journalctl", "-t", "onchannel-notify", "-o", "cat").stdout, 20 * SLOW, "the notice")
-    run("systemctl", "stop", "other")
+    with user_manager("onchannel-notify.service") as group:
+        procs, = wait_for(lambda: list(group.rglob("onchannel-notify.service/cgroup.procs")), 20 * SLOW, "the notifier")
+        pid = wait_for(lambda: procs.read_text().strip(), 20 * SLOW)
+        wait_for(lambda: f"pid={pid}," in run("ss", "-xpH").stdout, 20 * SLOW, "it follows the agent")
+        assert re.search(r"NoNewPrivs:\s+1\n", pathlib.Path(f"/proc/{pid}/status").read_text())
+        run("setpriv", "--reuid=notified", "--regid=notified", "--clear-groups", "curl", "-sS", "https://149.154.167.50/", check=False)
+        wait_for(lambda: "nobody shows" in run("journalctl", "-t", "onchannel-notify", "-o", "cat").stdout, 20 * SLOW, "the notice")
 
 
 def test_systemd_reload(machine, tmp_path):
