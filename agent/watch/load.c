@@ -148,9 +148,10 @@ static int choose_programs(struct onchannel_bpf *bpf, enum lsm lsm)
         struct bpf_program *p;
         int r = 0;
 
-        if (!can_follow("__x64_sys_vmsplice"))
+        bool lend = can_follow("__x64_sys_vmsplice");
+        if (!lend)
                 r = bpf_program__set_autoload(bpf->progs.oc_lend, false);
-        if (r == 0 && !can_follow("__ia32_sys_vmsplice"))
+        if (r == 0 && !(lend && can_follow("__ia32_sys_vmsplice")))
                 r = bpf_program__set_autoload(bpf->progs.oc_lend32, false);
         bpf_object__for_each_program(p, bpf->obj)
         {
