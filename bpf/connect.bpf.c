@@ -141,7 +141,7 @@ static __always_inline int mark_set(struct bpf_sock_addr *ctx, __u32 channel)
  * more. Others do without. */
 static __always_inline bool path_is_early(struct bpf_sock_addr *ctx)
 {
-        struct mptcp_sock *m = bpf_core_type_exists(struct mptcp_sock) ? bpf_skc_to_mptcp_sock(ctx->sk) : NULL;
+        struct mptcp_sock *m = mptcp_of(ctx->sk);
         struct sock *first = m ? m->first : NULL;
 
         if (!first || (void *)first == (void *)ctx->sk)

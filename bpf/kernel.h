@@ -243,3 +243,9 @@ static __always_inline __u64 inode_ctime_ns(struct inode *inode)
                 return (__u64)v66->__i_ctime.tv_sec * 1000000000 + v66->__i_ctime.tv_nsec;
         return (__u64)inode->i_ctime.tv_sec * 1000000000 + inode->i_ctime.tv_nsec;
 }
+
+/* The connection that a socket is a part of; NULL: not MPTCP. (Linux 5.19; a kernel without MPTCP has no such type.) */
+static __always_inline struct mptcp_sock *mptcp_of(void *sk)
+{
+        return bpf_core_type_exists(struct mptcp_sock) && sk ? bpf_skc_to_mptcp_sock(sk) : NULL;
+}

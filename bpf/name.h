@@ -59,12 +59,6 @@ static long name_step(__u32 i, struct name_walk *w)
         return at == 0;
 }
 
-/* The connection that a packet's socket is a part of; NULL: not MPTCP. (Linux 5.19; a kernel without MPTCP has no such type.) */
-static __always_inline struct mptcp_sock *mptcp_of(struct __sk_buff *skb)
-{
-        return bpf_core_type_exists(struct mptcp_sock) && skb->sk ? bpf_skc_to_mptcp_sock(skb->sk) : NULL;
-}
-
 static __always_inline void match_report(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock,
                                          const struct name_walk *w, enum event_type type, __u16 tier)
 {
@@ -77,7 +71,7 @@ static __always_inline void match_report(struct __sk_buff *skb, const struct pac
         packet_flow(skb, p, &e->flow);
         e->flow.cookie = bpf_get_socket_cookie(skb);
         e->flow.flags = skb->sk && skb->sk->dst_port ? OC_FLOW_CONNECTED : 0;
-        if (mptcp_of(skb))
+        if (mptcp_of(skb->sk))
                 e->flow.flags |= OC_FLOW_MPTCP;
         if (sock) {
                 e->head.tgid = sock->tgid;
@@ -94,7 +88,7 @@ static __always_inline void match_report(struct __sk_buff *skb, const struct pac
 /* Whom it talks to, at the socket that the application holds: see walk.bpf.c. */
 static __noinline void mptcp_remember(struct __sk_buff *skb, const struct name_walk *w)
 {
-        struct mptcp_sock *whole = mptcp_of(skb);
+        struct mptcp_sock *whole = mptcp_of(skb->sk);
         struct oc_sock *sock = whole ? bpf_sk_storage_get(&oc_socks, whole, NULL, BPF_SK_STORAGE_GET_F_CREATE) : NULL;
 
         if (sock) {

@@ -162,12 +162,17 @@ int main(int n, char **argv)
 """
 
 
+def build_uring(internet, name, source):
+    """A program over liburing."""
+    path = pathlib.Path(internet.base) / name
+    pathlib.Path(f"{path}.c").write_text(source)
+    subprocess.run(["gcc", "-Wall", "-Werror", "-o", path, f"{path}.c", "-luring"], check=True)
+    return path
+
+
 @pytest.fixture(scope="module")
 def uring(internet):
-    path = pathlib.Path(internet.base) / "uring"
-    (path.parent / "uring.c").write_text(URING)
-    subprocess.run(["gcc", "-o", path, f"{path}.c", "-luring"], check=True)
-    return path
+    return build_uring(internet, "uring", URING)
 
 
 def by_uring(person, uring, address, name):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a program without root does with sockets, pages and packets of its own: rows 7, 8, 13 and 21."""
 import os
-import pathlib
 import signal
 import subprocess
 import time
@@ -11,6 +10,7 @@ import pytest
 import world
 from harness import PRELUDE, SLOW, assert_row
 from internet import WORLD4, wait_for
+from test_evasion_clients import build_uring
 from test_evasion_namespaces import Pasta
 from test_evasion_tls import CHANGED, CLIENT, assert_stopped
 
@@ -260,10 +260,7 @@ int main(int n, char **argv)
 
 @pytest.fixture(scope="module")
 def uring(internet):
-    path = pathlib.Path(internet.base) / "uring-own"
-    (path.parent / "uring-own.c").write_text(URING)
-    subprocess.run(["gcc", "-Wall", "-Werror", "-o", path, f"{path}.c", "-luring"], check=True)
-    return path
+    return build_uring(internet, "uring-own", URING)
 
 
 @pytest.mark.parametrize("how", ["direct", "splice", "zero-copy", "zero-copy-message"])
