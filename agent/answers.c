@@ -2,6 +2,7 @@
 #include "agent/runtime.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pwd.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@
 #include "policy/exemption.h"
 
 #define REQUEST_EVERY_S 10 /* of one person */
+#define LOG_EVERY_MS    (LOG_ROOM_MS / 20)
 
 static int user_of(const struct control_request *q, uid_t caller, uid_t *ret)
 {
@@ -199,18 +201,39 @@ int answer_my_data(int fd, uid_t uid, void *userdata)
         return dir ? mydata_write(fd, uid, dir, s.device_id) : -ENOMEM;
 }
 
+/* Whoever tries on and on fills no journal: each attempt is in the records. */
+static void log_attempt(struct runtime *rt, const struct report_notice *n)
+{
+        const struct violation *v = n->violation;
+
+        if (!rate_has_room(&rt->log_rate, clock_monotonic_ms())) {
+                rt->unlogged++;
+                return;
+        }
+        rate_take(&rt->log_rate, LOG_EVERY_MS);
+        log_line(LOG_NOTICE, "%s %s: %s (%s, %s)", v->outcome == OUTCOME_PASSED ? "seen" : "stopped", n->channel,
+                 outcome_to_string(v->outcome), layer_to_string(v->layer), tier_to_string(v->tier));
+}
+
+void answer_log_rest(struct runtime *rt)
+{
+        if (rt->unlogged > 0)
+                log_line(LOG_NOTICE, "%" PRIu64 " more violations of late: the records have them", rt->unlogged);
+        rt->unlogged = 0;
+}
+
 void answer_notice(const struct report_notice *n, void *userdata)
 {
         const struct violation *v = n->violation;
         struct runtime *rt = userdata;
-        char when[TIME_TEXT_MAX];
+        char when[TIME_TEXT_MAX], program[FACT_PATH_MAX]; /* which may be called anything */
         json_auto_t *o = NULL;
 
-        log_line(LOG_NOTICE, "%s %s: %s (%s, %s)", v->outcome == OUTCOME_PASSED ? "seen" : "stopped", n->channel,
-                 outcome_to_string(v->outcome), layer_to_string(v->layer), tier_to_string(v->tier));
+        text_escape(n->program ? n->program : "", program, sizeof(program));
+        log_attempt(rt, n);
         o = json_pack("{s:s,s:s,s:I,s:s,s:s,s:s?,s:s,s:s?,s:s,s:s,s:s}", "id", n->violation_id, "time",
                       time_format((time_t)(v->last_ms / 1000), when), "uid", (json_int_t)n->uid, "channel",
-                      n->channel, "channel_name", n->channel_name, "program", n->program, "text",
+                      n->channel, "channel_name", n->channel_name, "program", n->program ? program : NULL, "text",
                       n->text ? n->text : "", "help", n->help, "outcome", outcome_to_string(v->outcome), "layer",
                       layer_to_string(v->layer), "class", v->class);
         if (!o || !rt->control || control_notice(rt->control, n->uid, o) < 0)

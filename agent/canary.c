@@ -23,6 +23,7 @@
 #define PROBE_ADDRESS    0x7f646e63 /* 127.100.110.99: never leaves the machine, whatever happens */
 #define RING_RECORDS     256
 #define RING_TURNS       256
+#define RING_TURN_US     5000
 
 /* RFC 1035 4.1: RD, one question, onchannel-canary.invalid A IN. */
 static const char query[] = "oc\1\0\0\1\0\0\0\0\0\0\20onchannel-canary\7invalid\0\0\1\0\1";
@@ -91,7 +92,7 @@ static int run_probe(struct runtime *rt)
 static bool was_dropped(struct runtime *rt)
 {
         for (int i = 0; i < RING_TURNS && !rt->canary.seen; i++)
-                if (watch_dispatch(rt->watch, RING_RECORDS) <= 0)
+                if (watch_dispatch(rt->watch, RING_RECORDS, RING_TURN_US) <= 0)
                         break;
         return rt->canary.seen;
 }

@@ -17,9 +17,6 @@
 #include "base/io.h"
 #include "base/log.h"
 
-#define RING_RECORDS_PER_TURN 256
-#define RING_TURNS_AT_END     1024
-
 static struct watch_options watch_options_of(const struct config *c, bool no_lsm)
 {
         return (struct watch_options){
@@ -52,17 +49,6 @@ static int uplink_group(const struct config *c)
         if (!g)
                 log_line(LOG_WARNING, "group '%s' does not exist: no uplink can read the spool", c->uplink_group);
         return g ? (int)g->gr_gid : -1;
-}
-
-static int on_ring(sd_event_source *s, int fd, uint32_t revents, void *userdata)
-{
-        struct runtime *rt = userdata;
-        int r;
-
-        r = watch_dispatch(rt->watch, RING_RECORDS_PER_TURN);
-        if (r < 0 && r != -EAGAIN && r != -EINTR)
-                log_errno(LOG_ERR, r, "cannot read the ring buffer");
-        return 0;
 }
 
 static int on_end(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
@@ -126,14 +112,6 @@ static int on_uplink(sd_event_source *s, const struct inotify_event *e, void *us
         return 0;
 }
 
-/* Nothing that was seen is left behind in the ring buffer. */
-static void drain(struct runtime *rt)
-{
-        for (int i = 0; i < RING_TURNS_AT_END; i++)
-                if (watch_dispatch(rt->watch, RING_RECORDS_PER_TURN) <= 0)
-                        return;
-}
-
 /* Runs as the loop's last source, while records can still be written. */
 static int on_exit_loop(sd_event_source *s, void *userdata)
 {
@@ -141,7 +119,7 @@ static int on_exit_loop(sd_event_source *s, void *userdata)
         int r;
 
         sd_notify(0, "STOPPING=1");
-        drain(rt);
+        ring_drain(rt);
         health_coverage(rt, COVERAGE_STOP, 0, rt->release ? "enforcement taken off" : "enforcement goes on");
         rt->lastrun.stopped = true;
         lastrun_stamp(&rt->lastrun);
@@ -154,7 +132,7 @@ static int on_exit_loop(sd_event_source *s, void *userdata)
 static int add_sources(struct runtime *rt)
 {
         _cleanup_free_ char *uplink = format_new("%s/uplink", rt->config->state);
-        sd_event_source *ring, *ack;
+        sd_event_source *ack;
         int r;
 
         r = uplink ? 0 : -ENOMEM;
@@ -167,12 +145,9 @@ static int add_sources(struct runtime *rt)
         if (r >= 0)
                 r = sd_event_add_exit(rt->event, NULL, on_exit_loop, rt);
         if (r >= 0)
-                r = sd_event_add_io(rt->event, &ring, watch_fd(rt->watch), EPOLLIN, on_ring, rt);
+                r = ring_start(rt);
         if (r < 0)
                 return log_errno(LOG_ERR, r, "cannot set the event loop up");
-        sd_event_source_set_priority(ring, PRIORITY_ENFORCEMENT);
-        sd_event_source_set_floating(ring, true);
-        sd_event_source_unref(ring);
         r = sd_event_add_inotify(rt->event, &ack, uplink, IN_MOVED_TO | IN_DELETE | IN_ONLYDIR, on_uplink, rt);
         if (r < 0)
                 return guard_poll(rt, uplink, r);
@@ -466,8 +441,8 @@ static void runtime_done(struct runtime *rt)
         sd_event_source_disable_unref(rt->on_applied);
         sd_event_source_disable_unref(rt->on_settle);
         sd_event_source_disable_unref(rt->on_heartbeat);
-        sd_event_source_disable_unref(rt->on_running);
-        sd_event_source_disable_unref(rt->on_running_again);
+        running_end(rt);
+        ring_end(rt);
         sd_event_source_disable_unref(rt->on_check);
         sd_event_source_disable_unref(rt->on_state);
         sd_event_source_disable_unref(rt->on_clock);
@@ -500,7 +475,11 @@ static void runtime_done(struct runtime *rt)
 
 int daemon_run(const struct config *c, const struct daemon_options *o)
 {
-        struct runtime rt = {.config = c, .config_refused = o->refused, .release = o->release};
+        struct runtime rt = {.config = c,
+                             .config_refused = o->refused,
+                             .release = o->release,
+                             .log_rate.room = LOG_ROOM_MS,
+                             .refused_rate.room = REFUSED_ROOM_S};
         int r;
 
         rt.started_ms = clock_boottime_ms();

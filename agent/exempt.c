@@ -13,8 +13,9 @@
 #include "base/log.h"
 #include "base/text.h"
 
-#define USEC_PER_SEC 1000000ull
-#define FAILED_PAUSE 60 /* seconds before what could not be applied is tried again */
+#define USEC_PER_SEC    1000000ull
+#define REFUSED_EVERY_S (REFUSED_ROOM_S / 6)
+#define FAILED_PAUSE    60 /* seconds before what could not be applied is tried again */
 
 static struct term_clock clock_now(const struct runtime *rt)
 {
@@ -145,10 +146,11 @@ static void on_refused(const struct diag *d, void *userdata)
                         last = &rt->exempt_refused[i];
         if (last) {
                 last->when = time(NULL);
+                last->times++;
                 return;
         }
         last = &rt->exempt_refused[rt->n_exempt_refused++ % EXEMPT_REFUSED_MAX];
-        *last = (struct refusal){.diag = *d, .hash = "-", .when = time(NULL)};
+        *last = (struct refusal){.diag = *d, .hash = "-", .when = time(NULL), .times = 1};
         *nameless.file = '\0'; /* files are named after people */
         snprintf(line, sizeof(line), "exemption refused: %s", diag_format_log(&nameless, where, sizeof(where)));
         log_line(LOG_ERR, "%s", line);
@@ -192,8 +194,10 @@ int exempt_take(struct runtime *rt, const struct trust_file *f, struct diag *ret
         r = exemptions_take(rt->exemptions, &ring, f, &c, reterr);
         if (r >= 0)
                 settle(rt, rt->n_exempt_news > 0);
-        else if (r != -EALREADY && r != -ENODEV)
+        else if (r != -EALREADY && r != -ENODEV && rate_has_room(&rt->refused_rate, clock_boottime_ms() / 1000)) {
+                rate_take(&rt->refused_rate, REFUSED_EVERY_S);
                 on_refused(reterr, rt);
+        }
         return r;
 }
 

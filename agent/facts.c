@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/stat.h>
 
 #include "agent/classify/classify.h"
 #include "agent/classify/proc.h"
@@ -23,27 +22,15 @@ static enum verdict program_verdict(const struct ruleset *rs, uint16_t channel, 
         return e ? e->programs : rs->channels[channel].programs;
 }
 
-/* Is the process behind the number still the program that was judged? */
-static bool is_same_program(const struct fact *f)
+/* 0 killed, -ESRCH it is gone or has become another program. What its file system says of it, a user may have said. */
+static int kill_program(const struct runtime *rt, const struct fact *f)
 {
-        _cleanup_fd_ int proc = -1;
-        char path[FACT_PATH_MAX];
-        struct stat st;
+        _cleanup_fd_ int fd = -1, proc = -1;
 
-        if (proc_open(f->tgid, f->boottime_ns, &proc) < 0 || proc_exe(proc, path, sizeof(path), &st) < 0)
-                return false;
-        return !strcmp(path, f->path) || (f->exe_ino && st.st_ino == f->exe_ino);
-}
-
-/* 0 killed, -ESRCH it is gone or has become another program. */
-static int kill_program(const struct fact *f)
-{
-        _cleanup_fd_ int fd =
-                pidfd_open((pid_t)f->tgid, 0); /* before the check: no other process can take its place */
-
+        fd = pidfd_open((pid_t)f->tgid, 0); /* before the check: no other process can take its place */
         if (fd < 0)
                 return -errno;
-        if (!is_same_program(f))
+        if (proc_open(f->tgid, f->boottime_ns, &proc) < 0 || watch_has_executed(rt->watch, f->tgid, f->boottime_ns))
                 return -ESRCH;
         return pidfd_send_signal(fd, SIGKILL, NULL, 0) < 0 ? -errno : 0;
 }
@@ -72,7 +59,7 @@ static bool judge_program(struct runtime *rt, struct fact *f)
         f->outcome = OUTCOME_PASSED;
         if (program_verdict(rt->current, f->channel, f->uid) != VERDICT_BLOCK)
                 return true; /* report/ knows whether that is worth a record */
-        r = kill_program(f);
+        r = kill_program(rt, f);
         if (r >= 0)
                 f->outcome = OUTCOME_KILLED;
         else if (r != -ESRCH)
@@ -83,7 +70,7 @@ static bool judge_program(struct runtime *rt, struct fact *f)
 /* A program that the kernel side did not know: false when it is nobody's business. */
 static bool handle_classified(struct runtime *rt, struct fact *f, const struct classification *c)
 {
-        if (c->gone || c->pending)
+        if (c->gone || c->pending || watch_has_executed(rt->watch, f->tgid, f->boottime_ns))
                 return false;
         learn(rt, f, c);
         if (!c->channel)
@@ -93,23 +80,27 @@ static bool handle_classified(struct runtime *rt, struct fact *f, const struct c
         return judge_program(rt, f);
 }
 
-static bool handle_unknown_program(struct runtime *rt, struct fact *f)
+static bool handle_answer(struct runtime *rt, int r, struct fact *f, const struct classification *c)
 {
-        struct classification c = {0};
-        int r;
-
-        r = classify_exec(rt->current, f, &c);
-        if (r >= 0 && !c.channel && !c.gone)
-                r = identify_exec(rt->identify, f, &c);
         if (r == -EBUSY || r == -ENOMEM) {
                 running_again(rt);
                 return false;
         }
+        if (r >= 0 && c->is_unread)
+                running_unread(rt);
         if (r < 0) {
                 log_errno(LOG_DEBUG, r, "cannot classify process %" PRIu32 ", ignoring", f->tgid);
                 return false;
         }
-        return handle_classified(rt, f, &c);
+        return handle_classified(rt, f, c);
+}
+
+static bool handle_unknown_program(struct runtime *rt, struct fact *f)
+{
+        struct classification c;
+        int r = identify_start(rt->identify, f, &c);
+
+        return handle_answer(rt, r, f, &c);
 }
 
 /* A flow whose packets are dropped: end it now instead of letting it retransmit. */
@@ -121,8 +112,12 @@ static void end_flow(struct runtime *rt, struct fact *f)
                 return;
         if (rt->sockdestroy)
                 r = sockdestroy_flow(rt->sockdestroy, &f->flow, f->tgid);
-        if (f->flow.is_mptcp && f->tgid && mptcp_shutdown(&f->flow, f->tgid) == 0)
-                r = 0;
+        if (f->flow.is_mptcp) {
+                if (f->tgid && mptcp_shutdown(&f->flow, f->tgid) == 0)
+                        r = 0;
+                else /* it was handed to somebody: the walk finds to whom */
+                        running_again(rt);
+        }
         if (r == -EXDEV)
                 return; /* a network namespace that is not found: the dropped packets have to do */
         if (r < 0 && r != -ENOENT) /* a reset for its next packet; not for a port that may be used anew */
@@ -199,11 +194,11 @@ void facts_handle(const struct fact *fact, void *userdata)
                 record(rt, &f);
 }
 
-void facts_identified(struct fact *f, const struct classification *c, void *userdata)
+void facts_identified(int r, struct fact *f, const struct classification *c, void *userdata)
 {
         struct runtime *rt = userdata;
 
-        if (handle_classified(rt, f, c))
+        if (handle_answer(rt, r, f, c))
                 record(rt, f);
 }
 

@@ -190,6 +190,7 @@ static int on_check(sd_event_source *s, uint64_t usec, void *userdata)
         health_check_sensors(rt);
         running_check_losses(rt);
         status_tell_refused(rt);
+        answer_log_rest(rt);
         if (!rt->control) /* /run was full */
                 control_open(rt);
         if (rt->is_polling)

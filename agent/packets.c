@@ -90,24 +90,25 @@ static bool read_datagram(struct runtime *rt, const struct watch_packet *p)
         }
         switch ((enum quic_result)r) {
         case QUIC_FOUND:
-                return name_flow(rt, p, name);
+                if (!name_flow(rt, p, name))
+                        return false;
+                break;
         case QUIC_MALFORMED:
         case QUIC_TOO_LARGE:
                 /* no honest client sends that, and nobody could say what it is: TCP is left */
                 (void)watch_refuse_flow(rt->watch, &p->fact);
                 return false;
-        case QUIC_HEADLESS: /* kept until its beginning comes: this may be the end of a hello that was forgotten */
-                return false;
-        case QUIC_UNREADABLE: /* the same; on other ports a server of this machine may answer */
+        case QUIC_UNREADABLE: /* the end of a hello that was forgotten, perhaps; on other ports a server of this machine may answer */
                 return p->fact.flow.remote_port != QUIC_PORT;
-        case QUIC_MORE: /* no server answers before it has the last part of a hello */
+        case QUIC_MORE:
+        case QUIC_HEADLESS:
         case QUIC_NO_NAME:
         case QUIC_NOT_QUIC:
         case QUIC_UNKNOWN_VERSION:
         case _QUIC_RESULT_MAX:
                 break;
         }
-        return true;
+        return !hellos_keep(rt->hellos, &p->fact.flow, p->bytes, p->size);
 }
 
 static void send_on(struct runtime *rt, const struct fact *f, const uint8_t *bytes, size_t size)
@@ -120,14 +121,15 @@ static void send_on(struct runtime *rt, const struct fact *f, const uint8_t *byt
 
 static void handle_datagram(struct runtime *rt, const struct watch_packet *p)
 {
-        _cleanup_free_ uint8_t *held = NULL;
-        size_t size;
-
         if (!read_datagram(rt, p))
                 return;
-        size = rt->hellos ? hellos_take_held(rt->hellos, &p->fact.flow, &held) : 0;
-        if (size > 0)
-                send_on(rt, &p->fact, held, size);
+        for (size_t size = 1; rt->hellos && size > 0;) {
+                _cleanup_free_ uint8_t *kept = NULL;
+
+                size = hellos_take_kept(rt->hellos, &p->fact.flow, &kept);
+                if (size > 0)
+                        send_on(rt, &p->fact, kept, size);
+        }
         send_on(rt, &p->fact, p->bytes, p->size);
 }
 

@@ -60,12 +60,13 @@ void reload_applied(struct runtime *rt, const char *detail)
 /* Says so once for the same file and reason. */
 static void refuse(struct runtime *rt, enum store_role role, const struct diag *d)
 {
-        struct refusal now = {.diag = *d, .when = time(NULL)}, *last = &rt->refused[role];
+        struct refusal now = {.diag = *d, .when = time(NULL), .times = 1}, *last = &rt->refused[role];
         char where[DIAG_FILE_MAX + DIAG_TEXT_MAX + 16], line[sizeof(where) + 64];
 
         store_hash_incoming(rt->store, role, now.hash);
         if (*last->hash && !strcmp(last->hash, now.hash) && !strcmp(last->diag.text, now.diag.text)) {
                 last->when = now.when;
+                last->times++;
                 status_dirty(rt);
                 return;
         }

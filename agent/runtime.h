@@ -22,6 +22,8 @@
 #include "agent/report/report.h"
 #include "agent/state/store.h"
 #include "agent/watch/watch.h"
+#include "base/buf.h"
+#include "base/rate.h"
 
 #define PRIORITY_ENFORCEMENT SD_EVENT_PRIORITY_IMPORTANT
 #define PRIORITY_CONTROL     SD_EVENT_PRIORITY_NORMAL
@@ -30,7 +32,8 @@
 struct refusal { /* the last file that was refused and not replaced by an accepted one */
         struct diag diag;
         char hash[STORE_HASH_TEXT]; /* "" nothing was refused */
-        time_t when;
+        time_t when; /* the latest time */
+        unsigned times;
 };
 
 enum canary_result { CANARY_UNPROVEN, CANARY_BLOCKED, CANARY_PASSED };
@@ -44,6 +47,8 @@ struct canary {
 };
 
 #define REQUESTS_MAX        64 /* for exemptions, remembered */
+#define LOG_ROOM_MS         60000 /* of lines about violations */
+#define REFUSED_ROOM_S      3600 /* of exemptions that were refused by the socket */
 #define EXEMPT_NEWS_MAX     16
 #define EXEMPT_REFUSED_MAX  8
 #define FOLDERS_DAMAGED_MAX 256
@@ -83,11 +88,16 @@ struct runtime_counters { /* since the agent started */
         uint64_t browsers_restored; /* somebody else changed a browser's policy */
 };
 
-/* What could not be looked at when it started: the walk over all processes goes on where there was no room for more. */
-struct missed {
+/* Over all processes, in pieces: what ran when a rule set came into force, and what could not be looked at when it started. */
+struct walk {
+        struct buf tgids; /* of uint32_t; empty: none is under way */
+        size_t next;
+        bool is_looking; /* at one of them */
+        bool is_full; /* that one has to wait for room */
+        bool is_another; /* started meanwhile */
+        bool is_unread; /* what a loader is to run, since the latest walk began */
+        uint64_t unread_us; /* how long to wait for it */
         uint64_t lost; /* watch_counters.lost, as of the last look for what they were */
-        uint32_t from; /* the process that the next walk begins with */
-        bool is_walking, is_full, is_another; /* started meanwhile */
 };
 
 struct runtime {
@@ -134,12 +144,16 @@ struct runtime {
         bool went_back; /* a policy or catalogue failed its self-test and is tried again with the next heartbeat */
         struct canary canary;
         uint64_t started_ms; /* CLOCK_BOOTTIME */
-        struct missed missed;
+        struct walk walk;
+        uint64_t
+                ring_since_us; /* CLOCK_MONOTONIC: it was read, and not everybody has had a turn since; 0 everybody has */
         uint64_t slept_told_ms; /* clock_slept_ms(), as coverage has it */
         uint64_t slept_ms; /* since the agent started */
         const char *cause; /* of this start: lastrun_cause() */
         char version_before[LASTRUN_VERSION]; /* when that was another one, else "" */
         uint64_t tamper_reported_us[_TAMPER_MAX];
+        struct rate log_rate, refused_rate; /* of violations, of exemptions that somebody brought */
+        uint64_t unlogged;
         bool told_refused; /* that the spool takes no records */
         const char *coverage_detail; /* of the next COVERAGE_POLICY */
 
@@ -150,7 +164,7 @@ struct runtime {
 
         sd_event_source *on_check, *on_state, *on_clock, *on_folder[_GUARDED_MAX];
         sd_event_source *on_change, *on_status, *on_applied, *on_settle, *on_heartbeat, *on_running,
-                *on_running_again;
+                *on_running_again, *on_ring, *on_ring_pause, *on_ring_turn;
 };
 
 /* ---- folders.c: the agent's folders ---- */
@@ -200,16 +214,23 @@ json_t *exempt_json(struct runtime *rt);
 /* ---- facts.c ---- */
 void facts_handle(const struct fact *f, void *userdata); /* a watch_handler */
 /* identify's handlers */
-void facts_identified(struct fact *f, const struct classification *c, void *userdata);
+void facts_identified(int r, struct fact *f, const struct classification *c, void *userdata);
 void facts_learnt(void *userdata);
 /* A process that started before its verdict came: f says which and whose it is. */
 void facts_handle_running(struct runtime *rt, struct fact *f);
+
+/* ---- ring.c: what the kernel side tells ---- */
+int ring_start(struct runtime *rt);
+void ring_drain(struct runtime *rt); /* nothing that was seen is left behind */
+void ring_end(struct runtime *rt);
 
 /* ---- running.c ---- */
 void running_schedule(struct runtime *rt); /* judge what runs and is connected by the rule set in force, soon */
 /* A start could not be looked at, or nobody told of it: the same within a second. */
 void running_again(struct runtime *rt);
+void running_unread(struct runtime *rt); /* a loader has not read yet what it is to run */
 void running_check_losses(struct runtime *rt); /* that, if the kernel had to leave out events since the last call */
+void running_end(struct runtime *rt);
 
 /* ---- packets.c ---- */
 void packets_handle(const struct watch_packet *p, void *userdata); /* a watch_packet_handler */
@@ -267,3 +288,4 @@ int status_seen(const struct runtime *rt, struct checkpoint *ret);
 json_t *answer(const struct control_request *q, uid_t uid, char ret_error[static CONTROL_ERROR_MAX], void *userdata);
 int answer_my_data(int fd, uid_t uid, void *userdata);
 void answer_notice(const struct report_notice *n, void *userdata); /* report's notice handler */
+void answer_log_rest(struct runtime *rt); /* how many violations have no line of their own in the log */

@@ -44,6 +44,7 @@ static json_t *refused_json(const struct refusal *f)
         if (o) {
                 json_object_set_new(o, "hash", json_string(f->hash));
                 json_object_set_new(o, "time", time_json(f->when));
+                json_object_set_new(o, "times", json_integer(f->times));
         }
         return o;
 }

@@ -17,10 +17,10 @@ static __always_inline void address_translate(struct oc_prefix_key *k)
 {
         __u32 *a = (__u32 *)k->address;
 
-        if (a[0] != bpf_htonl(0x0064ff9b) || a[1] || a[2])
-                return;
-        a[0] = 0;
-        a[2] = bpf_htonl(0xffff);
+        if (__builtin_expect(a[0] == bpf_htonl(0x0064ff9b) && !a[1] && !a[2], 0)) {
+                a[0] = 0;
+                a[2] = bpf_htonl(0xffff);
+        }
 }
 
 /* A service on this machine is no channel, but its resolver may ask for one. */

@@ -77,29 +77,47 @@ static __always_inline bool answer_is_plain(struct __sk_buff *skb, __u32 at)
         return n <= PLAIN_RECORDS;
 }
 
+#define AT_ONCE        8 /* records: see net.bpf.c */
+#define ANSWER_GOES_ON 2 /* beside PASS and DROP */
+
+/* The next records. */
+__noinline int records_judge(struct __sk_buff *skb, const struct packet *p, struct answer *a, struct oc_scratch *s,
+                             struct oc_sock *sock)
+{
+        if (!p || !a || !s)
+                return PASS;
+        struct wire_name *name = &s->dns.name;
+
+        for (int n = 0; n < AT_ONCE; n++) {
+                int r = answer_read(skb, a, name);
+
+                if (r == WIRE_FOUND && name_judge(skb, p, sock, name, EVENT_DNS) == DROP)
+                        return DROP;
+                if (r == WIRE_FOUND && !a->aliases && !s->match.channel)
+                        name_find(name, &s->match);
+                if (!a->aliases && a->address && sock)
+                        address_remember(skb, a, &s->match, sock->tgid);
+                if (r == WIRE_NONE)
+                        return PASS;
+        }
+        return ANSWER_GOES_ON;
+}
+
 /* The name asked was judged when it was asked. */
 static __always_inline int names_judge(struct __sk_buff *skb, const struct packet *p, struct answer *a,
                                        struct oc_scratch *s, struct oc_sock *sock)
 {
-        struct wire_name *name = &s->dns.name;
-        struct oc_match match = {};
-        __u32 tgid = sock ? sock->tgid : 0;
-        int n = 0, r, verdict = PASS;
+        int n = 0, verdict;
 
-        a->aliases = !tgid;
-        if (answer_read(skb, a, name) == WIRE_NONE)
+        s->match = (struct oc_match){};
+        a->aliases = !sock || !sock->tgid;
+        if (answer_read(skb, a, &s->dns.name) == WIRE_NONE)
                 return PASS;
-        if (tgid)
-                name_find(name, &match);
-        do {
-                r = answer_read(skb, a, name);
-                if (r == WIRE_FOUND)
-                        verdict = name_judge(skb, p, sock, name, EVENT_DNS);
-                if (r == WIRE_FOUND && tgid && !match.channel)
-                        name_find(name, &match);
-                if (tgid && a->address)
-                        address_remember(skb, a, &match, tgid);
-        } while (verdict != DROP && r != WIRE_NONE && ++n < ANSWER_RECORDS_MAX);
+        if (!a->aliases)
+                name_find(&s->dns.name, &s->match);
+        do
+                verdict = records_judge(skb, p, a, s, sock);
+        while (verdict == ANSWER_GOES_ON && ++n < ANSWER_RECORDS_MAX / AT_ONCE);
         return verdict;
 }
 

@@ -12,6 +12,7 @@ struct attempt {
         struct oc_prefix_key to;
         const struct oc_rules *rules;
         struct oc_match match;
+        __u32 generation; /* of the rules */
         __u32 verdict;
         __u32 tgid;
         __u32 uid;
@@ -104,12 +105,15 @@ static __always_inline void attempt_decide(struct attempt *a)
         }
 }
 
-static __noinline void attempt_report(struct bpf_sock_addr *ctx, const struct attempt *a, enum event_action action)
+/* Global: see packet_parse(). */
+__noinline int attempt_report(struct bpf_sock_addr *ctx, const struct attempt *a, enum event_action action)
 {
-        struct event_connect *e = event_reserve(EVENT_CONNECT, sizeof(*e), a->rules);
+        if (!a)
+                return 0;
+        struct event_connect *e = event_reserve(EVENT_CONNECT, sizeof(*e), a->generation);
 
         if (!e)
-                return;
+                return 0;
         event_set_match(&e->head, &a->match, a->tier);
         e->head.action = action;
         e->head.tgid = a->tgid;
@@ -126,6 +130,7 @@ static __noinline void attempt_report(struct bpf_sock_addr *ctx, const struct at
         e->flow.netns = bpf_get_netns_cookie(ctx);
         event_set_path(e->path, a->tgid);
         bpf_ringbuf_submit(e, 0);
+        return 0;
 }
 
 /* Other bits of a mark are somebody else's. */
@@ -155,6 +160,7 @@ static __noinline int attempt_judge(struct bpf_sock_addr *ctx, struct attempt *a
         a->rules = rules_now();
         if (!a->rules)
                 return 1;
+        a->generation = a->rules->generation;
         struct task_struct *t = bpf_get_current_task_btf();
         a->tgid = t->tgid; /* the helpers take ten times as long */
         a->uid = person_of(t);
@@ -179,9 +185,10 @@ static __noinline int attempt_judge(struct bpf_sock_addr *ctx, struct attempt *a
                         sock->told = told;
                 return 1;
         }
-        /* The mark of a datagram was read before sendmsg hooks run; nftables of another network namespace does not
-         * know our marks, and ours not who somebody is. */
-        if (a->sending || a->is_other || bpf_get_netns_cookie(ctx) != oc_netns_cookie ||
+        /* The mark of a datagram was read before sendmsg hooks run, and what connects a socket of datagrams does not hold it: another
+         * connect() of a second thread may take the mark away in between. nftables of another network namespace does not know
+         * our marks, and ours not who somebody is. */
+        if (a->sending || a->protocol != IPPROTO_TCP || a->is_other || bpf_get_netns_cookie(ctx) != oc_netns_cookie ||
             mark_set(ctx, a->match.channel) < 0) {
                 attempt_report(ctx, a, ACTION_DENIED);
                 return 0;

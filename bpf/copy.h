@@ -8,15 +8,24 @@
 #define UNREAD_MAX    (96 * sizeof(struct event_packet))
 #define UNREAD_MAX_NS 1000000000ULL
 
-__u64 oc_read_ns __weak; /* when all copies were last found read */
+__u64 oc_read_ns __weak; /* when copies were last found read */
 
-static __always_inline bool agent_reads(void)
+__u64 oc_read_pos __weak; /* how far they were read then */
+
+/* In a flood of refused queries the rest is for what goes on its way when it was read. */
+static __always_inline bool agent_reads(__u32 type)
 {
         __u64 now = bpf_ktime_get_boot_ns(), unread = bpf_ringbuf_query(&oc_packets, BPF_RB_AVAIL_DATA);
 
-        if (unread == 0)
+        if (unread == 0 || now - oc_read_ns >= UNREAD_MAX_NS) {
+                __u64 pos = bpf_ringbuf_query(&oc_packets, BPF_RB_CONS_POS);
+
+                if (unread && pos == oc_read_pos)
+                        return false;
+                oc_read_pos = pos;
                 oc_read_ns = now;
-        return unread < UNREAD_MAX && now - oc_read_ns < UNREAD_MAX_NS;
+        }
+        return unread < (type == EVENT_QUERY ? UNREAD_MAX / 2 : UNREAD_MAX);
 }
 
 /* Bytes [start, end) of the packet. 0, or -1: they are too many, or nobody would read them.
@@ -25,7 +34,7 @@ __noinline __weak int packet_copy(struct __sk_buff *skb, const struct packet *p,
 {
         struct bpf_sock *sk = skb->sk;
 
-        if (!p || !sock || !sk || p->end - p->start > OC_PACKET_MAX || !agent_reads())
+        if (!p || !sock || !sk || p->end - p->start > OC_PACKET_MAX || !agent_reads(type))
                 return -1;
         struct oc_rules rules = rules_active();
         struct event_packet *e = bpf_ringbuf_reserve(&oc_packets, sizeof(*e), 0);

@@ -125,6 +125,11 @@ struct event_packet {
 EVENT_LAYOUT(event_packet, 4416);
 
 /* Why an event or a decision was lost; index of oc_drops. */
+struct oc_proc {
+        __u64 exec_ns; /* CLOCK_BOOTTIME */
+        char path[OC_PATH_SIZE];
+};
+
 enum drop_reason {
         DROP_RING_FULL,
         DROP_TASK_MAP_FULL,
@@ -184,7 +189,8 @@ struct oc_rules {
         __u16 names; /* slot of oc_names and oc_prefixes */
         __u64 catalogue; /* tells whether channel and entry numbers mean the same */
         __u64 ports; /* bit n: a port n modulo 64 is a key of oc_names */
-        __u32 watches; /* a channel is watched */
+        __u16 watches; /* a channel is watched */
+        __u16 enforces; /* 0: mode monitor, in which nothing is blocked */
         __u32 filter; /* words of the slot's oc_filter, less one; they are a power of two */
         __u64 tops; /* bit oc_tail_top(): a domain name of one label is a key of oc_names */
 };

@@ -5,6 +5,7 @@
 
 #define PATH_BYTES_MAX   4096
 #define CGROUP_NAME_SIZE 128
+#define PR_SET_MM        35 /* linux/prctl.h */
 
 __u32 oc_probe_tgid; /* a child of the agent that only asks whether the LSM hook fires */
 
@@ -139,7 +140,7 @@ static __noinline void start_identify(struct linux_binprm *bprm, struct start *s
 
 static __noinline void start_report(struct linux_binprm *bprm, const struct start *s, enum event_action action)
 {
-        struct event_exec *e = event_reserve(EVENT_EXEC, sizeof(*e), &s->rules);
+        struct event_exec *e = event_reserve(EVENT_EXEC, sizeof(*e), s->rules.generation);
 
         if (!e)
                 return;
@@ -179,8 +180,10 @@ static __noinline void process_remember(struct linux_binprm *bprm, const struct 
 
         if (bpf_map_update_elem(&oc_procs, &tgid, &none, BPF_ANY) == 0) {
                 struct oc_proc *p = bpf_map_lookup_elem(&oc_procs, &tgid);
-                if (p)
+                if (p) {
+                        p->exec_ns = bpf_ktime_get_boot_ns();
                         bpf_probe_read_kernel_str(p->path, sizeof(p->path), bprm->filename);
+                }
         }
         if (!s->match.channel)
                 bpf_map_delete_elem(&oc_tasks, &tgid);
@@ -217,6 +220,20 @@ int BPF_PROG(oc_exec, struct task_struct *task, int old_pid, struct linux_binprm
                 start_report(bprm, &s, ACTION_PASSED);
         }
         return 0;
+}
+
+/* PR_SET_MM_MAP: in a user namespace of their own people choose what /proc/PID/exe says, and the agent, which looks there,
+ * would find another program. What is asked for could be changed until the kernel looks, so nothing of it is had there.
+ * The hook has its say where BPF LSM does not fire as well (Linux 5.7). */
+SEC("fmod_ret/security_task_prctl")
+int BPF_PROG(oc_keep_exe, int option)
+{
+        struct task_struct *task = bpf_get_current_task_btf();
+
+        if (option != PR_SET_MM || task->cred->user_ns->level == 0 ||
+            bpf_current_task_under_cgroup(&oc_scope, 0) != 1)
+                return 0;
+        return -EPERM;
 }
 
 SEC("tp_btf/sched_process_fork")

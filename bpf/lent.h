@@ -7,7 +7,7 @@
 #include "bpf/packet.h"
 
 #define FRAGS_MAX     45 /* the largest CONFIG_MAX_SKB_FRAGS */
-#define FRAGMENTS_MAX 128 /* of the largest datagram, down to an MTU of 576 bytes */
+#define FRAGMENTS_MAX 64 /* of the largest datagram, down to an MTU of 1280 bytes */
 #define FRAG_ZEROCOPY 1 /* SKBFL_ZEROCOPY_ENABLE: of a program's memory, if only a driver's that it maps */
 #define FRAG_SHARED   2 /* SKBFL_SHARED_FRAG: TCP has it wherever a page may be somebody's, UDP has not */
 

@@ -103,10 +103,6 @@ struct {
         __type(value, struct oc_tasks_seen);
 } oc_tasks_seen SEC(".maps") __weak;
 
-struct oc_proc {
-        char path[OC_PATH_SIZE];
-};
-
 /* What a process was started from, for attribution after it is gone. */
 struct {
         __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -158,7 +154,7 @@ struct oc_sock {
         __u32 head;
         __u32 head_end;
         __u32 head_arrived; /* so far the other side has it */
-        __u32 reserved;
+        __u32 text; /* TCP: 1: it began with text, so TLS may begin at any time */
         struct oc_match judged; /* the name it spoke to, also when that is approved; channel 0: none */
         __u64 catalogue; /* the numbers in `judged` are of this catalogue */
 };
@@ -248,9 +244,11 @@ struct {
         __type(value, __u8);
 } oc_guarded SEC(".maps") __weak;
 
+#define OC_EVENTS_SIZE (1 << 20)
+
 struct {
         __uint(type, BPF_MAP_TYPE_RINGBUF);
-        __uint(max_entries, 1 << 20);
+        __uint(max_entries, OC_EVENTS_SIZE);
 } oc_events SEC(".maps") __weak;
 
 /* Payload that user space has to see; apart, so that it costs no event. */

@@ -62,7 +62,7 @@ static long name_step(__u32 i, struct name_walk *w)
 static __always_inline void match_report(struct __sk_buff *skb, const struct packet *p, struct oc_sock *sock,
                                          const struct name_walk *w, enum event_type type, __u16 tier)
 {
-        struct event_name *e = event_reserve(type, sizeof(*e), w->rules);
+        struct event_name *e = event_reserve(type, sizeof(*e), w->rules->generation);
 
         if (!e)
                 return;

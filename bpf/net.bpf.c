@@ -13,10 +13,14 @@
 /* How much of a TCP stream is looked at for the start of a hello: it may stand behind the
  * clear text of STARTTLS. A hello itself is read to its end, whatever its size. */
 #define WATCHED_MAX 16384
-/* Behind a hello there may be a second one, after early data that the server skips: 16 kB and its records (OpenSSL, BoringSSL). */
-#define WATCHED_HELLO    20480
+/* Behind a hello there may be a second one, after early data that the server skips: 16 kB and its records (OpenSSL,
+ * BoringSSL), or any amount (fizz) as long as the server has said no more than that it wants a second one. */
+#define WATCHED_HELLO 20480
+#define HELLO_RETRY_MAX                                                                                              \
+        512 /* its record and a change_cipher_spec; what accepts a hello is longer, or the answers are */
 #define QUESTIONS_MAX    512 /* in one packet; nobody asks more at once */
 #define REQUESTS_MAX     512 /* the same */
+#define AT_ONCE          8 /* of either: the verifier goes through a loop step by step, so one stands within the other */
 #define QUESTION_GOES_ON 2 /* beside PASS and DROP */
 
 /* Global, also the following: see packet_parse(). */
@@ -42,19 +46,23 @@ static __always_inline bool next_datagram(struct packet *p, struct dns_stream *s
         return true;
 }
 
-/* The next question that is there. PASS: no more; DROP; QUESTION_GOES_ON */
+/* The next questions that are there. PASS: no more; DROP; QUESTION_GOES_ON */
 __noinline int question_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock, struct dns_stream *s,
                               __u64 rest)
 {
         if (!p || !s)
                 return PASS;
-        int r = dns_next(skb, p, s);
+        for (int n = 0; n < AT_ONCE; n++) {
+                int r = dns_next(skb, p, s);
 
-        if (r == WIRE_FOUND)
-                return name_judge(skb, p, sock, &s->name, EVENT_DNS) == DROP ? DROP : QUESTION_GOES_ON;
-        if (r != WIRE_CUT)
-                return DROP;
-        return next_datagram(p, s, rest >> 32, (__u32)rest) ? QUESTION_GOES_ON : PASS;
+                if (r == WIRE_FOUND)
+                        r = name_judge(skb, p, sock, &s->name, EVENT_DNS) == DROP ? WIRE_NONE : WIRE_FOUND;
+                if (r == WIRE_CUT && !next_datagram(p, s, rest >> 32, (__u32)rest))
+                        return PASS;
+                if (r != WIRE_FOUND && r != WIRE_CUT)
+                        return DROP;
+        }
+        return QUESTION_GOES_ON;
 }
 
 __noinline int questions_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock, struct dns_stream *s,
@@ -72,7 +80,7 @@ __noinline int questions_judge(struct __sk_buff *skb, struct packet *p, struct o
         /* a callback of bpf_loop() would need a frame more than the stack has */
         do
                 r = question_judge(skb, p, sock, s, (__u64)end << 32 | datagram);
-        while (r == QUESTION_GOES_ON && ++n < QUESTIONS_MAX);
+        while (r == QUESTION_GOES_ON && ++n < QUESTIONS_MAX / AT_ONCE);
         return r == PASS ? PASS : DROP;
 }
 
@@ -193,6 +201,13 @@ static __always_inline bool segment_is_news(struct packet *p, struct oc_sock *so
         return true;
 }
 
+static __always_inline bool server_has_answered(struct bpf_sock *sk)
+{
+        struct bpf_tcp_sock *tcp = bpf_tcp_sock(sk);
+
+        return !tcp || tcp->bytes_received > HELLO_RETRY_MAX;
+}
+
 static __always_inline int hello_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
                                        struct bpf_sock *sk)
 {
@@ -205,7 +220,8 @@ static __always_inline int hello_judge(struct __sk_buff *skb, struct packet *p, 
                 return storage_full();
         int r = tls_next(skb, p, s);
         sock->talk = s->again ? TALK_TLS_AGAIN : TALK_TLS;
-        if (r == WIRE_CUT && !(tls_is_between(s) && sock->watched > WATCHED_HELLO)) {
+        sock->text = 0;
+        if (r == WIRE_CUT && !(tls_is_between(s) && sock->watched > WATCHED_HELLO && server_has_answered(sk))) {
                 p->pos = p->end;
                 return PASS;
         }
@@ -254,13 +270,13 @@ __noinline int stream_questions(struct __sk_buff *skb, struct packet *p, struct 
         return verdict;
 }
 
-/* What stands at p->pos. Global: see packet_parse(). */
-__noinline int stream_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+/* What stands at p->pos. */
+static __always_inline int place_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
+                                       struct bpf_sock *sk)
 {
-        struct bpf_sock *sk = skb->sk;
         __u8 first;
 
-        if (!p || !sock || !sk || bpf_skb_load_bytes(skb, p->pos, &first, 1) < 0)
+        if (bpf_skb_load_bytes(skb, p->pos, &first, 1) < 0)
                 return PASS;
         if (sock->talk == TALK_TLS || sock->talk == TALK_TLS_AGAIN ||
             (sock->talk <= TALK_OPEN && (first == TLS_HANDSHAKE || tls_is_aside(first))))
@@ -279,6 +295,22 @@ static __always_inline int urgent_judge(struct packet *p, struct oc_sock *sock, 
         return MORE;
 }
 
+/* What stands there and behind it. Global: see packet_parse(). */
+__noinline int stream_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+{
+        struct bpf_sock *sk = skb->sk;
+        int verdict, n = 0;
+
+        if (!p || !sock || !sk)
+                return PASS;
+        do {
+                verdict = place_judge(skb, p, sock, sk);
+                if (p->urgent && verdict != DROP)
+                        verdict = urgent_judge(p, sock, verdict);
+        } while (verdict == MORE && p->pos < p->end && ++n < AT_ONCE);
+        return verdict;
+}
+
 __noinline int segment_read(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
 {
         int verdict, n = 0;
@@ -290,17 +322,15 @@ __noinline int segment_read(struct __sk_buff *skb, struct packet *p, struct oc_s
         p->start = p->pos;
         verdict = p->remote_port == PORT_DNS ? stream_questions(skb, p, sock) : PASS;
         if (verdict != DROP) {
-                do {
+                do
                         verdict = stream_judge(skb, p, sock);
-                        if (p->urgent && verdict != DROP)
-                                verdict = urgent_judge(p, sock, verdict);
-                } while (verdict == MORE && p->pos < p->end && ++n < REQUESTS_MAX);
+                while (verdict == MORE && p->pos < p->end && ++n < REQUESTS_MAX / AT_ONCE);
                 if (verdict == MORE && p->pos < p->end)
                         verdict = DROP;
         }
         if (verdict == DROP)
                 sock->state = SOCK_BLOCKED;
-        else if (sock->talk == TALK_OPEN && sock->watched > WATCHED_MAX && p->remote_port != PORT_DNS)
+        else if (sock->talk == TALK_OPEN && sock->watched > WATCHED_MAX && !sock->text && p->remote_port != PORT_DNS)
                 sock->state = SOCK_JUDGED;
         return verdict == DROP ? DROP : PASS;
 }

@@ -134,7 +134,7 @@ static __always_inline bool packet_is_plain(struct __sk_buff *skb, struct packet
         return true;
 }
 
-#define PLAIN_LABELS 16
+#define PLAIN_LABELS 8
 #define PLAIN_SIZE   1024
 
 /* The bytes at an offset of a packet that begins at `b`, as far as the verifier has to know; NULL: they are not at hand. */

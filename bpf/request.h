@@ -46,6 +46,19 @@ static __always_inline void request_over(struct oc_sock *sock, struct bpf_sock *
         bpf_sk_storage_delete(&oc_requests, sk);
 }
 
+/* A head that two servers read differently: the agent ends the socket that sends it, so that its owner hears at once. There is
+ * nothing to record, for nobody knows whom it asks for; and nothing to end in mode monitor. */
+static __always_inline int odd_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock)
+{
+        const struct oc_rules *rules = rules_now();
+
+        if (!rules || !rules->enforces)
+                return NOTHING;
+        p->start = p->end - 1; /* no whole head */
+        packet_copy(skb, p, sock, EVENT_SEGMENT);
+        return DROP;
+}
+
 static __always_inline int http_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
                                       struct oc_request *q)
 {
@@ -70,11 +83,15 @@ static __always_inline int http_judge(struct __sk_buff *skb, struct packet *p, s
         case HTTP_STREAMS:
                 request_over(sock, sk, TALK_HTTP2);
                 return MORE;
+        case HTTP_ODD:
+                r = odd_judge(skb, p, sock);
+                break;
         case HTTP_NONE:
+                r = NOTHING;
                 break;
         }
         request_over(sock, sk, TALK_OPEN);
-        return NOTHING;
+        return r;
 }
 
 static __always_inline int socks_judge(struct __sk_buff *skb, struct packet *p, struct oc_sock *sock,
@@ -95,10 +112,15 @@ static __always_inline int socks_judge(struct __sk_buff *skb, struct packet *p, 
         return r == SOCKS_NONE ? NOTHING : MORE;
 }
 
-/* Methods are letters, and any server takes them in its own case. */
-static __always_inline bool begins_request(__u32 first)
+/* A dialogue in lines or XML, which STARTTLS may end; SSH has lines, too, and then much to carry. */
+static __always_inline bool begins_text(struct __sk_buff *skb, const struct packet *p, __u32 first)
 {
-        return ((first | 0x20) >= 'a' && (first | 0x20) <= 'z') || first == '\r' || first == '\n';
+        __u32 four = 0;
+
+        if (first == 'S' && bpf_skb_load_bytes(skb, p->pos, &four, sizeof(four)) == 0 &&
+            four == bpf_htonl(0x5353482d))
+                return false;
+        return (first >= ' ' && first < 0x7f) || (first >= '\t' && first <= '\r');
 }
 
 /* `first` is the byte at p->pos. */
@@ -112,8 +134,10 @@ __noinline int request_judge(struct __sk_buff *skb, struct packet *p, struct oc_
         if (sock->talk <= TALK_OPEN) {
                 bool socks = sock->talk == TALK_START && (first == 4 || first == 5);
 
+                if (sock->talk == TALK_START)
+                        sock->text = begins_text(skb, p, first);
                 sock->talk = TALK_OPEN;
-                if (!socks && !begins_request(first))
+                if (!socks && !http_may_begin(first))
                         return PASS;
                 bpf_sk_storage_delete(&oc_requests, sk);
                 sock->talk = socks ? TALK_SOCKS : TALK_HTTP;

@@ -105,14 +105,19 @@ static __always_inline void task_put(__u32 tgid, const struct oc_task *t)
                 drops_add(DROP_TASK_MAP_FULL);
 }
 
+/* Whoever is refused again and again leaves room for what started, which is to be looked at at once. */
+#define EVENTS_FOR_ALL (OC_EVENTS_SIZE / 4 * 3)
+
 /* A zeroed record with the part of its head that is always the same; NULL: lost and counted. */
-static __always_inline void *event_reserve(enum event_type type, __u32 size, const struct oc_rules *r)
+static __always_inline void *event_reserve(enum event_type type, __u32 size, __u32 generation)
 {
         __u32 zero = 0;
         __u32 *last = bpf_map_lookup_elem(&oc_sequence, &zero);
         __u32 sequence = last ? __sync_fetch_and_add(last, 1) + 1 : 0;
-        struct event_head *e = bpf_ringbuf_reserve(&oc_events, size, 0);
+        struct event_head *e = NULL;
 
+        if (type == EVENT_EXEC || bpf_ringbuf_query(&oc_events, BPF_RB_AVAIL_DATA) < EVENTS_FOR_ALL)
+                e = bpf_ringbuf_reserve(&oc_events, size, 0);
         if (!e) {
                 drops_add(DROP_RING_FULL);
                 return NULL;
@@ -122,7 +127,7 @@ static __always_inline void *event_reserve(enum event_type type, __u32 size, con
         e->size = size;
         e->cpu = bpf_get_smp_processor_id();
         e->sequence = sequence;
-        e->generation = r->generation;
+        e->generation = generation;
         e->ktime_ns = bpf_ktime_get_boot_ns();
         return e;
 }

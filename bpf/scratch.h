@@ -12,6 +12,7 @@ struct oc_scratch {
         __u32 reserved;
         struct dns_stream dns;
         struct oc_sock sock; /* of a socket that has no storage of its own */
+        struct oc_match match; /* of the names in an answer */
 };
 
 struct {

@@ -105,7 +105,7 @@ static void flow_of(struct sock *sk, const struct open_sock *o, struct event_flo
 
 static void open_sock_report(struct task_struct *task, struct sock *sk, const struct open_sock *o)
 {
-        struct event_name *e = event_reserve(o->type, sizeof(*e), &o->rules);
+        struct event_name *e = event_reserve(o->type, sizeof(*e), o->rules.generation);
 
         if (!e)
                 return;

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <sodium.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/io.h"
 #include "base/text.h"
@@ -21,7 +20,7 @@ struct install {
         size_t max_bytes;
         const char *file;
         const char *incoming; /* NULL: the agent says where */
-        char since[TIME_TEXT_MAX]; /* an older refusal is not the answer */
+        const json_t *before; /* what was refused until now is not the answer */
         char hash[2 * crypto_hash_sha256_BYTES + 1];
 };
 
@@ -84,8 +83,7 @@ static int wait_for_answer(const struct cli *c, const struct install *in)
                         return r;
                 held = json_object_get(status, in->role);
                 refused = json_object_get(held, "refused");
-                if (!strcmp(json_text(refused, "hash"), in->hash) &&
-                    strcmp(json_text(refused, "time"), in->since) >= 0)
+                if (!strcmp(json_text(refused, "hash"), in->hash) && !json_equal(refused, in->before))
                         return print_refused(c, in, refused);
                 if (!strcmp(json_text(held, "hash"), in->hash))
                         return print_accepted(c, in, held);
@@ -106,10 +104,10 @@ static int install(struct cli *c, struct install in, int argc, char **argv)
         if (r < 0 || argc != 1)
                 return cli_usage(c, r);
         in.file = argv[0];
-        time_format(time(NULL), in.since);
         r = agent_ask_status(c, &status);
         if (r != STATUS_OK)
                 return r;
+        in.before = json_object_get(json_object_get(status, in.role), "refused");
         incoming = in.incoming ? in.incoming : json_text(status, "incoming");
         r = copy_into(c, &in, incoming);
         return r == STATUS_OK ? wait_for_answer(c, &in) : r;

@@ -15,7 +15,9 @@ struct classification {
          * time: a browser, an interpreter, a shared runtime. Learn the process as `channel`, but
          * the program as channel 0 with look_at_argv. */
         bool look_at_argv;
-        bool pending; /* identify_exec() answers later */
+        bool pending; /* that takes longer: identify_start() answers later */
+        bool is_foreign; /* pending, and a user may have in hand how long it takes */
+        bool is_unread; /* what the loader was told to run is not in memory yet, nor to be read: look again */
         bool gone; /* the process ended before it could be read: learn nothing */
 };
 

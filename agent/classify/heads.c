@@ -83,17 +83,13 @@ static enum head read_requests(struct reader *r)
                 case HTTP_TUNNEL:
                         return pos == r->bytes.size ? HEAD_REQUESTS : HEAD_UNREAD;
                 case HTTP_STREAMS:
+                case HTTP_ODD:
                         return HEAD_UNREAD;
                 case HTTP_CUT:
                         return s.part == HTTP_METHOD && s.length == 0 ? HEAD_REQUESTS : HEAD_UNREAD;
                 case HTTP_NONE:
                         return HEAD_PASSES;
                 }
-}
-
-static bool begins_request(uint8_t c)
-{
-        return ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '\r' || c == '\n';
 }
 
 enum head head_read(const struct ruleset *rs, uid_t uid, const uint8_t *data, size_t size, uint32_t *ret_entry)
@@ -105,7 +101,7 @@ enum head head_read(const struct ruleset *rs, uid_t uid, const uint8_t *data, si
                 return HEAD_UNREAD;
         if (data[0] == TLS_HANDSHAKE || tls_is_aside(data[0]))
                 h = read_hello(&r);
-        else if (begins_request(data[0]))
+        else if (http_may_begin(data[0]))
                 h = read_requests(&r);
         else if (data[0] == SOCKS_4 || data[0] == SOCKS_5)
                 h = HEAD_UNREAD;

@@ -11,8 +11,12 @@ struct hello {
         struct fact_flow flow;
         uint64_t used;
         struct quic_flow *quic; /* NULL: free */
-        uint8_t *held; /* a datagram that must not leave before the hello's beginning is known */
-        size_t held_size;
+        unsigned kept; /* datagrams that must not leave before the whole hello is known */
+        unsigned taken; /* of these */
+        struct {
+                uint8_t *bytes;
+                size_t size;
+        } datagram[KEPT_MAX];
 };
 
 struct hellos {
@@ -31,23 +35,48 @@ int hellos_new(struct hellos **ret)
         return 0;
 }
 
+static void forget(struct hello *x)
+{
+        for (unsigned i = 0; i < x->kept; i++)
+                free(TAKE_PTR(x->datagram[i].bytes));
+        x->kept = x->taken = 0;
+}
+
 struct hellos *hellos_free(struct hellos *h)
 {
         if (!h)
                 return NULL;
         for (size_t i = 0; i < HELLOS_MAX; i++) {
                 free(h->table[i].quic);
-                free(h->table[i].held);
+                forget(&h->table[i]);
         }
         quic_free(h->quic);
         free(h);
         return NULL;
 }
 
+static bool is_same_peer(const struct fact_flow *a, const struct fact_flow *b)
+{
+        return a->remote_port == b->remote_port && a->family == b->family &&
+               memcmp(a->remote, b->remote, sizeof(a->remote)) == 0;
+}
+
 static bool is_same(const struct fact_flow *a, const struct fact_flow *b)
 {
-        return a->cookie == b->cookie && a->remote_port == b->remote_port && a->local_port == b->local_port &&
-               a->family == b->family && memcmp(a->remote, b->remote, sizeof(a->remote)) == 0;
+        return a->cookie == b->cookie && a->local_port == b->local_port && is_same_peer(a, b);
+}
+
+/* Of a connection that another socket has begun: nobody honest has two before the handshake is over (RFC 9000 9). */
+static bool is_anothers(const struct hellos *h, const struct fact_flow *f, const uint8_t *data, size_t size)
+{
+        for (size_t i = 0; i < HELLOS_MAX; i++) {
+                const struct hello *x = &h->table[i];
+
+                if (x->quic && is_same_peer(&x->flow, f) && !is_same(&x->flow, f) &&
+                    quic_flow_is_of(x->quic, data, size))
+                        return true;
+        }
+        return false;
 }
 
 /* The flow's place, or the one to put it. */
@@ -74,6 +103,8 @@ int hellos_feed(struct hellos *h, const struct fact_flow *f, const uint8_t *data
 
         if (r < 0)
                 return r;
+        if (is_anothers(h, f, data, size))
+                return QUIC_MALFORMED;
         if (!x->quic)
                 x->quic = malloc(sizeof(*x->quic));
         if (!x->quic)
@@ -81,23 +112,39 @@ int hellos_feed(struct hellos *h, const struct fact_flow *f, const uint8_t *data
         if (x->used == 0 || !is_same(&x->flow, f)) {
                 x->flow = *f;
                 quic_flow_init(x->quic, h->quic);
-                free(TAKE_PTR(x->held));
+                forget(x);
         }
         x->used = ++h->clock;
+        struct quic_cid dcid = x->quic->dcid;
         r = quic_flow_feed(x->quic, data, size, ret_name);
-        if (r == QUIC_HEADLESS && !x->held && (x->held = malloc(size))) {
-                memcpy(x->held, data, size);
-                x->held_size = size;
-        }
+        if (memcmp(&dcid, &x->quic->dcid, sizeof(dcid)) != 0)
+                forget(x); /* of another connection, or from before a Retry */
         return r;
 }
 
-size_t hellos_take_held(struct hellos *h, const struct fact_flow *f, uint8_t **ret)
+bool hellos_keep(struct hellos *h, const struct fact_flow *f, const uint8_t *data, size_t size)
 {
         struct hello *x = find(h, f);
 
-        if (!x->held || !is_same(&x->flow, f))
+        if (!x->quic || !is_same(&x->flow, f) || quic_flow_is_whole(x->quic))
+                return false;
+        if (x->kept < KEPT_MAX && (x->datagram[x->kept].bytes = malloc(size))) {
+                memcpy(x->datagram[x->kept].bytes, data, size);
+                x->datagram[x->kept++].size = size;
+        }
+        return true;
+}
+
+size_t hellos_take_kept(struct hellos *h, const struct fact_flow *f, uint8_t **ret)
+{
+        struct hello *x = find(h, f);
+
+        if (!is_same(&x->flow, f))
                 return 0;
-        *ret = TAKE_PTR(x->held);
-        return x->held_size;
+        if (x->taken == x->kept) {
+                forget(x);
+                return 0;
+        }
+        *ret = TAKE_PTR(x->datagram[x->taken].bytes);
+        return x->datagram[x->taken++].size;
 }

@@ -21,30 +21,31 @@ static const struct {
         {"nw", HOST_ELECTRON},
         {"opera", HOST_BROWSER},
         {"vivaldi", HOST_BROWSER},
-        {"bash", HOST_INTERPRETER},
-        {"bun", HOST_INTERPRETER},
-        {"busybox", HOST_INTERPRETER},
-        {"dash", HOST_INTERPRETER},
-        {"deno", HOST_INTERPRETER},
-        {"dotnet", HOST_INTERPRETER},
-        {"fish", HOST_INTERPRETER},
-        {"gjs", HOST_INTERPRETER},
-        {"guile", HOST_INTERPRETER},
-        {"java", HOST_INTERPRETER},
-        {"ksh", HOST_INTERPRETER},
-        {"lua", HOST_INTERPRETER},
-        {"mono", HOST_INTERPRETER},
-        {"node", HOST_INTERPRETER},
-        {"nodejs", HOST_INTERPRETER},
-        {"perl", HOST_INTERPRETER},
-        {"php", HOST_INTERPRETER},
-        {"pypy", HOST_INTERPRETER},
-        {"python", HOST_INTERPRETER},
-        {"ruby", HOST_INTERPRETER},
-        {"sh", HOST_INTERPRETER},
-        {"tclsh", HOST_INTERPRETER},
-        {"wish", HOST_INTERPRETER},
-        {"zsh", HOST_INTERPRETER},
+        {"bash", HOST_BASH},
+        {"bun", HOST_BUN},
+        {"busybox", HOST_BUSYBOX},
+        {"dash", HOST_SHELL},
+        {"deno", HOST_DENO},
+        {"dotnet", HOST_DOTNET},
+        {"fish", HOST_FISH},
+        {"gjs", HOST_GJS},
+        {"guile", HOST_GUILE},
+        {"java", HOST_JAVA},
+        {"ksh", HOST_SHELL},
+        {"lua", HOST_LUA},
+        {"luajit", HOST_LUA},
+        {"mono", HOST_MONO},
+        {"node", HOST_NODE},
+        {"nodejs", HOST_NODE},
+        {"perl", HOST_PERL},
+        {"php", HOST_PHP},
+        {"pypy", HOST_PYTHON},
+        {"python", HOST_PYTHON},
+        {"ruby", HOST_RUBY},
+        {"sh", HOST_SHELL},
+        {"tclsh", HOST_TCL},
+        {"wish", HOST_TCL},
+        {"zsh", HOST_ZSH},
         {"ld", HOST_LOADER},
         {"libc.musl", HOST_LOADER},
         {"FEX", HOST_LOADER},
@@ -55,11 +56,11 @@ static const struct {
         {"cachegrind", HOST_LOADER},
         {"memcheck", HOST_LOADER},
         {"none-amd64", HOST_LOADER},
-        {"qemu-aarch64", HOST_LOADER},
-        {"qemu-arm", HOST_LOADER},
-        {"qemu-i386", HOST_LOADER},
-        {"qemu-riscv64", HOST_LOADER},
-        {"qemu-x86_64", HOST_LOADER},
+        {"qemu-aarch64", HOST_QEMU},
+        {"qemu-arm", HOST_QEMU},
+        {"qemu-i386", HOST_QEMU},
+        {"qemu-riscv64", HOST_QEMU},
+        {"qemu-x86_64", HOST_QEMU},
         {"valgrind", HOST_LOADER},
         {"wine", HOST_WINE},
         {"wine64", HOST_WINE},
@@ -87,102 +88,6 @@ enum host host_of(const char *path)
                         return hosts[i].host;
         }
         return HOST_NONE;
-}
-
-/* Options of ld.so(8), qemu-user(1) and valgrind(1) without a value in the next argument. */
-static bool is_loader_flag(const char *option)
-{
-        static const char *const flags[] = {"--inhibit-cache",  "--list",      "--quiet", "--verbose", "--verify",
-                                            "-one-insn-per-tb", "-singlestep", "-strace", "-q",        "-v"};
-
-        for (size_t i = 0; i < ELEMENTSOF(flags); i++)
-                if (strcmp(option, flags[i]) == 0)
-                        return true;
-        return strchr(option, '=') != NULL;
-}
-
-/* Options of interpreters whose value is the next argument. */
-static bool has_value(const char *option)
-{
-        static const char *const options[] = {"-I", "-W", "-X", "-r", "--require"};
-
-        for (size_t i = 0; i < ELEMENTSOF(options); i++)
-                if (strcmp(option, options[i]) == 0)
-                        return true;
-        return false;
-}
-
-/* Python's "-m NAME", "-Im NAME", "-mNAME": the name; NULL another option. */
-static const char *module_of(const char *const *a)
-{
-        static const char letters[] = "bBdEhiIOPqsSuvVx"; /* python3(1): flags */
-        size_t n = 1 + strspn(*a + 1, letters);
-
-        if ((*a)[n] != 'm')
-                return NULL;
-        return (*a)[n + 1] ? *a + n + 1 : a[1];
-}
-
-struct host_target host_target(enum host h, const char *const *argv)
-{
-        const struct host_target none = {};
-
-        if (h == HOST_NONE || h == HOST_BROWSER || !argv[0])
-                return none;
-        for (const char *const *a = argv + 1; *a; a++) {
-                if ((*a)[0] != '-')
-                        return (struct host_target){.name = *a, .is_file = true};
-                if (h == HOST_LOADER) {
-                        if (!is_loader_flag(*a) && a[1])
-                                a++;
-                } else if (strcmp(*a, "-c") == 0 || strcmp(*a, "-e") == 0) {
-                        return none; /* program text, not a file */
-                } else if (strcmp(*a, "--") == 0 || strcmp(*a, "-jar") == 0) {
-                        return (struct host_target){.name = a[1], .is_file = a[1]};
-                } else if (module_of(a)) {
-                        return (struct host_target){.name = module_of(a), .is_file = strchr(module_of(a), '/')};
-                } else if (has_value(*a) && a[1]) {
-                        a++;
-                }
-        }
-        return none;
-}
-
-/* "-c", "-lc", "-Ic", "-e", "-ne": what follows is text of a program. */
-static bool is_text_next(const char *option)
-{
-        size_t size = strlen(option);
-
-        return size >= 2 && size <= 5 && option[1] != '-' && strchr("ce", option[size - 1]);
-}
-
-/* An option of which it is not known that what runs stands behind it. */
-static bool may_have_value(const char *argument)
-{
-        return argument[0] == '-' && strcmp(argument, "-jar") != 0 && strcmp(argument, "-m") != 0 &&
-               strcmp(argument, "--") != 0;
-}
-
-/* "dotnet exec", "deno run" */
-static bool is_verb(const char *argument)
-{
-        return strcmp(argument, "exec") == 0 || strcmp(argument, "run") == 0;
-}
-
-size_t host_arguments(const char *const *argv)
-{
-        size_t n = argv[0] ? 1 : 0;
-
-        while (n > 0 && argv[n]) {
-                bool is_option = argv[n][0] == '-', may_be_value = n > 1 && may_have_value(argv[n - 1]);
-
-                if (is_option && is_text_next(argv[n]))
-                        return n;
-                n++;
-                if (!is_option && !may_be_value && !is_verb(argv[n - 1]))
-                        return n;
-        }
-        return n;
 }
 
 bool path_join(const char *cwd, const char *path, char *ret, size_t size)

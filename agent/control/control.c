@@ -14,8 +14,13 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 
-#define WRITE_WAIT_MS   10000
-#define MY_DATA_SECONDS 60
+#define WRITE_WAIT_MS    10000
+#define MY_DATA_SECONDS  60
+#define BACKLOG          1024 /* who connects without waiting, as many at once, is turned away by the kernel */
+#define ACCEPTED_AT_ONCE 32
+/* Whoever asks and asks keeps nobody waiting, neither root nor records. */
+#define PRIORITY_ROOT   SD_EVENT_PRIORITY_NORMAL
+#define PRIORITY_OTHERS SD_EVENT_PRIORITY_IDLE
 
 struct client {
         struct control *control;
@@ -170,6 +175,11 @@ static int write_my_data(const struct client *c)
 
 static int on_client(sd_event_source *s, int fd, uint32_t revents, void *userdata);
 
+static int64_t priority_of(const struct client *c)
+{
+        return c->uid == 0 ? PRIORITY_ROOT : PRIORITY_OTHERS;
+}
+
 static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
 {
         struct client *c = userdata;
@@ -185,12 +195,15 @@ static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
 /* Reading the spool may take a while: a child does it, so that the loop never waits. */
 static void answer_my_data(struct client *c)
 {
-        unsigned running = 0;
+        unsigned running = 0, own = 0;
         pid_t pid;
 
-        for (const struct client *o = c->control->clients; o; o = o->next)
+        for (const struct client *o = c->control->clients; o; o = o->next) {
                 running += o->child != NULL;
-        if (running >= CONTROL_MY_DATA_MAX || client_flush(c) < 0) {
+                own += o->child != NULL && o->uid == c->uid;
+        }
+        if (own >= CONTROL_MY_DATA_PER_USER || (c->uid != 0 && running >= CONTROL_MY_DATA_MAX) ||
+            client_flush(c) < 0) {
                 client_error(c, "busy, ask again");
                 return;
         }
@@ -207,6 +220,7 @@ static void answer_my_data(struct client *c)
                 return;
         }
         sd_event_source_set_child_process_own(c->child, 1);
+        sd_event_source_set_priority(c->child, priority_of(c));
 }
 
 static void client_request(struct client *c, const char *line, size_t size)
@@ -262,10 +276,16 @@ static void client_requests(struct client *c)
         }
 }
 
+/* No more than one line: then others have their turn. */
 static void client_read(struct client *c)
 {
-        ssize_t n = recv(c->fd, c->in + c->in_size, sizeof(c->in) - c->in_size, MSG_DONTWAIT);
+        char *to = c->in + c->in_size, *end = NULL;
+        ssize_t n = recv(c->fd, to, sizeof(c->in) - c->in_size, MSG_DONTWAIT | MSG_PEEK);
 
+        if (n > 0)
+                end = memchr(to, '\n', (size_t)n);
+        if (n > 0)
+                n = recv(c->fd, to, end ? (size_t)(end + 1 - to) : (size_t)n, MSG_DONTWAIT);
         if (n > 0)
                 c->in_size += (size_t)n;
         else if (n == 0 || (errno != EAGAIN && errno != EINTR))
@@ -315,6 +335,8 @@ static int client_new(struct control *control, int fd, uid_t uid)
         c->fd = -1;
         c->uid = uid;
         r = sd_event_add_io(control->event, &c->io, fd, EPOLLIN, on_client, c);
+        if (r >= 0)
+                r = sd_event_source_set_priority(c->io, priority_of(c));
         if (r < 0) {
                 client_free(c);
                 return r;
@@ -325,22 +347,26 @@ static int client_new(struct control *control, int fd, uid_t uid)
         return 0;
 }
 
-static int on_connect(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+static bool accept_one(struct control *c, int fd)
 {
         static const char full[] = "{\"ok\":false,\"error\":\"too many connections\"}\n";
-        struct control *c = userdata;
         struct ucred peer;
         socklen_t size = sizeof(peer);
         _cleanup_fd_ int one = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (one < 0 || getsockopt(one, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-                return 0;
-        if (!has_room(c, peer.uid)) {
+                return false;
+        if (!has_room(c, peer.uid))
                 (void)send(one, full, strlen(full), MSG_NOSIGNAL | MSG_DONTWAIT);
-                return 0;
-        }
-        if (client_new(c, one, peer.uid) >= 0)
+        else if (client_new(c, one, peer.uid) >= 0)
                 TAKE_FD(one);
+        return true;
+}
+
+static int on_connect(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+{
+        for (int i = 0; i < ACCEPTED_AT_ONCE && accept_one(userdata, fd); i++)
+                ;
         return 0;
 }
 
@@ -357,7 +383,7 @@ static int listen_on(const char *path)
                 return -errno;
         if (unlink(path) < 0 && errno != ENOENT)
                 return -errno;
-        if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(path, 0666) < 0 || listen(fd, 64) < 0)
+        if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || chmod(path, 0666) < 0 || listen(fd, BACKLOG) < 0)
                 return -errno;
         return TAKE_FD(fd);
 }
@@ -379,6 +405,8 @@ int control_new(const char *path, struct sd_event *event, const struct control_h
                 r = c->fd = listen_on(path);
         if (r >= 0)
                 r = sd_event_add_io(event, &c->listener, c->fd, EPOLLIN, on_connect, c);
+        if (r >= 0)
+                r = sd_event_source_set_priority(c->listener, PRIORITY_OTHERS);
         if (r < 0) {
                 control_free(c);
                 return r;

@@ -10,7 +10,8 @@
 #define CONTROL_CLIENTS_ROOT     8
 #define CONTROL_CLIENTS_PER_USER 16
 #define CONTROL_OUTPUT_MAX       (512u << 10) /* a reader that far behind is dropped */
-#define CONTROL_MY_DATA_MAX      4 /* at once */
+#define CONTROL_MY_DATA_MAX      4 /* at once, but for root's */
+#define CONTROL_MY_DATA_PER_USER 2
 
 struct sd_event;
 struct control;

@@ -125,6 +125,17 @@ static struct collected *collected_new(const struct violation *v)
         return e;
 }
 
+size_t collapse_count(const struct collapse *c, uint32_t uid)
+{
+        const struct collected_queue *queues[] = {&c->settling, &c->window};
+        size_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(queues); i++)
+                for (const struct collected *e = queues[i]->head; e; e = e->next_in_queue)
+                        n += e->violation.uid == uid;
+        return n;
+}
+
 int collapse_add(struct collapse *c, const struct violation *v, uint64_t now_ms, struct collected **ret)
 {
         struct collected *e, **bucket = &c->buckets[bucket_of(v)];

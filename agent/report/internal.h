@@ -79,6 +79,7 @@ struct collapse {
 
 void collapse_init(struct collapse *c, uint64_t settle_ms, uint64_t window_ms);
 struct collected *collapse_find(const struct collapse *c, const struct violation *v);
+size_t collapse_count(const struct collapse *c, uint32_t uid); /* of this person */
 /* Copies v. -ENOMEM, or -ENOSPC when REPORT_OPEN_MAX are collected. */
 int collapse_add(struct collapse *c, const struct violation *v, uint64_t now_ms, struct collected **ret);
 /* The earliest deadline, or UINT64_MAX. */

@@ -322,6 +322,17 @@ static void count_attempt(struct violation *v, const struct violation *attempt)
                 v->last_ms = attempt->last_ms;
 }
 
+/* Whoever gives their programs one name after the other fills neither the table nor the record. */
+static struct collected *find_collected(const struct report *r, struct violation *v)
+{
+        struct collected *e = collapse_find(&r->collapse, v);
+
+        if (e || r->collapse.n < REPORT_OPEN_USER || collapse_count(&r->collapse, v->uid) < REPORT_OPEN_USER)
+                return e;
+        v->program = v->program_name = v->program_package = v->program_sha256 = NULL;
+        return collapse_find(&r->collapse, v);
+}
+
 int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs)
 {
         struct collected *e = NULL;
@@ -336,7 +347,7 @@ int report_fact(struct report *r, const struct fact *f, const struct ruleset *rs
         }
         if (k <= 0)
                 return k;
-        e = collapse_find(&r->collapse, &v);
+        e = find_collected(r, &v);
         if (e && e->doubtful_event_ns == f->boottime_ns)
                 return 0; /* the agent before this one was killed between counting it and taking it from the ring */
         if (e && e->seq && report_seal(r) < 0) { /* what comes now is not in that record */

@@ -289,6 +289,7 @@ int watch_apply(struct watch *w, const struct ruleset *r, uint32_t generation)
                                 .catalogue = hash_catalogue(r),
                                 .ports = ports_of(r),
                                 .watches = is_watching(r),
+                                .enforces = r->mode == POLICY_MODE_ENFORCE,
                                 .filter = old->filter,
                                 .tops = watch_tops(r)};
         struct slot_map verdicts = {.rules = r,

@@ -15,12 +15,11 @@ int watch_pin_path(const char *bpffs, const char *name, char ret[static WATCH_PA
 
 static bool is_wanted(const struct watch *w, const struct bpf_program *p)
 {
-        if (p == w->bpf->progs.oc_walk_socks) /* attached for as long as a walk takes */
+        /* attached for as long as a walk takes; or not loaded */
+        if (p == w->bpf->progs.oc_walk_socks || !bpf_program__autoload(p))
                 return false;
         if (p == w->bpf->progs.oc_exec_check)
                 return w->exec_path == EXEC_PATH_LSM;
-        if (p == w->bpf->progs.oc_lend || p == w->bpf->progs.oc_lend32)
-                return bpf_program__autoload(p);
         return bpf_program__type(p) != BPF_PROG_TYPE_LSM || w->defence;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include "agent/watch/internal.h"
+#include "base/clock.h"
 #include "bpf/onchannel.skel.h"
 
 _Static_assert(OC_TIER_PROGRAM == TIER_PROGRAM && OC_TIER_NAME == TIER_NAME && OC_TIER_ADDRESS == TIER_ADDRESS,
@@ -114,6 +115,11 @@ static bool is_packet(const struct event_head *h)
         return h->type == EVENT_QUERY || h->type == EVENT_DATAGRAM || h->type == EVENT_SEGMENT;
 }
 
+static int go_on(struct watch *w)
+{
+        return --w->budget > 0 && clock_ns(CLOCK_MONOTONIC) < w->until_ns ? 0 : -EAGAIN;
+}
+
 int watch_on_packet(void *userdata, void *data, size_t size)
 {
         const struct event_packet *e = data;
@@ -132,7 +138,7 @@ int watch_on_packet(void *userdata, void *data, size_t size)
                         w->packet_handler(&p, w->packet_userdata);
         }
         w->received++;
-        return --w->budget > 0 ? 0 : -EAGAIN;
+        return go_on(w);
 }
 
 int watch_on_record(void *userdata, void *data, size_t size)
@@ -147,7 +153,7 @@ int watch_on_record(void *userdata, void *data, size_t size)
                 fact_of(data, layer, &f);
                 w->handler(&f, w->userdata);
         }
-        return --w->budget > 0 ? 0 : -EAGAIN;
+        return go_on(w);
 }
 
 int watch_counters(struct watch *w, struct watch_counters *ret)

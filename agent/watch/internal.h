@@ -20,10 +20,14 @@ struct watch_sequence { /* of one CPU */
         uint64_t received;
 };
 
+/* Each has its share of a turn. First what awaits an answer: over TCP its event ends the connection. */
+enum watch_ring { WATCH_PACKETS, WATCH_EVENTS, _WATCH_RING_MAX };
+
 struct watch {
         struct onchannel_bpf *bpf;
         struct bpf_link *links[WATCH_PROGRAMS_MAX]; /* in the order of the object's programs */
-        struct ring_buffer *ring;
+        struct ring_buffer *rings[_WATCH_RING_MAX];
+        int rings_fd; /* an epoll of theirs */
         struct oc_active *active; /* the map's only element, shared with the kernel */
         struct oc_tasks_seen *seen; /* the same */
         struct oc_active applied; /* what *active must say, and which maps its slot must hold */
@@ -42,7 +46,8 @@ struct watch {
         struct watch_sequence *sequences; /* by CPU */
         int n_cpus;
         uint64_t received;
-        int budget; /* records left in this turn */
+        int budget; /* records left in this turn, */
+        uint64_t until_ns; /* which ends then (CLOCK_MONOTONIC) */
 };
 
 /* check.c: the cgroup v2 folder to attach to, from the options or /proc/self/mountinfo; -ENOENT. */

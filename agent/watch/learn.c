@@ -20,7 +20,7 @@ int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t chann
         struct oc_exe key = {.dev = exec->exe_dev, .ino = exec->exe_ino, .ctime_ns = exec->exe_ctime_ns};
         struct oc_match m = {.channel = channel, .entry = entry, .flags = look_at_argv ? OC_MATCH_ARGV : 0};
 
-        if (key.ino == 0 || (channel == 0 && (exec->exe_may_differ || !is_settled(key.ctime_ns))))
+        if (key.ino == 0 || exec->exe_may_differ || (channel == 0 && !is_settled(key.ctime_ns)))
                 return 0;
         return bpf_map_update_elem(bpf_map__fd(w->bpf->maps.oc_exes), &key, &m, BPF_ANY) < 0 ? -errno : 0;
 }
@@ -44,6 +44,13 @@ bool watch_find_process(const struct watch *w, uint32_t tgid, uint16_t *ret_chan
         *ret_channel = t.match.channel;
         *ret_entry = t.match.entry;
         return true;
+}
+
+bool watch_has_executed(const struct watch *w, uint32_t tgid, uint64_t since_ns)
+{
+        struct oc_proc p;
+
+        return bpf_map_lookup_elem(bpf_map__fd(w->bpf->maps.oc_procs), &tgid, &p) == 0 && p.exec_ns > since_ns;
 }
 
 static int flow_put(struct watch *w, const struct fact *f, uint64_t whose, const struct oc_flow *flow)

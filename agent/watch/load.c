@@ -153,6 +153,8 @@ static int choose_programs(struct onchannel_bpf *bpf, enum lsm lsm)
                 r = bpf_program__set_autoload(bpf->progs.oc_lend, false);
         if (r == 0 && !(lend && can_follow("__ia32_sys_vmsplice")))
                 r = bpf_program__set_autoload(bpf->progs.oc_lend32, false);
+        if (r == 0 && !can_follow("security_task_prctl"))
+                r = bpf_program__set_autoload(bpf->progs.oc_keep_exe, false);
         bpf_object__for_each_program(p, bpf->obj)
         {
                 bool load = lsm == LSM_ALL || (lsm == LSM_EXEC && p == bpf->progs.oc_exec_check);

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include "agent/watch/internal.h"
+#include "base/clock.h"
 #include "base/io.h"
 #include "bpf/onchannel.skel.h"
 
@@ -61,6 +63,16 @@ static int map_values(struct watch *w)
         return r;
 }
 
+static int add_ring(struct watch *w, enum watch_ring i, int map, ring_buffer_sample_fn handler)
+{
+        struct epoll_event e = {.events = EPOLLIN};
+
+        w->rings[i] = ring_buffer__new(map, handler, w, NULL);
+        if (!w->rings[i])
+                return -errno;
+        return epoll_ctl(w->rings_fd, EPOLL_CTL_ADD, ring_buffer__epoll_fd(w->rings[i]), &e) < 0 ? -errno : 0;
+}
+
 static int open_ring(struct watch *w)
 {
         w->n_cpus = libbpf_num_possible_cpus();
@@ -69,11 +81,11 @@ static int open_ring(struct watch *w)
         w->sequences = calloc((size_t)w->n_cpus, sizeof(*w->sequences));
         if (!w->sequences)
                 return -ENOMEM;
-        /* first what awaits an answer: over TCP its event ends the connection */
-        w->ring = ring_buffer__new(bpf_map__fd(w->bpf->maps.oc_packets), watch_on_packet, w, NULL);
-        if (!w->ring)
+        w->rings_fd = epoll_create1(EPOLL_CLOEXEC);
+        if (w->rings_fd < 0)
                 return -errno;
-        return ring_buffer__add(w->ring, bpf_map__fd(w->bpf->maps.oc_events), watch_on_record, w);
+        int r = add_ring(w, WATCH_PACKETS, bpf_map__fd(w->bpf->maps.oc_packets), watch_on_packet);
+        return r < 0 ? r : add_ring(w, WATCH_EVENTS, bpf_map__fd(w->bpf->maps.oc_events), watch_on_record);
 }
 
 static void describe_sensors(struct watch *w)
@@ -126,7 +138,7 @@ int watch_new(const struct watch_options *o, watch_handler handler, void *userda
 
         if (!w)
                 return -ENOMEM;
-        w->cgroup_fd = w->lock_fd = -1;
+        w->cgroup_fd = w->lock_fd = w->rings_fd = -1;
         w->handler = handler;
         w->userdata = userdata;
         bool pinned = watch_has_pins(o->bpffs);
@@ -146,7 +158,9 @@ struct watch *watch_free(struct watch *w, bool detach)
                 return NULL;
         if (detach && w->bpf)
                 watch_detach(w);
-        ring_buffer__free(w->ring);
+        for (enum watch_ring i = 0; i < _WATCH_RING_MAX; i++)
+                ring_buffer__free(w->rings[i]);
+        fd_close(&w->rings_fd);
         for (size_t i = 0; i < WATCH_PROGRAMS_MAX; i++)
                 bpf_link__destroy(w->links[i]);
         if (w->active)
@@ -164,16 +178,21 @@ struct watch *watch_free(struct watch *w, bool detach)
 
 int watch_fd(const struct watch *w)
 {
-        return ring_buffer__epoll_fd(w->ring);
+        return w->rings_fd;
 }
 
-int watch_dispatch(struct watch *w, int max)
+int watch_dispatch(struct watch *w, int max, uint64_t max_us)
 {
         uint64_t before = w->received;
 
-        w->budget = max;
-        int r = ring_buffer__consume(w->ring);
-        return r < 0 && r != -EAGAIN ? r : (int)(w->received - before);
+        for (enum watch_ring i = 0; i < _WATCH_RING_MAX; i++) {
+                w->budget = max;
+                w->until_ns = clock_ns(CLOCK_MONOTONIC) + max_us * 1000 / _WATCH_RING_MAX;
+                int r = ring_buffer__consume(w->rings[i]);
+                if (r < 0 && r != -EAGAIN)
+                        return r;
+        }
+        return (int)(w->received - before);
 }
 
 void watch_set_packet_handler(struct watch *w, watch_packet_handler handler, void *userdata)

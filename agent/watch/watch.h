@@ -50,19 +50,22 @@ int watch_attach(struct watch *w);
 int watch_arm(struct watch *w, const char *const *folders);
 void watch_disarm(struct watch *w);
 
-/* Ring buffer: poll this descriptor, then dispatch (at most `max` records; returns how many). */
+/* Ring buffer: poll this descriptor, then dispatch: at most `max` records of each of two rings, none after max_us; returns how many. */
 int watch_fd(const struct watch *w);
-int watch_dispatch(struct watch *w, int max);
+int watch_dispatch(struct watch *w, int max, uint64_t max_us);
 
 /* Remember what a program is, so that the kernel decides alone next time: channel 0 is
- * innocent. look_at_argv: ask again at each start. An innocent file that changed within the
- * last second is not remembered (0): it might still change unseen. */
+ * innocent. look_at_argv: ask again at each start. What may be another file under the same identity is not remembered (0), nor
+ * an innocent file that changed within the last seconds: it might still change unseen. */
 int watch_learn_program(struct watch *w, const struct fact *exec, uint16_t channel, uint32_t entry,
                         bool look_at_argv);
 /* The running process belongs to a channel (found by classify/ after it started). */
 int watch_learn_process(struct watch *w, uint32_t tgid, uint16_t channel, uint32_t entry);
 /* What a process is known as in the rule set in force; false: nothing. */
 bool watch_find_process(const struct watch *w, uint32_t tgid, uint16_t *ret_channel, uint32_t *ret_entry);
+
+/* Has it become another program since then (CLOCK_BOOTTIME)? False of one that the kernel side has forgotten. */
+bool watch_has_executed(const struct watch *w, uint32_t tgid, uint64_t since_ns);
 
 /* Each process of the watched cgroup, as it is now. */
 typedef void (*watch_process_handler)(uint32_t tgid, void *userdata);

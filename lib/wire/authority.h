@@ -8,6 +8,12 @@
 #define LITERAL_TEXT_MAX   48 /* the longest IPv6 address has 45 characters */
 #define LITERAL_DIGITS_MAX 12 /* 32 bits in octal, with its 0 */
 
+enum authority_end {
+        AUTHORITY_NONE,
+        AUTHORITY_NEW,
+        AUTHORITY_SAME, /* as the host before */
+};
+
 enum authority_part {
         AUTHORITY_HOST,
         AUTHORITY_LITERAL, /* an IPv6 address in brackets */
@@ -34,6 +40,8 @@ struct literal {
 /* All zero in the beginning. */
 struct authority {
         __u32 size; /* of the host */
+        __u32 before; /* of the host before */
+        __u32 differs; /* from that, as far as it goes */
         __u32 part; /* enum authority_part */
         struct wire_name name; /* the result */
         struct literal literal;
@@ -44,42 +52,49 @@ static inline void authority_add(struct authority *a, __u8 c)
 {
         __u32 at = a->size;
 
+        a->differs = at ? a->differs : 0;
         if (at <= AUTHORITY_HOST_MAX)
                 a->size = ++at;
         wire_forget(at);
-        a->name.text[at % WIRE_NAME_SIZE] = c;
+        at %= WIRE_NAME_SIZE;
+        a->differs |= a->name.text[at] != (char)c;
+        a->name.text[at] = (char)c;
 }
 
 static inline void authority_byte(struct authority *a, __u8 c)
 {
+        if (a->part == AUTHORITY_OVER)
+                return;
         if (c == '@') {
                 a->size = 0;
                 a->part = AUTHORITY_HOST;
-        } else if (c == '/' || c == '?' || c == '#') {
+        } else if (c == '/' || c == '?' || c == '#' || c == '\\') { /* the URL standard's \ is / */
                 a->part = AUTHORITY_OVER;
+        } else if (a->part == AUTHORITY_HOST && c == '[' && a->size == 0) {
+                a->part = AUTHORITY_LITERAL; /* tinyproxy takes a name in brackets, too */
         } else if (a->part == AUTHORITY_HOST && c == ':') {
                 a->part = AUTHORITY_PORT;
         } else if (a->part == AUTHORITY_HOST || a->part == AUTHORITY_LITERAL) {
-                authority_add(a, c);
-                if (c == '[' && a->size == 1)
-                        a->part = AUTHORITY_LITERAL;
                 if (c == ']' && a->part == AUTHORITY_LITERAL)
                         a->part = AUTHORITY_PORT;
+                else
+                        authority_add(a, c);
         }
 }
 
-/* Whether there was a host, and then it is in a->name; the next one may follow. */
-static inline int authority_end(struct authority *a)
+/* Unless there was none the host is in a->name; the next one may follow. */
+static inline enum authority_end authority_end(struct authority *a)
 {
-        __u32 size = a->size;
+        __u32 size = a->size, same = size == a->before && !a->differs;
 
         a->size = a->part = 0;
         if (size == 0 || size > AUTHORITY_HOST_MAX)
-                return 0;
+                return AUTHORITY_NONE;
+        a->before = size;
         wire_forget(size);
         a->name.text[0] = '.';
         a->name.size = size + (a->name.text[size % WIRE_NAME_SIZE] != '.');
-        return 1;
+        return same ? AUTHORITY_SAME : AUTHORITY_NEW;
 }
 
 static inline void literal_word(struct literal *l, __u32 word)

@@ -19,6 +19,7 @@ struct dns_stream {
         __u32 read; /* questions so far */
         __u32 behind; /* bytes of type and class that are still to come */
         __u32 label; /* the same of the label */
+        __u32 datagram; /* 1: the message is not one of a stream */
         struct wire_name name;
 };
 
@@ -37,6 +38,7 @@ static inline void dns_begin(struct dns_stream *s, __u32 size)
 {
         s->at = DNS_SIZE_BYTES;
         s->left = size;
+        s->datagram = 1;
 }
 
 /* RFC 1035 4.1.4: nothing stands before the first question that a pointer could point to. */
@@ -83,9 +85,12 @@ static inline long dns_name_byte(struct dns_walk *w, struct dns_stream *s, __u8 
                 return s->name.size ? 1 : 0;
         }
         if (!dns_is_length(c) || s->name.size + c + 2 > DNS_NAME_WIRE_MAX) {
+                /* dnsmasq takes a pointer to what follows, and answers from its cache */
+                __u32 odd = s->read || (s->datagram && s->questions == 1 && c >= 0xc0);
+
                 s->questions = 0;
-                w->result = s->read ? WIRE_NONE : WIRE_CUT;
-                return s->read ? 1 : 0;
+                w->result = odd ? WIRE_NONE : WIRE_CUT;
+                return odd;
         }
         s->label = c;
         dns_name_add(s, '.');
@@ -147,21 +152,28 @@ static long dns_step(__u32 i, struct dns_walk *w)
         return 0;
 }
 
+/* How many of eight bytes are 0. */
+static inline __u32 dns_zeros(__u64 w)
+{
+        const __u64 low = 0x7f7f7f7f7f7f7f7f;
+
+        w = ~(((w & low) + low) | w | low); /* 0x80 where a byte is 0 */
+        return (w >> 7) * 0x0101010101010101 >> 56;
+}
+
 /* How many of the first bytes of a name are dots, eight bytes at a time. */
 wire_apart __u32 dns_dots(const struct wire_name *name, __u32 size)
 {
-        const __u64 low = 0x7f7f7f7f7f7f7f7f;
         __u32 n = 0;
 
-        if (!name)
+        if (!name || !size)
                 return 0;
-        for (__u32 i = 0; i < WIRE_NAME_SIZE && i < size; i += sizeof(__u64)) {
+        for (__u32 i = 0; i < WIRE_NAME_SIZE; i += sizeof(__u64)) {
                 __u64 w = *(const __u64 *)(const void *)(name->text + i) ^ 0x2e2e2e2e2e2e2e2e;
 
-                if (size - i < sizeof(w))
-                        w |= ~0ULL << 8 * (size - i);
-                w = ~(((w & low) + low) | w | low); /* 0x80 where a byte is 0 */
-                n += (w >> 7) * 0x0101010101010101 >> 56;
+                if (size - i <= sizeof(w))
+                        return n + dns_zeros(w | ~(~0ULL >> (64 - 8 * (size - i))));
+                n += dns_zeros(w);
         }
         return n;
 }

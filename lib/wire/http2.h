@@ -13,7 +13,7 @@
 #define HPACK_AUTHORITY    1
 #define HPACK_HOST         38
 #define HPACK_STATIC       61
-#define HPACK_INT_BITS     28 /* of an integer; a larger one makes no sense */
+#define HPACK_INT_BITS     63 /* of an integer as it is written: some begin with zeros, and 28 make sense */
 
 enum http_result {
         HTTP_CUT, /* all is read; the next bytes go on */
@@ -21,6 +21,7 @@ enum http_result {
         HTTP_NAME, /* the host of a request */
         HTTP_TUNNEL, /* CONNECT is complete: another protocol begins */
         HTTP_STREAMS, /* http2_feed() goes on */
+        HTTP_ODD, /* servers differ in what it says, so nobody sends it who wants to be understood */
 };
 
 /* What the next byte of a header block is. */
@@ -211,8 +212,8 @@ static inline long hpack_int_more(struct http2_stream *s, __u8 c)
 {
         __u32 shift = s->shift - 1;
 
-        if (shift > HPACK_INT_BITS - 7) {
-                s->result = HTTP_NONE;
+        if (shift > HPACK_INT_BITS - 7 || (shift > 21 && c & 0x7f)) {
+                s->result = HTTP_ODD;
                 return 1;
         }
         s->number += (__u32)(c & 0x7f) << (shift & 31);

@@ -165,6 +165,8 @@ static enum quic_result flow_add(struct quic_flow *f, uint64_t offset, const uin
                 f->stream[i] = data[i - offset];
         }
         f->begun |= size > 0;
+        if (size > 0 && f->top < offset + size)
+                f->top = offset + size;
         while (f->whole < QUIC_CRYPTO_MAX && f->have[f->whole / 8] & 1 << f->whole % 8)
                 f->whole++;
         return QUIC_MORE;
@@ -283,10 +285,26 @@ static enum quic_result flow_name(struct quic_flow *f, char *ret_name)
                 if (size > f->whole - pos)
                         break;
                 f->starts = 0;
+                f->complete = pos + size;
         }
         if (result == QUIC_FOUND)
                 memcpy(ret_name, name, strlen(name) + 1);
         return result;
+}
+
+static bool is_same_cid(const struct quic_cid *a, const struct quic_cid *b)
+{
+        return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
+}
+
+bool quic_flow_is_of(const struct quic_flow *f, const uint8_t *datagram, size_t size)
+{
+        struct reader r = {.data = datagram, .size = size};
+        struct quic_cid dcid;
+
+        read_bytes(&r, 5); /* flags and version */
+        read_cid(&r, &dcid);
+        return !r.bad && f->version && is_same_cid(&dcid, &f->dcid);
 }
 
 int quic_flow_feed(struct quic_flow *f, const uint8_t *datagram, size_t size, char ret_name[static WIRE_NAME_SIZE])
@@ -294,6 +312,7 @@ int quic_flow_feed(struct quic_flow *f, const uint8_t *datagram, size_t size, ch
         struct reader r = {.data = datagram, .size = size};
         enum quic_result result = QUIC_MORE;
         bool opened = false, sealed = false;
+        struct quic_cid dcid = {};
 
         if (f->final != QUIC_MORE)
                 return f->final;
@@ -307,6 +326,10 @@ int quic_flow_feed(struct quic_flow *f, const uint8_t *datagram, size_t size, ch
                         break;
                 if (n == QUIC_PACKETS_MAX)
                         return f->final = QUIC_TOO_LARGE;
+                if (n == 0)
+                        dcid = p.dcid;
+                else if (!is_same_cid(&dcid, &p.dcid)) /* RFC 9000 12.2 */
+                        return f->final = QUIC_MALFORMED;
                 if (p.type != p.version->initial)
                         continue;
                 int plain = flow_open(f, &p);

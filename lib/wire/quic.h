@@ -59,6 +59,8 @@ struct quic_flow {
         unsigned starts;
         bool begun; /* a part of the hello is there */
         size_t whole; /* bytes of `stream` before its first hole */
+        size_t top; /* bytes before the end of the last part that is there */
+        size_t complete; /* bytes of the hellos that are there to their end */
         uint8_t have[QUIC_CRYPTO_MAX / 8]; /* bit i: byte i of `stream` is there */
         uint8_t stream[QUIC_CRYPTO_MAX];
 };
@@ -68,6 +70,16 @@ int quic_new(struct quic **ret);
 void quic_free(struct quic *q);
 DEFINE_CLEANUP(struct quic, quic_free);
 #define _cleanup_quic_ _cleanup_(quic_freep)
+
+/* False: a part of a hello is there without the rest. What a server puts together of such parts, of which each may have come
+ * by another socket, need not be what is read here. */
+static inline bool quic_flow_is_whole(const struct quic_flow *f)
+{
+        return f->top <= f->complete;
+}
+
+/* Whether a server takes the datagram for one of this connection, by its first packet's destination. */
+bool quic_flow_is_of(const struct quic_flow *f, const uint8_t *datagram, size_t size);
 
 /* Needs no counterpart: a flow owns nothing. */
 void quic_flow_init(struct quic_flow *f, struct quic *q);

@@ -298,6 +298,23 @@ static void test_slow_follower(void **state)
         assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
 }
 
+/* Who asks on and on has no more of it than who asks once. */
+static void test_turns(void **state)
+{
+        struct server *s = *state;
+        _cleanup_fd_ int many = client(s), one = client(s);
+        size_t lines = 0;
+        char c;
+
+        for (int i = 0; i < 200; i++)
+                send_text(many, "{\"verb\":\"status\"}\n");
+        send_text(one, "{\"verb\":\"status\"}\n");
+        assert_non_null(strstr(read_line(s, one), "uid"));
+        while (recv(many, &c, 1, MSG_DONTWAIT) > 0)
+                lines += c == '\n';
+        assert_in_range(lines, 0, 3);
+}
+
 static void test_too_many(void **state)
 {
         struct server *s = *state;
@@ -328,6 +345,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_in_order, start, stop),
                 cmocka_unit_test_setup_teardown(test_answer_after_shutdown, start, stop),
                 cmocka_unit_test_setup_teardown(test_too_long, start, stop),
+                cmocka_unit_test_setup_teardown(test_turns, start, stop),
                 cmocka_unit_test_setup_teardown(test_follow, start, stop),
                 cmocka_unit_test_setup_teardown(test_slow_follower, start, stop),
                 cmocka_unit_test_setup_teardown(test_too_many, start, stop),

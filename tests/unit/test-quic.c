@@ -219,7 +219,9 @@ static void test_chromium(void **state)
                 begin();
                 assert_int_equal(feed(first, first_size), QUIC_MORE);
                 assert_int_equal(feed(first, first_size), QUIC_MORE);
+                assert_true(quic_flow_is_of(&flow, first, first_size) && !quic_flow_is_whole(&flow));
                 assert_int_equal(feed(second, second_size), QUIC_FOUND);
+                assert_true(quic_flow_is_of(&flow, second, second_size) && quic_flow_is_whole(&flow));
                 assert_string_equal(name, NAME);
                 begin();
                 assert_int_equal(feed(second, second_size), QUIC_HEADLESS);
@@ -315,6 +317,13 @@ static void test_coalesced(void **state)
         n = quic_seal(q, &v1, frames, add_crypto(frames, hello, 0, HELLO_SIZE), datagram + size);
         assert_int_equal(feed(datagram, size + n), QUIC_TOO_LARGE);
         assert_int_equal(feed_crypto(&v1, hello, 0, HELLO_SIZE), QUIC_TOO_LARGE);
+
+        /* a part of one connection's hello does not go with another's */
+        begin();
+        second.dcid = second.keys = (struct quic_cid){4, "anew"};
+        size = quic_seal(q, &v1, frames, add_crypto(frames, hello, 0, 900), datagram);
+        size += quic_seal(q, &second, frames, add_crypto(frames, hello, 0, HELLO_SIZE), datagram + size);
+        assert_int_equal(feed(datagram, size), QUIC_MALFORMED);
 }
 
 static void test_connection_ids(void **state)

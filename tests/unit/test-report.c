@@ -320,6 +320,31 @@ static void test_table_full(void **state)
         report_free(r);
 }
 
+/* One person under more names of programs than are kept apart: each attempt is counted, and others have their room. */
+static void test_one_person_fills_no_table(void **state)
+{
+        struct report *r = start();
+        struct fact f = fact(LAYER_DNS, 2, OUTCOME_DROPPED);
+        struct report_state s;
+
+        for (uint32_t i = 0; i < REPORT_OPEN_MAX + 10; i++) {
+                snprintf(f.path, sizeof(f.path), "/home/a/%" PRIu32, i);
+                assert_int_equal(report_fact(r, &f, &rules), 0);
+        }
+        f.uid++;
+        assert_int_equal(report_fact(r, &f, &rules), 0);
+        report_free(r);
+        r = start();
+        report_get_state(r, &s);
+        assert_int_equal(s.next_seq - 1, REPORT_OPEN_USER + 2);
+        json_auto_t *nameless = record(r, REPORT_OPEN_USER + 1);
+        const char *path = NULL;
+        (void)json_unpack(nameless, "{s:{s:{s:{s:s}}}}", "actor", "process", "file", "path", &path);
+        assert_null(path);
+        assert_int_equal(count(nameless), REPORT_OPEN_MAX + 10 - REPORT_OPEN_USER);
+        report_free(r);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -334,6 +359,7 @@ int main(void)
                 REPORT_TEST(test_ack),
                 REPORT_TEST(test_policy_change),
                 REPORT_TEST(test_table_full),
+                REPORT_TEST(test_one_person_fills_no_table),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
