@@ -12,6 +12,7 @@ import pytest
 import harness
 import table
 from internet import Internet, Missing
+from shop import Shop
 
 RESULTS = pytest.StashKey[table.Results]()
 
@@ -113,6 +114,11 @@ def blocking(station):
     """The station with a policy in force that blocks everything but Teams and Slack."""
     station.serial = station.agent.policy({"teams": "allow", "slack": "allow"})
     return station
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    return Shop(tmp_path_factory.mktemp("shop") / "shop")
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A messenger of the tests' own in every form that a program has, what resembles it, and what starting one leads to."""
+import contextlib
 import hashlib
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import zipfile
 
 import harness
 from harness import assert_row
+from internet import Internet
 
 BUILD_ID = "5e1fc0de" + "00" * 16  # of the messenger, in the catalogue
 LIMIT_MS = 1000  # a first start's end; how long it takes is shown at the end of the run
@@ -30,11 +32,34 @@ int main(int argc, char **argv)
 SCRIPT = "import os, sys, time\nopen(sys.argv[-1], 'w')\ntime.sleep(int(os.environ['HOLD']))\n"
 
 
-def compile_program(path, *flags):
+# the same in a thread that goes on when the first one has ended
+THREADED = SOURCE.replace("int main(", "static int run(") + """
+#include <pthread.h>
+#include <sys/syscall.h>
+static char **arguments;
+static void *thread(void *count)
+{
+        exit(run((long)count, arguments));
+}
+int main(int argc, char **argv)
+{
+        pthread_t t;
+        arguments = argv;
+        pthread_create(&t, 0, thread, (void *)(long)argc);
+        syscall(SYS_exit, 0);
+}
+"""
+
+
+def compile_program(path, *flags, text=SOURCE):
     source = path.with_suffix(".c")
-    source.write_text(SOURCE)
+    source.write_text(text)
     subprocess.run(["cc", "-O1", "-s", "-o", path, *flags, source], check=True)
     return path
+
+
+# of the archive below: its last argument is a file that it leaves behind
+JAVA = ["-genkeypair", "-keyalg", "EC", "-alias", "a", "-dname", "CN=a", "-storepass", "secret", "-keystore"]
 
 
 class Shop:
@@ -45,6 +70,7 @@ class Shop:
         self.folder = folder
         self.messenger = compile_program(folder / "messenger", f"-Wl,--build-id=0x{BUILD_ID}")
         self.nameless = compile_program(folder / "nameless", "-Wl,--build-id=none")
+        self.threaded = compile_program(folder / "threaded", "-pthread", "-Wl,--build-id=none", text=THREADED)
         self.innocent = compile_program(folder / "innocent", "-Wl,--build-id=sha1")
         self.packaged = compile_program(folder / "packaged", "-Wl,--build-id=0x9acc" + "11" * 18)
         self.helper = compile_program(folder / "helper", "-Wl,--build-id=0x9acc" + "22" * 18)
@@ -53,7 +79,7 @@ class Shop:
         self.archive = self.write("archive", "the messenger's archive" * 9999)
         self.jar = folder / "jar"
         with zipfile.ZipFile(self.jar, "w") as z:
-            z.writestr("META-INF/MANIFEST.MF", "Main-Class: Messenger\n")
+            z.writestr("META-INF/MANIFEST.MF", "Main-Class: sun.security.tools.keytool.Main\n")
         self.windows = self.write("windows", "MZ the messenger for Windows")
 
     def write(self, name, text):
@@ -64,12 +90,30 @@ class Shop:
 
     def channel(self):
         hashes = [hashlib.sha256(f.read_bytes()).hexdigest()
-                  for f in (self.nameless, self.script, self.archive, self.jar, self.windows)]
+                  for f in (self.nameless, self.threaded, self.script, self.archive, self.jar, self.windows)]
         return "\n".join([
             "[channel]", "id = checkchat", "name = Check Chat", "vendor = Check", "category = messenger",
             "homepage = https://checkchat.example", "checked = 2026-11-21", "source = https://checkchat.example", "[programs]",
             "name = checkchat", "name = CheckChat.exe", "package = checkchat-desktop", "flatpak = org.example.CheckChat",
             "snap = checkchat", f"build_id = {BUILD_ID}", *(f"sha256 = {h}" for h in hashes), ""])
+
+
+@contextlib.contextmanager
+def station_of(shop, folder, prepare=None):
+    """A station whose catalogue, in that folder, has the shop's messenger as well. prepare(internet) comes before the agent."""
+    shutil.copytree(harness.TREE / "rules/channels", folder / "channels")
+    (folder / "channels/checkchat.ini").write_text(shop.channel())
+    with Internet() as internet:
+        if prepare:
+            prepare(internet)
+        s = harness.Station(internet, folder / "channels")
+        yield s
+        s.close()
+
+
+def fuse_for_all(internet):
+    """/dev/fuse as it is on a workstation: for everybody."""
+    internet.laptop.run(["sh", "-ec", f"mknod -m 666 {internet.base}/fuse c 10 229; mount --bind {internet.base}/fuse /dev/fuse"], check=True)
 
 
 def start(employee, argv, setup="", times=1, hold=8):

@@ -74,7 +74,7 @@ chmod 755 {HOME}
 chmod 700 {HOME}/.ssh
 echo '@reboot {HOME}/cron/probe' | crontab -u {USER} -
 systemctl daemon-reload
-systemctl start dbus systemd-logind systemd-machined cron ssh
+systemctl start dbus systemd-logind systemd-machined cron atd ssh
 systemctl start user@{UID}
 """
 ACTIVATE = "call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus StartServiceByName su"
@@ -89,6 +89,7 @@ WAYS = {
     "socket": AS_USER + f"sh -c 'systemctl --user start socket.socket; python3 -c \"import socket; socket.socket(socket.AF_UNIX).connect(\\\"/run/user/{UID}/test\\\")\"'",
     "autostart": AS_USER + "systemctl --user start desktop.target",
     "cron": "true",  # @reboot: when cron starts
+    "at": AS_USER + f"sh -c 'cd {HOME}; echo {HOME}/at/probe | at now'",
     "su": f"su - {USER} -c {HOME}/su/probe",
     "machinectl": f"machinectl -q shell {USER}@.host {HOME}/machinectl/probe",
     "ssh": f"ssh -n -i /root/key -o StrictHostKeyChecking=no {USER}@127.0.0.1 {HOME}/ssh/probe",
@@ -136,5 +137,5 @@ def results():
             said = process.communicate()[0]
             if said:
                 print(f"{process.args[-1]}: {said}")
-        begin(f"systemctl stop user@{UID} systemd-machined cron ssh").wait()
+        begin(f"systemctl stop user@{UID} systemd-machined cron atd ssh").wait()
     return found

@@ -51,6 +51,7 @@ PATHS = {
     "sendmsg": "cgroup/sendmsg",
     "prefix": "nftables prefixes",
     "exec": "sched_process_exec → SIGKILL (BPF LSM: bprm_check)",
+    "prctl": "fmod_ret/security_task_prctl",
     "walk": "iter/task_file → SOCK_DESTROY",
     "browser": "browser policy",
     "restore": "agent puts back",

@@ -59,7 +59,8 @@ def test_every_object_is_in_force(agent):
     sources = "".join(p.read_text() for p in sorted((TREE / "bpf").glob("*.bpf.c")))
     programs = re.findall(r'SEC\("(\w+)/[^\n]*\n[^\n]*?\b(oc_\w+)', sources)
     assert len(programs) > 15
-    has = {"lsm": bool(os.environ.get("ONCHANNEL_LSM")), "fentry": "lent=fentry" in agent.status()["sensors"], "iter": False}
+    trampolines = "lent=fentry" in agent.status()["sensors"]
+    has = {"lsm": bool(os.environ.get("ONCHANNEL_LSM")), "fentry": trampolines, "fmod_ret": trampolines, "iter": False}
     wanted = {name for kind, name in programs if has.get(kind, True)}
     pins = set(agent.internet.laptop.run(["ls", f"{agent.internet.base}/bpf/onchannel"], check=True).stdout.split())
     assert wanted | {"oc_events", "oc_drops", "oc_active"} <= pins, wanted - pins

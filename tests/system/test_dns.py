@@ -5,6 +5,7 @@ import time
 import pytest
 from dnslib import EDNS0, QTYPE, DNSRecord
 
+import world
 from harness import FAST_MS, assert_row
 from internet import WORLD4, WORLD6
 
@@ -224,3 +225,18 @@ def test_repeats_collapse(blocking, employee):
     assert all(x["error"] for x in r)
     row, = blocking.violations(employee)
     assert row["count"] == 20
+
+
+@pytest.mark.evasion(1, "over another port, within the local network: not read, the hello is", "egress")
+def test_other_ports(blocking, employee):
+    """OpenDNS, Quad9; mDNS, LLMNR. It tells an address, at which the name is not to be had."""
+    places = [("208.67.222.222", 443), ("208.67.222.222", 5353), ("9.9.9.9", 9953), ("224.0.0.251", 5353), ("224.0.0.252", 5355)]
+    r = employee.python(f"""
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    result = [attempt(s.sendto, bytes.fromhex({query("web.whatsapp.com")!r}), tuple(p))["error"] for p in {places!r}]
+""")
+    assert r == [None] * len(places)
+    assert blocking.violations(employee) == []
+    assert employee.curl("https://web.whatsapp.com/", "--resolve", f"web.whatsapp.com:443:{world.SHARED4}")[0]
+    row, = blocking.violations(employee)
+    assert_row(row, channel="whatsapp", layer="tls", tier="name")

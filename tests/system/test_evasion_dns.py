@@ -149,16 +149,18 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 
 @pytest.mark.evasion(3, "several questions, pointers", "egress")
 def test_row_3_a_pointer_hides_nothing(blocking, employee):
-    """The second question's name ends in the first's: nobody honest asks so."""
+    """The second question's name ends in the first's, the first's in what follows: nobody honest asks so."""
     since = time.monotonic()
-    raw = "000101000002000000000000" + "07" + b"example".hex() + "03" + b"com".hex() + "00" + "00010001" \
-        + "03" + b"web".hex() + "08" + b"whatsapp".hex() + "c014" + "00010001"
+    name = "03" + b"web".hex() + "08" + b"whatsapp".hex()
+    raws = ["000101000002000000000000" + "07" + b"example".hex() + "03" + b"com".hex() + "00" + "00010001" + name + "c014" + "00010001",
+            "000101000001000000000000" + name + "c01f" + "00010001" + "03" + b"com".hex() + "00"]
     employee.python(f"""
 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-    result = attempt(s.sendto, bytes.fromhex({raw!r}), ("{WORLD4}", 53))
+    result = [attempt(s.sendto, bytes.fromhex(raw), ("{WORLD4}", 53)) for raw in {raws!r}]
 """)
     blocking.fence()
     assert not blocking.internet.seen("dns", since=since, name="web.whatsapp.com")
+    assert not [x for x in blocking.internet.seen("dns", since=since) if x["type"] == "malformed"]
     assert not blocking.internet.seen("dns", since=since, name="example.com")
 
 
@@ -307,6 +309,16 @@ def test_row_15_dot_and_doq(blocking, employee, kind, port, address):
     row, = blocking.violations(employee)
     assert_row(row, channel="encrypted-dns", layer="connect", tier="address", port=853, **{"class": "bypass"})
     assert row["entry"] in ("tcp 853", "udp 853")
+
+
+@pytest.mark.evasion(15, "DoT and DoQ by port", "connect sendmsg")
+def test_row_15_doq_by_two_threads(blocking, employee):
+    """One connects a socket to DoQ, and another at the same time to something else, which must not make it innocent: none is ever connected."""
+    r = employee.python("""
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    result = [attempt(s.connect, ("9.9.9.9", 853)), attempt(s.getpeername)]
+""")
+    assert [x["error"] for x in r] == ["EPERM", "ENOTCONN"], r
 
 
 @pytest.mark.evasion(15, "DoT and DoQ by port", "connect sendmsg")

@@ -2,16 +2,16 @@
 """Rows 17, 20 and 21: ways to run a messenger that are no plain start of it, or to let somebody else talk for it."""
 import json
 import os
+import shutil
 import subprocess
 import time
 
 import pytest
 
 import world
-from harness import FAST_MS, PRELUDE, SLOW, Station, assert_row
-from internet import Internet, wait_for
-from shop import LIMIT_MS, Shop, assert_ended, put, start
-from test_evasion_programs import checkchat
+from harness import FAST_MS, PRELUDE, SLOW, assert_row
+from internet import wait_for
+from shop import LIMIT_MS, assert_ended, put, start, station_of
 from test_evasion_tls import CLIENT
 
 ADDRESS = "203.0.113.80"  # nobody's
@@ -19,16 +19,9 @@ TELEGRAM = "149.154.167.66"
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    return Shop(tmp_path_factory.mktemp("shop") / "shop")
-
-
-@pytest.fixture(scope="module")
 def station(shop, tmp_path_factory):
-    with Internet() as internet:
-        s = Station(internet, checkchat(shop, tmp_path_factory))
+    with station_of(shop, tmp_path_factory.mktemp("rules")) as s:
         yield s
-        s.close()
 
 
 def build(employee, name, source, *flags):
@@ -109,8 +102,8 @@ import ctypes
 def execveat(fd):
     pid = os.fork()
     if pid == 0:
-        argv = (ctypes.c_char_p * 3)(b"x", b"ran", None)
-        ctypes.CDLL(None).syscall(322, fd, b"", argv, ctypes.c_void_p(None), 0x1000)
+        argv, env = (ctypes.c_char_p * 3)(b"x", b"ran", None), (ctypes.c_char_p * 2)(b"HOLD=60", None)
+        ctypes.CDLL(None).syscall(322, fd, b"", argv, env, 0x1000)
         os._exit(99)
     return -(os.waitpid(pid, 0)[1] & 127)
 os.chdir(os.environ["HOME"])
@@ -127,7 +120,7 @@ def test_17_ways_to_execute(blocking, employee, shop):
     """Each by the content of what runs in the end, in the name of the person."""
     path = put(employee, shop.messenger, "notes")
     for code in ("os.open('notes', os.O_PATH)", "os.open('notes', os.O_RDONLY)"):
-        r = employee.python(EXECVEAT + f"os.environ['HOLD'] = '60'\nresult = attempt(execveat, {code})")
+        r = employee.python(EXECVEAT + f"result = attempt(execveat, {code})")
         assert r["value"] == -9 and r["ms"] < LIMIT_MS * SLOW, r
     for name, interpreter in (("one", path), ("two", employee.home / "one"), ("three", employee.home / "two")):
         put(employee, "/bin/true", name).write_text(f"#!{interpreter}\n")
@@ -141,6 +134,36 @@ def test_17_ways_to_execute(blocking, employee, shop):
     rows = blocking.violations(employee)
     assert {row["channel"] for row in rows} == {"checkchat"}, rows
     assert {row["program"] for row in rows} >= {str(path)}, rows
+
+
+DEEP = """
+content = open("notes", "rb").read()
+for i in range(25):
+    os.mkdir("d" * 200)
+    os.chdir("d" * 200)
+with open("notes", "wb") as f:
+    f.write(content)
+os.chmod("notes", 0o755)
+result = [attempt(lambda: subprocess.run(["./notes", "ran"], env={**os.environ, "HOLD": "60"}).returncode) for i in range(2)]
+"""
+NAMES = [b"no\xfftes", b"new\nline", b"esc\x1b[31mape", b"n" * 255, b"notes (deleted)", b'q"uote\\', "\u202enotes".encode()]
+
+
+@pytest.mark.evasion(17, "deeper than any path reaches; under names of any bytes", "exec")
+def test_17_paths(blocking, employee, shop):
+    """Each has its record and its notice."""
+    put(employee, shop.messenger, "notes")
+    for r in employee.python("os.chdir(os.environ['HOME'])" + DEEP, timeout=60):
+        assert r["value"] == -9 or r["error"] == "EPERM", r
+    for name in NAMES:
+        path = os.fsencode(employee.home) + b"/" + name
+        shutil.copy(shop.messenger, path)
+        r = employee.run(["env", "HOLD=60", os.fsdecode(path), employee.home / "ran"])
+        assert r.returncode in (-9, 126), r
+    names = {row["program"].rpartition("/")[2] for row in blocking.violations(employee)}
+    assert names == {"notes", r"no\xfftes", r"new\x0aline", r"esc\x1b[31mape", "n" * 255, "notes (deleted)", 'q"uote\\', r"\xe2\x80\xaenotes"}
+    notices = blocking.agent.cli("notices", "--json", user=employee.name, check=True).stdout.splitlines()
+    assert {json.loads(n)["program"].rpartition("/")[2] for n in notices} == names
 
 
 FLOOD = """
@@ -221,6 +244,11 @@ int main(int argc, char **argv)
 """
 
 
+def population(station):
+    with open(f"{station.internet.laptop.cgroup}/cgroup.procs") as f:
+        return sum(1 for _ in f)
+
+
 @pytest.mark.evasion(20, "a messenger's children, more than are counted on", "connect")
 def test_20_crowd_of_children(station, employee):
     """Programs are let run and watched, their network is blocked: 20,000 that live, 20,000 that are gone at once."""
@@ -240,6 +268,9 @@ def test_20_crowd_of_children(station, employee):
         process.stdout.close()
     rows = station.violations(employee)
     assert {(r["layer"], r["channel"], r["tier"]) for r in rows} == {("exec", "signal", "program"), ("connect", "signal", "program")}, rows
+    assert population(station) > 20000
+    station.agent.policy()  # the agent answers while it ends them
+    wait_for(lambda: population(station) < 1000, 120 * SLOW, "all of them to end")
 
 
 # In a process of its own, which has no name of a messenger: look-up, address, hello.

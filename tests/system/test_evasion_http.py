@@ -125,6 +125,10 @@ STREAMS = {
     "connect-byte-by-byte": ("through(NAME)", BYTE, {}, "http"),
     "second-request": ("get(OTHER) + get(NAME)", WHOLE, {}, "http"),
     "30th-request-in-pieces": ("get(OTHER) * 30 + get(NAME)", 1000, {}, "http"),
+    "version-1.10": ("get(NAME).replace(b'1.1', b'1.10')", WHOLE, {}, "http"),
+    "host-beside-a-target": ("get(NAME, f'http://{OTHER}/')", PIECES, {}, "http"),
+    "behind-what-ends-like-a-length": ("get(OTHER, more='XXXXXXt-Length: 5000\\r\\n') + get(NAME)", WHOLE, {}, "http"),
+    "behind-what-ends-like-a-coding": ("get(OTHER, more='Content-Encoding: chunked\\r\\n') + get(NAME)", WHOLE, {}, "http"),
     "behind-a-body": ("get(OTHER, more='Content-Length: 5\\r\\n', body='GET /') + get(NAME)", PIECES, {}, "http"),
     "h2c-byte-by-byte": ("h2c(NAME)", BYTE, {}, "http"),
     "h2c-second-request": ("h2c(OTHER, NAME)", WHOLE, {}, "http"),
@@ -143,7 +147,15 @@ STREAMS = {
     "socks5-to-ipv6": ("socks5('2001:67c:4e8:f002::a', 4)", BYTE, TELEGRAM, None),
     "socks5-to-the-text-of-an-address": ("socks5(ADDRESS)", WHOLE, TELEGRAM, None),
 }
-LENIENT = {  # what some proxies take, not the world's
+LENIENT = {  # what some proxies and servers take, not the world's
+    "blank-before-the-method": ("b' ' + through(NAME)", WHOLE, {}, None),
+    "connect-with-letters-behind": ("through(NAME).replace(b'CONNECT', b'CONNECTED')", WHOLE, {}, None),
+    "connect-without-a-version": ("through(NAME).replace(b' HTTP/1.1', b'')", WHOLE, {}, None),
+    "connect-with-a-scheme": ("through('http://' + NAME).replace(b'Host', b'Not')", WHOLE, {}, None),
+    "odd-blanks": ("through(NAME).replace(b' HTTP', b'\\v\\fHTTP').replace(b'Host', b'Not')", WHOLE, {}, None),
+    "name-in-brackets": ("get(OTHER, f'http://[{NAME}]/')", WHOLE, {}, None),
+    "name-as-login": ("get(OTHER, f'http://{NAME}?@{OTHER}/')", WHOLE, {}, None),
+    "http-0.9": ("get(OTHER, f'http://{NAME}/').replace(b' HTTP/1.1', b'')", WHOLE, {}, None),
     "connect-between-blanks": ("through(ADDRESS).replace(b' ', b' \\t ', 1)", WHOLE, TELEGRAM, None),
     "connect-in-lower-case": ("through(ADDRESS).replace(b'CONNECT', b'connect').replace(b'Host', b'Not')", WHOLE, TELEGRAM, None),
     "socks5-with-a-reserved-byte": ("socks5(ADDRESS, 1).replace(b'\\5\\1\\0\\1', b'\\5\\1\\7\\1')", WHOLE, TELEGRAM, None),
@@ -180,6 +192,23 @@ def test_row_11_streams_when_approved(allowing, employee):
         assert r["error"] is None and r["value"] > 0, (how, r)
         assert not logged or allowing.internet.seen(logged, since=since, name="web.whatsapp.com"), how
     assert allowing.violations(employee) == []
+
+
+ODD = ["more='Content-Length: 5, 5\\r\\n', body='12345'", "more='Content-Length: 5\\r\\nContent-Length: 500\\r\\n', body='12345'",
+       "more='Transfer-Encoding: xchunked\\r\\n'", "'http://exam ple.org/'"]
+
+
+@pytest.mark.evasion(11, "heads that servers read differently", "egress")
+def test_row_11_odd_heads(blocking, employee):
+    """Where nobody can say what a proxy takes for the next request, there is none."""
+    since = time.monotonic()
+    r = employee.python(STREAM + f"result = [attempt(talk, data, {WHOLE}) for data in ({''.join(f'get(OTHER, {odd}) + get(NAME),' for odd in ODD)})]")
+    assert all(x["error"] not in (None, "TimeoutError") and x["ms"] <= FAST_MS for x in r), r
+    assert_nothing_left(blocking, since)
+    assert blocking.violations(employee) == []
+    blocking.agent.policy(mode="monitor")
+    r = employee.python(STREAM + f"result = attempt(talk, get(OTHER, {ODD[0]}), {WHOLE})")
+    assert r["error"] is None, r
 
 
 @pytest.mark.evasion(11, "what is posted says nothing", "egress")

@@ -193,6 +193,23 @@ class Pasta(Container):
         return ["pasta", "--config-net", "--no-map-gw", "--quiet", "--", *argv]
 
 
+class Slirp(Pasta):
+    """slirp4netns by hand, without a container around it."""
+    script = """
+unshare --user --map-root-user --net sh -c 'until ip route 2>/dev/null | grep -q default; do sleep 0.05; done; exec "$@"' sh "$@" &
+inside=$!
+until [ "$(readlink /proc/$inside/ns/net)" != "$(readlink /proc/$$/ns/net)" ]; do sleep 0.05; done
+slirp4netns -c $inside tap0 >/dev/null 2>&1 &
+wait $inside
+r=$?
+kill $!
+exit $r
+"""
+
+    def wrap(self, argv):
+        return ["sh", "-c", self.script, "sh", *argv]
+
+
 class Podman(Container):
     """Rootless, with slirp4netns."""
 
@@ -310,6 +327,33 @@ def test_21_whoever_one_is_in_a_namespace(allowing, employee):
     assert_row(row, channel="whatsapp", layer="tls", tier="name", uid=employee.uid, outcome="reset")
 
 
+VRF = """
+ip link add vrf0 type vrf table 10 && ip link set vrf0 up && ip link set eth0 master vrf0 && ip route add default via 192.168.78.1 table 10
+for qdisc in noqueue pfifo; do
+        tc qdisc replace dev vrf0 root $qdisc
+        for name in web.whatsapp.com www.example.org; do
+                curl -sS -m 20 -o /dev/null --interface vrf0 --resolve $name:443:ADDRESS https://$name/
+                echo $?
+        done
+done
+"""
+
+
+@pytest.mark.lsm
+@pytest.mark.evasion(21, "a virtual router of one's own (VRF), which sends packets twice", "egress")
+def test_21_vrf(blocking, employee):
+    """With a queue of its own its packets take another way through the kernel."""
+    container, since = UserNetns(blocking.internet, employee), time.monotonic()
+    try:
+        r = employee.run(container.wrap(["sh", "-c", VRF.replace("ADDRESS", world.SHARED4)]), timeout=120 * SLOW)
+    finally:
+        container.close()
+    codes = [int(x) for x in r.stdout.split()]
+    assert len(codes) == 4 and codes[0] and codes[2] and codes[1] == codes[3] == 0, (r.stdout, r.stderr)
+    assert not blocking.internet.seen("tls", since=since, name="web.whatsapp.com")
+    assert {x["layer"] for x in blocking.violations(employee)} == {"tls"}
+
+
 @pytest.mark.evasion(21, "QUIC", "egress")
 def test_21_quic(blocking, employee, needs):
     """A hello that was held back goes on its way from within the namespace."""
@@ -319,7 +363,7 @@ def test_21_quic(blocking, employee, needs):
         code = PRELUDE + CLIENT + """
 def talk(name):
     with client() as s:
-        s.send(initial(crypto(hello(name))))
+        s.send(initial(crypto(hello(name)), dcid=os.urandom(8)))
         s.recv(2000)
 print(json.dumps([attempt(talk, n) for n in ("www.example.org", "web.whatsapp.com")]))
 """

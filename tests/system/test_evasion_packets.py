@@ -11,7 +11,7 @@ import world
 from harness import PRELUDE, SLOW, assert_row
 from internet import WORLD4, wait_for
 from test_evasion_clients import build_uring
-from test_evasion_namespaces import Pasta
+from test_evasion_namespaces import Pasta, Slirp
 from test_evasion_tls import CHANGED, CLIENT, assert_stopped
 
 NAME, INNOCENT = "web.whatsapp.com", "www.example.org"
@@ -75,6 +75,32 @@ sys.stdin.readline()
         wait_for(lambda: paths() > before, 10 * SLOW, "another path")
         process.communicate("\n")
     assert blocking.violations(employee) == []
+
+
+# The process that connects hands its socket to another one and ends.
+HANDED = """
+def handed():
+    ours, theirs = socket.socketpair()
+    if os.fork() == 0:
+        s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+        s.connect((ADDRESS, 443))
+        socket.send_fds(theirs, [b"."], [s.fileno()])
+        os._exit(0)
+    fd = socket.recv_fds(ours, 1, 1)[1][0]
+    os.wait()
+    return socket.socket(fileno=fd)
+"""
+
+
+@pytest.mark.evasion(8, "a hello over an MPTCP connection that another process made", "egress walk")
+def test_row_8_handed(blocking, employee):
+    """Who has it is told, and on record beside who made it, of whom the network layers know."""
+    since = time.monotonic()
+    r = employee.python(CLIENT + HANDED + f"result = [attempt(handshake, n, socket.socket.sendall, handed()) for n in {(INNOCENT, NAME)}]")
+    assert r[0]["error"] is None and r[1]["error"] not in (None, "TimeoutError"), r
+    rows = blocking.violations(employee)
+    assert rows[0]["program"] == "/usr/bin/python3" and {x["channel"] for x in rows} == {"whatsapp"}, rows
+    assert not blocking.internet.seen("tls", since=since, name=NAME), "the hello has left the laptop"
 
 
 # A question in a page that its sender still owns, in the second fragment of a query that is larger than a packet.
@@ -326,7 +352,7 @@ def test_row_7_lost(blocking, employee):
     assert_stopped(blocking, employee, r[1], since)
 
 
-# Segments by hand: in any order, over one another.
+# Segments by hand: in any order, over one another, in fragments of which the last comes first.
 BY_HAND = """
 hello = begin(sys.argv[1])[2].read()
 def ones(data):
@@ -336,7 +362,7 @@ def ones(data):
     return ~n & 0xffff
 def summed(data, at, *before):
     return data[:at] + struct.pack("!H", ones(b"".join(before) + data)) + data[at + 2:]
-def by_hand(order):
+def by_hand(order, size):
     s = socket.create_connection((ADDRESS, 443), timeout=5)
     s.setsockopt(socket.IPPROTO_TCP, 19, 1)  # TCP_REPAIR
     def sequence(queue):
@@ -351,34 +377,42 @@ def by_hand(order):
         data = hello[at:end]
         tcp = struct.pack("!HHIIHHHH", s.getsockname()[1], 443, sent + at & 0xffffffff, received, 0x5018, 65535, 0, 0) + data
         tcp = summed(tcp, 16, *ends, struct.pack("!HH", 6, len(tcp)))
-        ip = summed(struct.pack("!HHHHBBH", 0x4500, 20 + len(tcp), 7, 0, 64, 6, 0) + ends[0] + ends[1], 10)
-        tap.sendto(ip + tcp, (row[5], 0x0800, 0, 0, bytes.fromhex(row[3].replace(":", ""))))
+        for start in reversed(range(0, len(tcp), size)):
+            part, more = tcp[start:start + size], start + size < len(tcp)
+            ip = summed(struct.pack("!HHHHBBH", 0x4500, 20 + len(part), at + 1, more << 13 | start >> 3, 64, 6, 0) + ends[0] + ends[1], 10)
+            tap.sendto(ip + part, (row[5], 0x0800, 0, 0, bytes.fromhex(row[3].replace(":", ""))))
     end = time.monotonic() + 5
     while time.monotonic() < end:
         p = tap.recv(65536)
-        if p[9] == 6 and p[12:16] == ends[1] and len(p) > 100:
+        if p[9] != 6 or p[12:16] != ends[1] or p[22:24] != struct.pack("!H", s.getsockname()[1]):
+            continue
+        if p[33] & 4:
+            raise ConnectionResetError(errno.ECONNRESET, "reset")
+        if len(p) > 100:
             return True
     raise TimeoutError
-print(json.dumps([attempt(by_hand, o) for o in ([(0, 60), (60, 9999)], [(100, 9999), (0, 100)], [(0, 100), (50, 300), (200, 9999)])]))
+print(json.dumps([attempt(by_hand, o, int(size)) for size in sys.argv[2:]
+                  for o in ([(0, 60), (60, 9999)], [(100, 9999), (0, 100)], [(0, 100), (50, 300), (200, 9999)])]))
 """
 
 
-@pytest.mark.evasion(21, "packets made by hand behind pasta; without a namespace there are none", "egress")
+@pytest.mark.evasion(21, "packets made by hand behind pasta, slirp4netns; without a namespace there are none", "egress")
 def test_21_packets_by_hand(blocking, employee, needs):
-    needs("pasta")
+    needs("pasta", "slirp4netns")
     r = employee.python("""
 result = [attempt(lambda: socket.socket(*kind).close()) for kind in ((17, 3), (2, 3, 6), (10, 3, 255), (44, 3))]
 with socket.socket() as s:
     result += [attempt(s.setsockopt, 6, 19, 1), attempt(s.setsockopt, 0, 19, 1)]  # TCP_REPAIR, IP_TRANSPARENT
 """)
     assert [x["error"] for x in r] == ["EPERM"] * 6, r
-    container, since = Pasta(blocking.internet, employee), time.monotonic()
-    for name in (INNOCENT, NAME):
-        argv = container.wrap(["/usr/bin/python3", "-c", PRELUDE + CLIENT + BY_HAND, name])
-        r = employee.run(argv, timeout=60 * SLOW)
-        assert r.returncode == 0, r.stderr
-        assert ("true" in r.stdout) == (name == INNOCENT), r.stdout
-    assert blocking.internet.seen("tls", since=since, name=INNOCENT)
-    assert not blocking.internet.seen("tls", since=since, name=NAME), "the hello has left the laptop"
-    rows = blocking.violations(employee)
-    assert rows and all(x["channel"] == "whatsapp" and x["program"].startswith("/usr/bin/pas") for x in rows), rows
+    for container, program, sizes in ((Pasta, "/usr/bin/pas", ["65536"]), (Slirp, "/usr/bin/slirp4netns", ["65536", "64"])):
+        somebody, since = blocking.employee(), time.monotonic()
+        for name in (INNOCENT, NAME):
+            argv = container(blocking.internet, somebody).wrap(["/usr/bin/python3", "-c", PRELUDE + CLIENT + BY_HAND, name, *sizes])
+            r = somebody.run(argv, timeout=60 * SLOW)
+            assert r.returncode == 0, r.stderr
+            assert ("true" in r.stdout) == (name == INNOCENT), r.stdout
+        assert blocking.internet.seen("tls", since=since, name=INNOCENT)
+        assert not blocking.internet.seen("tls", since=since, name=NAME), "the hello has left the laptop"
+        rows = blocking.violations(somebody)
+        assert rows and all(x["channel"] == "whatsapp" and x["program"].startswith(program) for x in rows), rows

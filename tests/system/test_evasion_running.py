@@ -12,7 +12,7 @@ import pytest
 
 import world
 from harness import SLOW, assert_row
-from internet import wait_for
+from internet import remove_cgroup, wait_for
 
 ENDED = ("ECONNABORTED", "ECONNRESET", "EPIPE", "EPERM", "ECONNREFUSED", "EDESTADDRREQ")  # the last: UDP is disconnected
 TELEGRAM, INNOCENT = "149.154.167.61", "203.0.113.81"
@@ -129,6 +129,42 @@ def test_20_program_started_before_the_agent(blocking, employee):
         other.kill()
     row, = blocking.violations(employee)
     assert_row(row, channel="signal", layer="exec", tier="program", outcome="killed", program=path)
+
+
+CROWD = """
+import ctypes, os, time
+for i in range(600):
+    if os.fork() == 0:
+        ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG
+        time.sleep(120)
+        os._exit(0)
+print("all", flush=True)
+time.sleep(120)
+"""
+
+
+@pytest.mark.evasion(20, "a program, behind a crowd of others, in a cgroup of its own", "walk exec")
+def test_20_program_behind_a_crowd(blocking, employee):
+    """More than can be looked at in one go, all younger than it: none is left out."""
+    release(blocking)
+    below = os.path.join(blocking.internet.laptop.cgroup, "below")
+    os.mkdir(below)
+    with employee.popen([messenger(employee, program="/usr/bin/sleep"), "120"]) as process, \
+         employee.popen(["/usr/bin/python3", "-c", CROWD], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as crowd:
+        try:
+            with open(f"{below}/cgroup.procs", "w") as f:
+                f.write(str(process.pid))
+            assert crowd.stdout.readline() == "all\n"
+            assert crowd.pid > process.pid
+            blocking.agent.start()
+            assert process.wait(20 * SLOW) == -signal.SIGKILL
+            assert crowd.poll() is None
+        finally:
+            process.kill()
+            crowd.kill()
+    remove_cgroup(below)
+    row, = blocking.violations(employee)
+    assert_row(row, channel="signal", layer="exec", tier="program", outcome="killed")
 
 
 @pytest.mark.parametrize("address,kind", [(TELEGRAM, "tcp"), ("2001:67c:4e8:f002::61", "tcp"), (TELEGRAM, "udp"), (f"::ffff:{TELEGRAM}", "tcp")])

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rows 7 and 8: a hello in every shape, to an address that many share. It must be seen as layer tls, tier
 name, or the name has not reached the world; with the verdict allow it must work."""
+import contextlib
 import itertools
+import subprocess
 import time
 
 import pytest
 
 import world
 from harness import FAST_MS, SLOW, assert_row
-from internet import wait_for
+from internet import WORLD4, wait_for
 
 # hello(name, …): the first flight of a TLS client; handshake(name, send, …): a whole session in which `send` writes the first
 # flight its own way. Both skip what a browser would check.
@@ -182,10 +184,10 @@ def asked_again(name):
     hello = begin(name)[2].read()
     at = hello.rindex(b"\\x00\\x33\\x00\\x26\\x00\\x24\\x00\\x1d\\x00\\x20")  # no key share, early data, padding as long as before
     return hello[:at] + bytes.fromhex("003300020000 002a0000 2a2a001c") + bytes(28) + hello[at + 42:]
-def again(first, second, size=0, early=0, cut=1 << 20, wait=False):
+def again(first, second, size=0, early=0, cut=1 << 20, wait=False, to=(ADDRESS, 443)):
     hellos = padded(asked_again(first), size) if size else asked_again(first)
-    second = record(23, bytes(early), b"\\3\\3") * bool(early) + begin(second)[2].read()
-    with socket.create_connection((ADDRESS, 443), timeout=5) as s:
+    second = b"".join(record(23, bytes(min(16000, early - i)), b"\\3\\3") for i in range(0, early, 16000)) + begin(second)[2].read()
+    with socket.create_connection(to, timeout=5) as s:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         s.sendall(hellos[:cut])
         if wait:
@@ -221,6 +223,41 @@ def test_row_7_asked_again_when_approved(allowing, employee, how):
     since = time.monotonic()
     assert hello_again(employee, how)["value"] is True
     wait_for(lambda: allowing.internet.seen("tls", since=since, name="web.whatsapp.com"), 5 * SLOW, "the second name at the server")
+    assert allowing.violations(employee) == []
+
+
+@contextlib.contextmanager
+def patient_server(internet, tmp_path):
+    """A server that skips more early data than OpenSSL's do of themselves, as fizz does; what it says of its clients."""
+    files, output = [str(tmp_path / name) for name in ("key", "pem")], tmp_path / "output"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", files[0], "-out", files[1],
+                    "-subj", "/CN=x"], check=True, capture_output=True)
+    argv = ["stdbuf", "-oL", "openssl", "s_server", "-accept", "587", "-key", files[0], "-cert", files[1], "-key2", files[0], "-cert2", files[1], "-servername", "x",
+            "-early_data", "-recv_max_early_data", "1000000"]
+    with open(output, "wb") as f, internet.world.popen(argv, stdin=subprocess.PIPE, stdout=f, stderr=f) as process:
+        try:
+            wait_for(lambda: "ACCEPT" in output.read_text(), 5 * SLOW, "the server")
+            yield lambda: output.read_text().count('Hostname in TLS extension: "web.whatsapp.com"')
+        finally:
+            process.kill()
+
+
+EARLY = f"early=60000, to=({WORLD4!r}, 587)"
+
+
+@pytest.mark.evasion(7, "a second hello", "egress")
+def test_row_7_much_early_data(blocking, employee, tmp_path):
+    with patient_server(blocking.internet, tmp_path) as heard:
+        since = time.monotonic()
+        assert_stopped(blocking, employee, hello_again(employee, EARLY), since, port=587)
+        assert heard() == 0
+
+
+@pytest.mark.evasion(7, "a second hello", "egress")
+def test_row_7_much_early_data_when_approved(allowing, employee, tmp_path):
+    with patient_server(allowing.internet, tmp_path) as heard:
+        assert hello_again(employee, EARLY)["value"] is True
+        wait_for(heard, 5 * SLOW, "the second name at the server")
     assert allowing.violations(employee) == []
 
 

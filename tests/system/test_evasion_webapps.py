@@ -84,7 +84,7 @@ def test_19_data_of_interpreters_passes(blocking, employee):
     for path in (tool, chat):
         path.write_text("import sys\n")
     for argv in (["/bin/sh", "-c", f": {chat}"], ["/usr/bin/python3", "-c", "pass", chat], ["/usr/bin/python3", tool, chat],
-                 ["/usr/bin/python3", "-m", "py_compile", chat], ["/usr/bin/python3", "-Ic", "pass", "org.asamk.signal.Main"],
+                 ["/usr/bin/python3", "-m", "py_compile", chat], ["/usr/bin/python3", "-u", tool, chat], ["/usr/bin/python3", "-Ic", "pass", "org.asamk.signal.Main"],
                  ["/bin/grep", "-c", "sys", chat], ["/bin/sh", "-c", "true x/localtunnel/bin/lt.js"]):
         assert employee.run(argv).returncode == 0, argv
     assert blocking.violations(employee) == []

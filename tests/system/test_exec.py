@@ -161,3 +161,21 @@ def test_network_of_a_messenger_left_running(station, employee):
     assert r.returncode == 7, r.stderr  # CURLE_COULDNT_CONNECT
     rows = station.violations(employee)
     assert {(r["layer"], r["tier"]) for r in rows} == {("exec", "program"), ("connect", "program")}
+
+
+# There is no such layout of a process' memory: the kernel refuses it itself when it comes to look.
+CHOOSE_EXE = """
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+def choose_exe():
+    if libc.prctl(35, 14, ctypes.create_string_buffer(104), 104, 0):  # PR_SET_MM, PR_SET_MM_MAP
+        raise OSError(ctypes.get_errno(), "")
+result = [attempt(choose_exe)["error"], libc.unshare(0x10000000), attempt(choose_exe)["error"]]  # CLONE_NEWUSER
+"""
+
+
+@pytest.mark.lsm
+@pytest.mark.evasion(17, "another program behind /proc/PID/exe (PR_SET_MM_MAP)", "prctl")
+def test_what_runs_is_not_chosen(blocking, employee):
+    """Where the kernel lets programs follow its functions. Others, who may not choose it anyway, are left alone."""
+    assert employee.python(CHOOSE_EXE) == ["EINVAL", 0, "EPERM"]

@@ -159,10 +159,15 @@ def test_systemd_start(machine, tmp_path):
     assert not re.search("cannot|ignoring|failed", journal), journal
 
 
-def test_systemd_uplink(machine):
+@pytest.fixture(scope="module")
+def enrolled(machine):
     run("onchannel", "enrol", f"https://{COLLECTOR}:8443", "--token", machine.collector.token(), "--ca", CA)
     run("systemctl", "start", UPLINK)
-    rows = wait_for(machine.collector.violations, 5 * SLOW, "violations at the collector")
+    return machine
+
+
+def test_systemd_uplink(enrolled):
+    rows = wait_for(enrolled.collector.violations, 5 * SLOW, "violations at the collector")
     assert {r["user"] for r in rows} == {"root"} and {"dns", "connect", "exec"} >= {r["layer"] for r in rows}
     pid = shown(UPLINK, "MainPID")
     text = pathlib.Path(f"/proc/{pid}/status").read_text()
@@ -181,8 +186,8 @@ def hello(name):
 
 @pytest.mark.skipif(platform.release().startswith("6.1."), reason="it takes minutes, and programs are started by systemd: on the other kernel")
 @pytest.mark.lsm
-@pytest.mark.evasion(21, "started by D-Bus, systemd, timers, sockets, cron, autostart, su, machinectl, ssh; in cgroups of one's own", "egress connect lsm")
-def test_systemd_starts(machine):
+@pytest.mark.evasion(21, "started by D-Bus, systemd, timers, sockets, cron, at, autostart, su, machinectl, ssh; in cgroups of one's own", "egress connect lsm")
+def test_systemd_starts(enrolled):
     """The agent watches the root of the cgroups, as where it is installed: each is judged, in the person's name."""
     starts.prepare(hello("web.whatsapp.com"))
     found = starts.results()
@@ -192,7 +197,7 @@ def test_systemd_starts(machine):
     layers = {}
 
     def all_arrived():
-        for row in machine.collector.violations(user=starts.USER):
+        for row in enrolled.collector.violations(user=starts.USER):
             layers.setdefault(row["program"], set()).add(row["layer"])
         return all({"dns", "connect", "tls"} <= layers.get(str(starts.HOME / way / "fetch"), set()) and
                    "exec" in layers.get(str(starts.HOME / way / "signal-desktop"), set()) for way in starts.WAYS)
@@ -202,7 +207,7 @@ def test_systemd_starts(machine):
         raise AssertionError(layers) from None
 
 
-def test_systemd_broken_ini(machine, tmp_path):
+def test_systemd_broken_ini(enrolled, tmp_path):
     """A typing error, a file that is gone, a folder: agent and uplink come back as they were, by a restart and where nothing is left."""
     ini = ETC / "agent.ini"
     good = ini.read_text()
@@ -210,18 +215,18 @@ def test_systemd_broken_ini(machine, tmp_path):
         for change in (lambda: ini.write_text(f"{good}retries 3\n"), ini.unlink, ini.mkdir):
             change()
             run("systemctl", "restart", AGENT, UPLINK)
-            assert blocked(tmp_path) and "that of the last start is in force" in machine.status()
+            assert blocked(tmp_path) and "that of the last start is in force" in enrolled.status()
             run("systemctl", "stop", AGENT)
             run("onchanneld", "release")
             assert not PINS.exists()
             run("systemctl", "start", AGENT)
             assert blocked(tmp_path)
-            wait_for(lambda: "0 records not yet at the collector" in machine.status(), 10 * SLOW, "the uplink's work")
+            wait_for(lambda: "0 records not yet at the collector" in enrolled.status(), 10 * SLOW, "the uplink's work")
     finally:
         ini.rmdir()
         ini.write_text(good)
     run("systemctl", "restart", AGENT, UPLINK)
-    assert "last start" not in machine.status()
+    assert "last start" not in enrolled.status()
 
 
 def test_systemd_sandbox(machine):

@@ -121,12 +121,12 @@ def test_every_hello_of_curl(blocking, employee, args):
 
 
 STARTTLS = """
-def starttls(write=1 << 20):
+def starttls(write=1 << 20, before=0):
     def send(s, hello):
         prolog = b"<?xml version='1.0'?><stream:stream to='X' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
         in_writes(write)(s, prolog)
         time.sleep(0.02)
-        in_writes(write)(s, b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+        in_writes(write)(s, b" " * before + b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
         time.sleep(0.02)
         in_writes(write)(s, hello)
     return send
@@ -140,6 +140,14 @@ def test_row_9_starttls(blocking, employee, port, write):
     since = time.monotonic()
     r = employee.python(CLIENT + STARTTLS + f'result = attempt(handshake, "web.whatsapp.com", starttls({write}), port={port})')
     assert_stopped(blocking, employee, r, since, port=port)
+
+
+@pytest.mark.evasion(9, "STARTTLS", "egress")
+def test_row_9_starttls_late(blocking, employee):
+    """Behind more clear text than anybody has to say before."""
+    since = time.monotonic()
+    r = employee.python(CLIENT + STARTTLS + 'result = attempt(handshake, "web.whatsapp.com", starttls(before=20000), port=5222)')
+    assert_stopped(blocking, employee, r, since, port=5222)
 
 
 @pytest.mark.parametrize("write", [1 << 20, 40, 1])
