@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -85,20 +86,37 @@ double agent_resident_mib(const struct agent *a)
         die(path);
 }
 
+/* One request and its answer, which begins in `answer`. */
+static void ask(int fd, const char *request, char answer[static 4096])
+{
+        char rest[4096];
+        ssize_t n;
+
+        if (write(fd, request, strlen(request)) < 0)
+                die(request);
+        n = read(fd, answer, 4095);
+        if (n <= 0)
+                die(request);
+        answer[n] = '\0';
+        for (bool ended = answer[n - 1] == '\n'; !ended; ended = rest[n - 1] == '\n')
+                if ((n = read(fd, rest, sizeof(rest))) <= 0)
+                        die(request);
+}
+
 double agent_reload_us(const char *control_socket)
 {
-        static const char request[] = "{\"verb\":\"reload\"}\n";
         _cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         struct sockaddr_un a = {.sun_family = AF_UNIX};
-        char answer[4096] = "";
+        char answer[4096];
         double start;
 
         snprintf(a.sun_path, sizeof(a.sun_path), "%s", control_socket);
         if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
                 die(control_socket);
+        /* a connection is taken behind what the reload before has left to do */
+        ask(fd, "{\"verb\":\"status\"}\n", answer);
         start = now_us();
-        if (write(fd, request, sizeof(request) - 1) < 0 || read(fd, answer, sizeof(answer) - 1) <= 0)
-                die("reload");
+        ask(fd, "{\"verb\":\"reload\"}\n", answer);
         if (!strstr(answer, "\"ok\":true") && !strstr(answer, "\"ok\": true")) {
                 errno = EPROTO;
                 die(answer);

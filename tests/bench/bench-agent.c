@@ -6,12 +6,13 @@
  *   bench-agent reload AGENT CONFIG CONTROL          reload through the control socket
  *   bench-agent gap AGENT CONFIG CONTROL CGROUP CATALOGUE DEVICE   see gap.h
  *
- * BENCH_ROUNDS (15) rounds are measured; a ratio is the median of the rounds' ratios. A floor is the
- * ratio with empty programs in the agent's place. */
+ * BENCH_ROUNDS (30) rounds are measured; a ratio is the median of the rounds' ratios. A floor is the
+ * ratio with empty programs and an empty chain in the agent's place, `rules` that with empty programs and the agent's table. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -142,12 +143,12 @@ static double measure(enum operation op)
 static unsigned rounds(void)
 {
         const char *text = getenv("BENCH_ROUNDS");
-        int n = text ? atoi(text) : 15;
+        int n = text ? atoi(text) : 30;
 
         return n < 1 ? 1 : n > ROUNDS_MAX ? ROUNDS_MAX : (unsigned)n;
 }
 
-enum state { STATE_WITHOUT, STATE_FLOOR, STATE_WITH, _STATE_MAX };
+enum state { STATE_WITHOUT, STATE_FLOOR, STATE_RULES, STATE_WITH, _STATE_MAX };
 static double results[_STATE_MAX][_OP_MAX][ROUNDS_MAX];
 
 static double median_ratio(enum operation op, enum state s, unsigned n)
@@ -164,6 +165,7 @@ static void print_operation(enum operation op, unsigned n)
         const char *unit = op == OP_STREAM ? "MiB/s" : "us";
 
         printf("%s_floor %.3f ratio\n", names[op], median_ratio(op, STATE_FLOOR, n));
+        printf("%s_rules %.3f ratio\n", names[op], median_ratio(op, STATE_RULES, n));
         printf("%s_ratio %.3f ratio\n", names[op], median_ratio(op, STATE_WITH, n));
         printf("%s_without %.1f %s\n", names[op], median(results[STATE_WITHOUT][op], n), unit);
         printf("%s_with %.1f %s\n", names[op], median(results[STATE_WITH][op], n), unit);
@@ -171,6 +173,7 @@ static void print_operation(enum operation op, unsigned n)
 
 struct subject {
         const char *program, *config, *cgroup;
+        char table[4096]; /* a file: the agent's, as nft(8) lists it */
         double start[ROUNDS_MAX], resident[ROUNDS_MAX];
 };
 
@@ -179,8 +182,8 @@ static void measure_state(struct subject *x, enum state s, unsigned round)
         struct empty_hooks f = {};
         struct agent a = {};
 
-        if (s == STATE_FLOOR)
-                floor_start(&f, x->cgroup);
+        if (s == STATE_FLOOR || s == STATE_RULES)
+                floor_start(&f, x->cgroup, s == STATE_RULES ? x->table : NULL);
         if (s == STATE_WITH)
                 agent_start(&a, x->program, x->config);
         for (unsigned op = 0; op < _OP_MAX; op++)
@@ -188,7 +191,7 @@ static void measure_state(struct subject *x, enum state s, unsigned round)
                         (enum operation)op); /* what the last state left to the kernel to free is gone by then */
         for (unsigned op = 0; op < _OP_MAX; op++)
                 results[s][op][round] = measure((enum operation)op);
-        if (s == STATE_FLOOR)
+        if (s == STATE_FLOOR || s == STATE_RULES)
                 floor_stop(&f);
         if (s == STATE_WITH) {
                 x->start[round] = a.start_us;
@@ -197,15 +200,29 @@ static void measure_state(struct subject *x, enum state s, unsigned round)
         }
 }
 
+static void save_table(struct subject *x)
+{
+        struct agent a = {};
+        char command[2 * sizeof(x->table)];
+
+        snprintf(x->table, sizeof(x->table), "%s.nft", x->config);
+        snprintf(command, sizeof(command), "nft list table inet onchannel >'%s'", x->table);
+        agent_start(&a, x->program, x->config);
+        if (system(command))
+                die(command);
+        agent_stop(&a);
+}
+
 static void ratios(const char *program, const char *config, const char *cgroup)
 {
         static struct subject x;
         unsigned n = rounds();
 
         x = (struct subject){.program = program, .config = config, .cgroup = cgroup};
+        save_table(&x);
         for (unsigned i = 0; i < n; i++)
-                for (unsigned s = 0; s < _STATE_MAX; s++) /* ABC CAB BCA …: a drift cancels out */
-                        measure_state(&x, (enum state)((s + 2 * i) % _STATE_MAX), i);
+                for (unsigned s = 0; s < _STATE_MAX; s++) /* ABCD DABC …: a drift cancels out */
+                        measure_state(&x, (enum state)((s + 3 * i) % _STATE_MAX), i);
         for (unsigned op = 0; op < _OP_MAX; op++)
                 print_operation((enum operation)op, n);
         printf("start %.1f ms\n", median(x.start, n) / 1e3);

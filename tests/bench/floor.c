@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <stdint.h>
+#include <stdio.h>
 #include "agent.h"
 #include "base/cleanup.h"
 
@@ -46,22 +47,26 @@ static int attach_empty(const struct hook *h, int cgroup)
         return link;
 }
 
-void floor_start(struct empty_hooks *f, const char *cgroup)
+void floor_start(struct empty_hooks *f, const char *cgroup, const char *table)
 {
+        char command[4096] = "nft 'add table inet onchannel;"
+                             " add chain inet onchannel output { type filter hook output priority 0; }'";
         _cleanup_fd_ int fd = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         if (fd < 0)
                 die(cgroup);
         for (f->n = 0; f->n < FLOOR_HOOKS; f->n++)
                 f->links[f->n] = attach_empty(&hooks[f->n], fd);
-        if (system("nft 'add table inet floor; add chain inet floor output { type filter hook output priority 0; }'"))
-                die("nft");
+        if (table)
+                snprintf(command, sizeof(command), "nft -f '%s'", table);
+        if (system(command))
+                die(command);
 }
 
 void floor_stop(struct empty_hooks *f)
 {
         while (f->n > 0)
                 fd_close(&f->links[--f->n]);
-        if (system("nft delete table inet floor"))
+        if (system("nft delete table inet onchannel"))
                 die("nft");
 }

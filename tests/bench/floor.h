@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #pragma once
-/* Programs that do nothing at each of the agent's hooks, and a chain without rules: what the hooks
+/* Programs that do nothing at each of the agent's hooks, and a chain without rules, or the agent's table: what the hooks
  * themselves cost, whoever uses them. Fatal on failure. */
 #include <stddef.h>
 
@@ -11,5 +11,6 @@ struct empty_hooks {
         size_t n;
 };
 
-void floor_start(struct empty_hooks *f, const char *cgroup);
+/* `table`: a file for nft(8); NULL: the chain without rules */
+void floor_start(struct empty_hooks *f, const char *cgroup, const char *table);
 void floor_stop(struct empty_hooks *f);
