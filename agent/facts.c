@@ -22,16 +22,27 @@ static enum verdict program_verdict(const struct ruleset *rs, uint16_t channel, 
         return e ? e->programs : rs->channels[channel].programs;
 }
 
-/* 0 killed, -ESRCH it is gone or has become another program. What its file system says of it, a user may have said. */
+/* -ESRCH it has ended, or has become another program. What its file system says of it, a user may have said. */
+static int find_program(const struct runtime *rt, const struct fact *f)
+{
+        _cleanup_fd_ int proc = -1;
+
+        return watch_has_executed(rt->watch, f->tgid, f->boottime_ns) ? -ESRCH
+                                                                      : proc_open(f->tgid, f->boottime_ns, &proc);
+}
+
+/* 0 killed, -ESRCH as find_program(). */
 static int kill_program(const struct runtime *rt, const struct fact *f)
 {
-        _cleanup_fd_ int fd = -1, proc = -1;
+        _cleanup_fd_ int fd = -1;
+        int r;
 
         fd = pidfd_open((pid_t)f->tgid, 0); /* before the check: no other process can take its place */
         if (fd < 0)
                 return -errno;
-        if (proc_open(f->tgid, f->boottime_ns, &proc) < 0 || watch_has_executed(rt->watch, f->tgid, f->boottime_ns))
-                return -ESRCH;
+        r = find_program(rt, f);
+        if (r < 0)
+                return r;
         return pidfd_send_signal(fd, SIGKILL, NULL, 0) < 0 ? -errno : 0;
 }
 
@@ -98,8 +109,12 @@ static bool handle_answer(struct runtime *rt, int r, struct fact *f, const struc
 static bool handle_unknown_program(struct runtime *rt, struct fact *f)
 {
         struct classification c;
-        int r = identify_start(rt->identify, f, &c);
+        int r;
 
+        if (find_program(rt, f) ==
+            -ESRCH) /* in a flood of starts most are: a child's answer takes two turns at the processors */
+                return false;
+        r = identify_start(rt->identify, f, &c);
         return handle_answer(rt, r, f, &c);
 }
 

@@ -9,8 +9,9 @@
 #include "agent/classify/looker.h"
 #include "base/cleanup.h"
 
-#define WAIT_MS  50 /* for a quick answer */
-#define CHILD_FD 3
+#define WAIT_MS          50 /* for a quick answer */
+#define ANSWERS_PER_TURN 64
+#define CHILD_FD         3
 
 struct job {
         struct job *next;
@@ -38,8 +39,10 @@ struct desk {
         int fd;
         struct child *child; /* NULL: none is at work */
         sd_event_source *io, *late;
-        struct job *first, **end; /* the first one is with the child */
+        struct job *first, **end; /* the child is at the first one */
+        struct job *unsent; /* it has those before */
         size_t n;
+        bool is_slow; /* the last answer that was waited for has not come yet */
 };
 
 struct looker {
@@ -77,6 +80,8 @@ static struct job *desk_take(struct desk *d)
         d->first = j->next;
         if (!d->first)
                 d->end = &d->first;
+        if (d->unsent == j)
+                d->unsent = j->next;
         d->n--;
         return j;
 }
@@ -90,6 +95,7 @@ static void desk_clear(struct desk *d)
         if (d->child)
                 kill(d->child->pid, SIGKILL); /* not waited for yet, so it is this one */
         d->child = NULL;
+        d->unsent = d->first;
 }
 
 static void child_free(struct child *c)
@@ -119,21 +125,51 @@ static int on_ended(sd_event_source *s, const siginfo_t *si, void *userdata)
         return 0;
 }
 
-static int on_answer(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+static int desk_be_patient(struct desk *d)
 {
-        struct desk *d = userdata;
+        static const uint64_t patience_us[_LANE_MAX] = {1000000, 60000000, 10000000};
+        const uint64_t *patience = d->looker->o.patience_us ? d->looker->o.patience_us : patience_us;
+
+        if (!d->first)
+                return sd_event_source_set_enabled(d->late, SD_EVENT_OFF);
+        sd_event_source_set_time_relative(d->late, patience[d->lane]);
+        return sd_event_source_set_enabled(d->late, SD_EVENT_ONESHOT);
+}
+
+/* What the child has room for: one that has to be told each time waits for a processor each time. */
+static void desk_send(struct desk *d)
+{
+        for (; d->unsent; d->unsent = d->unsent->next)
+                if (send(d->fd, &d->unsent->fact, sizeof(d->unsent->fact), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+                        break; /* a child that has ended is noticed by on_ended() */
+}
+
+static bool desk_receive(struct desk *d, struct answer *ret)
+{
+        if (recv(d->fd, ret, sizeof(*ret), MSG_DONTWAIT) != sizeof(*ret))
+                return false;
+        free(desk_take(d));
+        d->is_slow = false;
+        desk_send(d);
+        desk_be_patient(d);
+        return true;
+}
+
+static unsigned desk_read(struct desk *d)
+{
         struct looker *l = d->looker;
         struct answer a;
+        unsigned n = 0;
 
-        if (recv(fd, &a, sizeof(a), MSG_DONTWAIT) != sizeof(a)) {
-                if (revents & EPOLLHUP)
-                        sd_event_source_set_enabled(s, SD_EVENT_OFF); /* on_ended() */
-                return 0;
-        }
-        sd_event_source_set_enabled(d->late, SD_EVENT_OFF);
-        free(desk_take(d));
-        desk_go_on(d);
-        l->o.done(a.r, &a.fact, &a.c, l->o.userdata);
+        for (; n < ANSWERS_PER_TURN && d->child && desk_receive(d, &a); n++)
+                l->o.done(a.r, &a.fact, &a.c, l->o.userdata);
+        return n;
+}
+
+static int on_answer(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+{
+        if (desk_read(userdata) == 0 && revents & EPOLLHUP)
+                sd_event_source_set_enabled(s, SD_EVENT_OFF); /* on_ended() */
         return 0;
 }
 
@@ -172,24 +208,13 @@ static int desk_start(struct desk *d)
         return 0;
 }
 
-static int desk_send(struct desk *d)
-{
-        static const uint64_t patience_us[_LANE_MAX] = {1000000, 60000000, 10000000};
-        const uint64_t *patience = d->looker->o.patience_us ? d->looker->o.patience_us : patience_us;
-        int r = d->child ? 0 : desk_start(d);
-
-        if (r < 0)
-                return r;
-        /* one at a time: there is room; a child that has ended is noticed by on_ended() */
-        (void)send(d->fd, &d->first->fact, sizeof(d->first->fact), MSG_NOSIGNAL | MSG_DONTWAIT);
-        sd_event_source_set_time_relative(d->late, patience[d->lane]);
-        return sd_event_source_set_enabled(d->late, SD_EVENT_ONESHOT);
-}
-
 static void desk_go_on(struct desk *d)
 {
-        while (d->first && desk_send(d) < 0)
-                free(desk_take(d)); /* no memory for a child: the next walk looks at it */
+        if (d->first && !d->child && desk_start(d) < 0)
+                while (d->first) /* no memory for a child: the next walk looks at it */
+                        free(desk_take(d));
+        desk_send(d);
+        desk_be_patient(d);
 }
 
 static unsigned count_stuck(const struct looker *l, uint32_t uid)
@@ -206,6 +231,8 @@ static void desk_put(struct desk *d, struct job *j)
         j->next = NULL;
         *d->end = j;
         d->end = &j->next;
+        if (!d->unsent)
+                d->unsent = j;
         d->n++;
 }
 
@@ -250,19 +277,35 @@ static int on_late(sd_event_source *s, uint64_t usec, void *userdata)
         return 0;
 }
 
-/* What takes no time is answered at once, so that what follows from it is in order. */
-static int desk_wait(struct desk *d, struct fact *f, struct classification *c)
+static bool desk_wait(struct desk *d)
 {
         struct pollfd wait = {.fd = d->fd, .events = POLLIN};
+
+        d->is_slow = poll(&wait, 1, WAIT_MS) <= 0;
+        return !d->is_slow;
+}
+
+/* What takes no time is answered at once, so that what follows from it is in order. */
+static int desk_wait_for(struct desk *d, struct fact *f, struct classification *c)
+{
         struct answer a;
 
-        if (poll(&wait, 1, WAIT_MS) <= 0 || recv(d->fd, &a, sizeof(a), MSG_DONTWAIT) != sizeof(a))
+        if (!desk_wait(d) || !desk_receive(d, &a))
                 return 1;
-        sd_event_source_set_enabled(d->late, SD_EVENT_OFF);
-        free(desk_take(d));
         *f = a.fact;
         *c = a.c;
         return a.r;
+}
+
+/* In a flood of starts an answer makes room, unless the child stands still. */
+static bool desk_has_room(struct desk *d)
+{
+        if (d->n < LOOKER_QUEUE_MAX)
+                return true;
+        if (d->lane != LANE_QUICK || d->is_slow || !desk_wait(d))
+                return false;
+        desk_read(d);
+        return d->n < LOOKER_QUEUE_MAX;
 }
 
 int looker_ask(struct looker *l, enum lane lane, struct fact *f, struct classification *c)
@@ -276,19 +319,21 @@ int looker_ask(struct looker *l, enum lane lane, struct fact *f, struct classifi
                 c->gone = true;
                 return 0;
         }
-        j = d->n < LOOKER_QUEUE_MAX ? malloc(sizeof(*j)) : NULL;
+        j = desk_has_room(d) ? malloc(sizeof(*j)) : NULL;
         if (!j)
                 return -EBUSY;
-        j->fact = *f;
-        desk_put(d, j);
-        if (d->n > 1)
-                return 1;
-        r = desk_send(d);
+        r = d->child ? 0 : desk_start(d);
         if (r < 0) {
-                free(desk_take(d));
+                free(j);
                 return -EBUSY;
         }
-        return d->lane == LANE_QUICK ? desk_wait(d, f, c) : 1;
+        j->fact = *f;
+        desk_put(d, j);
+        desk_send(d);
+        if (d->n > 1)
+                return 1;
+        desk_be_patient(d);
+        return d->lane == LANE_QUICK ? desk_wait_for(d, f, c) : 1;
 }
 
 void looker_renew(struct looker *l)

@@ -336,7 +336,7 @@ def test_13_otherwise(blocking, employee):
 
 
 # Of every three packets one is lost on the way, so that TCP sends again what is in one, in parts or with more behind it.
-LOST = "add table ip lost; add chain ip lost in { type filter hook prerouting priority -400; }; add rule ip lost in tcp dport 4433 numgen random mod 3 == 0 drop"
+LOST = "add table ip lost; add chain ip lost in { type filter hook prerouting priority -400; }; add rule ip lost in tcp dport 4433 numgen inc mod 3 == 0 drop"
 
 
 @pytest.mark.evasion(7, "in pieces, of which every third is lost", "egress")

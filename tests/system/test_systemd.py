@@ -154,6 +154,7 @@ def test_systemd_start(machine, tmp_path):
     assert "exec=lsm" in machine.status() and "defence=lsm" in machine.status()
     assert json.loads(run("onchannel", "status", "--json").stdout)["canary"]["result"] == "blocked"
     assert blocked(tmp_path)
+    assert pathlib.Path(f"/sys/fs/cgroup{shown(AGENT, 'ControlGroup')}/cpu.weight").read_text() == "1000\n"
     journal = run("journalctl", "-u", AGENT, "-o", "cat").stdout
     assert "ready: exec=lsm" in journal and "stopped whatsapp: dropped (dns, name)" in journal and "dig" not in journal, journal
     assert not re.search("cannot|ignoring|failed", journal), journal
