@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Children that look at what may stand still. */
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -11,7 +12,7 @@
 #include "agent/classify/looker.h"
 #include "base/cleanup.h"
 
-enum { WELL = 1, STANDS_STILL, ENDS, IS_SLOW };
+enum { WELL = 1, STANDS_STILL, ENDS, IS_SLOW, SLEEPS };
 
 static uint32_t known; /* what the parent knows when a child is made */
 
@@ -21,10 +22,12 @@ static int look(enum lane lane, struct fact *f, struct classification *c, void *
                 pause();
         if (f->tgid == ENDS)
                 _exit(1);
+        if (f->tgid == SLEEPS)
+                poll(NULL, 0, 200); /* longer than anybody waits */
         c->channel = (uint16_t)lane;
         c->entry = known;
         strcpy(f->path, "seen");
-        return f->tgid == WELL || f->tgid == IS_SLOW ? 0 : -EIO;
+        return f->tgid == STANDS_STILL || f->tgid > SLEEPS ? -EIO : 0;
 }
 
 struct test {
@@ -157,13 +160,40 @@ static void test_too_many(void **state)
         test_done(&t);
 }
 
+static void expect_next(int r, struct fact *f, const struct classification *c, void *userdata)
+{
+        struct test *t = userdata;
+
+        assert_int_equal(f->exe_ino, ++t->n);
+}
+
+/* Each is answered once and in order, however many the child has at a time. */
+static void test_in_order(void **state)
+{
+        static const uint64_t patience_us[] = {LONG, LONG, LONG};
+        struct test t = {};
+        const struct looker_options o = {
+                .look = look, .done = expect_next, .userdata = &t, .patience_us = patience_us};
+
+        assert_int_equal(sd_event_new(&t.event), 0);
+        assert_int_equal(looker_new(t.event, &o, &t.looker), 0);
+        for (uint64_t i = 1; i <= LOOKER_QUEUE_MAX; i++) {
+                struct fact f = {.tgid = i == 1 ? SLEEPS : WELL, .uid = 1, .exe_ino = i};
+                struct classification c = {};
+
+                assert_int_equal(looker_ask(t.looker, LANE_QUICK, &f, &c), 1);
+                if (i == LOOKER_QUEUE_MAX / 2)
+                        looker_renew(t.looker);
+        }
+        wait_for(&t, LOOKER_QUEUE_MAX);
+        test_done(&t);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_answers),
-                cmocka_unit_test(test_stands_still),
-                cmocka_unit_test(test_ends),
-                cmocka_unit_test(test_too_many),
+                cmocka_unit_test(test_answers),  cmocka_unit_test(test_stands_still), cmocka_unit_test(test_ends),
+                cmocka_unit_test(test_too_many), cmocka_unit_test(test_in_order),
         };
         sigset_t children;
 
