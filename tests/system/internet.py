@@ -137,15 +137,15 @@ def sweep():
     """Remove what runners that no longer live left behind."""
     for name in os.listdir(tempfile.gettempdir()):
         folder = os.path.join(tempfile.gettempdir(), name)
-        if not name.startswith(PREFIX) or not os.path.exists(f"{folder}/lock"):
+        if not name.startswith(PREFIX):
             continue
-        with open(f"{folder}/lock") as lock:
-            try:
+        try:
+            with open(f"{folder}/lock") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held by its runner as long as that lives
-            except BlockingIOError:
-                continue
-            remove_cgroup(os.path.join(cgroup2_root(), name))
-            shutil.rmtree(folder, ignore_errors=True)
+                remove_cgroup(os.path.join(cgroup2_root(), name))
+                shutil.rmtree(folder, ignore_errors=True)
+        except (FileNotFoundError, BlockingIOError):
+            continue
 
 
 class Place:
@@ -230,8 +230,9 @@ class Internet:
         self.laptop = self.world = self.server = None
         self.base = tempfile.mkdtemp(prefix=PREFIX)
         os.chmod(self.base, 0o755)
-        self.lock = open(f"{self.base}/lock", "w")
+        self.lock = open(f"{self.base}/lock.new", "w")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
+        os.rename(self.lock.name, f"{self.base}/lock")  # no sweep of somebody else's sees it unlocked
         self.cgroup = os.path.join(cgroup2_root(), os.path.basename(self.base))
         os.mkdir(self.cgroup)
         try:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A day of ordinary work under a policy that blocks: nothing fails, nothing is slow, nothing is recorded."""
+import email.utils
+import hashlib
 import os
 import pathlib
 import shutil
@@ -18,6 +20,13 @@ SITES = harness.TREE.parent / "shared/data/top-sites-100k.txt"
 SITES = pathlib.Path(os.environ["ONCHANNEL_SHARED_DATA"]) / SITES.name if "ONCHANNEL_SHARED_DATA" in os.environ else SITES
 N_SITES = 500
 REPOSITORY, FORGE, SERVER = "deb.work.example", "git.work.example", "work.onchannel.test"  # the last is the world itself
+
+# Nothing of how this machine's apt is set up.
+APT = """
+Dir::Etc { main "/dev/null"; parts "/dev/null"; sourcelist "/etc/work.list"; sourceparts "/dev/null"; };
+APT::Sandbox::User "root";
+Dpkg::Use-Pty "0";
+"""
 
 # A mail server as far as smtplib goes: greeting, STARTTLS, one message.
 MAIL = """
@@ -126,6 +135,7 @@ class Office:
         subprocess.run(["dpkg-deb", "--root-owner-group", "-b", root, self.repository / f"work-tool_{version}_all.deb"], check=True, stdout=subprocess.DEVNULL)
         packages = subprocess.run(["dpkg-scanpackages", "."], cwd=self.repository, check=True, capture_output=True).stdout
         (self.repository / "Packages").write_bytes(packages)
+        (self.repository / "Release").write_text(f"Date: {email.utils.formatdate()}\nSHA256:\n {hashlib.sha256(packages).hexdigest()} {len(packages)} Packages\n")
 
     def serve(self, argv, **kw):
         log = open(f"{self.internet.base}/office.log", "a")
@@ -147,12 +157,11 @@ def office(internet):
 
 def packages(station, scheme, what, version):
     """`apt-get update`, then install or upgrade; as root: the agent must not be in the way of the system's own work either."""
-    options = ["Dir::Etc::sourcelist=/etc/work.list", "Dir::Etc::sourceparts=/dev/null", "Acquire::http::Proxy=false",
-               "Acquire::https::Proxy=false", "APT::Sandbox::User=root", "Dpkg::Use-Pty=0"]
-    apt, laptop = ["apt-get", "-q", "-y", *(x for o in options for x in ("-o", o))], station.internet.laptop
+    laptop, conf = station.internet.laptop, pathlib.Path(station.internet.base) / "apt.conf"
+    conf.write_text(APT)
     laptop.run(["sh", "-c", f"echo 'deb [trusted=yes] {scheme}://{REPOSITORY}/ ./' >/etc/work.list"], check=True)
     for command in (["update"], what):
-        r = laptop.run(apt + command, check=True, timeout=120 * SLOW)
+        r = laptop.run(["apt-get", "-q", "-y", *command], check=True, timeout=120 * SLOW, env=net.environment(APT_CONFIG=str(conf)))
         assert "Err:" not in r.stdout + r.stderr and "Failed" not in r.stderr, r.stdout + r.stderr
     assert laptop.run(["work-tool"]).stdout == f"at work {version}\n"
 
