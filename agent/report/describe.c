@@ -5,11 +5,23 @@
 #include "agent/report/internal.h"
 #include "base/clock.h"
 
+#define NS_PER_MS 1000000
+#define CLOSE_NS  200000 /* between a look at one clock and a look at the other */
+#define TRIES     8
+
+/* Whoever had the processor between the two looks would make what follows earlier than what was before it. */
 uint64_t utc_from_boottime(uint64_t boottime_ns)
 {
-        uint64_t now = clock_utc_ms(), boottime = clock_boottime_ms(), then = boottime_ns / 1000000;
+        uint64_t utc, boottime, then;
 
-        return boottime_ns == 0 || then > boottime || boottime - then > now ? now : now - (boottime - then);
+        for (int i = 0; i < TRIES; i++) {
+                boottime = clock_ns(CLOCK_BOOTTIME);
+                utc = clock_ns(CLOCK_REALTIME);
+                if (clock_ns(CLOCK_BOOTTIME) - boottime < CLOSE_NS)
+                        break;
+        }
+        then = boottime_ns == 0 || boottime_ns > boottime || boottime - boottime_ns > utc ? boottime : boottime_ns;
+        return (utc - (boottime - then)) / NS_PER_MS;
 }
 
 /* What the policy says about this attempt; a program has a verdict of its own. */
