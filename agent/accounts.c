@@ -8,7 +8,7 @@
 #include <sys/inotify.h>
 #include <time.h>
 
-#include "agent/classify/worker.h"
+#include "agent/worker.h"
 #include "base/cleanup.h"
 
 #define USEC_PER_SEC 1000000ull

@@ -111,8 +111,8 @@ static bool handle_unknown_program(struct runtime *rt, struct fact *f)
         struct classification c;
         int r;
 
-        if (find_program(rt, f) ==
-            -ESRCH) /* in a flood of starts most are: a child's answer takes two turns at the processors */
+        /* in a flood of starts most are gone: a child's answer takes two turns at the processors */
+        if (find_program(rt, f) == -ESRCH)
                 return false;
         r = identify_start(rt->identify, f, &c);
         return handle_answer(rt, r, f, &c);

@@ -145,8 +145,7 @@ struct runtime {
         struct canary canary;
         uint64_t started_ms; /* CLOCK_BOOTTIME */
         struct walk walk;
-        uint64_t
-                ring_since_us; /* CLOCK_MONOTONIC: it was read, and not everybody has had a turn since; 0 everybody has */
+        uint64_t ring_since_us; /* CLOCK_MONOTONIC: read then, and some have had no turn since; 0: all have */
         uint64_t slept_told_ms; /* clock_slept_ms(), as coverage has it */
         uint64_t slept_ms; /* since the agent started */
         const char *cause; /* of this start: lastrun_cause() */

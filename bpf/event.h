@@ -124,12 +124,12 @@ struct event_packet {
 };
 EVENT_LAYOUT(event_packet, 4416);
 
-/* Why an event or a decision was lost; index of oc_drops. */
 struct oc_proc {
         __u64 exec_ns; /* CLOCK_BOOTTIME */
         char path[OC_PATH_SIZE];
 };
 
+/* Why an event or a decision was lost; index of oc_drops. */
 enum drop_reason {
         DROP_RING_FULL,
         DROP_TASK_MAP_FULL,

@@ -12,7 +12,7 @@ enum host {
         HOST_NONE,
         HOST_BROWSER, /* arguments: a web app */
         HOST_ELECTRON, /* a browser, and runs an archive or a script */
-        HOST_WINE, /* a Windows program, its path may be written with '\\' */
+        HOST_WINE, /* a Windows program, its path may be written with '\' */
         HOST_LOADER, /* the dynamic loader, and what else takes no value in an argument of its own: a program */
         HOST_QEMU,
         HOST_BASH, /* from here on interpreters: a script, an archive, a class */

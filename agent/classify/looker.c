@@ -313,7 +313,6 @@ int looker_ask(struct looker *l, enum lane lane, struct fact *f, struct classifi
         unsigned stuck = count_stuck(l, f->uid);
         struct desk *d = &l->desks[stuck ? LANE_FOREIGN : lane];
         struct job *j;
-        int r;
 
         if (stuck >= LOOKER_STUCK_MAX) {
                 c->gone = true;
@@ -322,8 +321,7 @@ int looker_ask(struct looker *l, enum lane lane, struct fact *f, struct classifi
         j = desk_has_room(d) ? malloc(sizeof(*j)) : NULL;
         if (!j)
                 return -EBUSY;
-        r = d->child ? 0 : desk_start(d);
-        if (r < 0) {
+        if (!d->child && desk_start(d) < 0) {
                 free(j);
                 return -EBUSY;
         }

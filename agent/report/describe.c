@@ -9,8 +9,9 @@
 #define CLOSE_NS  200000 /* between a look at one clock and a look at the other */
 #define TRIES     8
 
-/* Whoever had the processor between the two looks would make what follows earlier than what was before it. */
-uint64_t utc_from_boottime(uint64_t boottime_ns)
+/* CLOCK_BOOTTIME to UTC; 0 or a time to come: now. Whoever had the processor between the two looks would make what follows
+ * earlier than what was before it. */
+static uint64_t utc_from_boottime(uint64_t boottime_ns)
 {
         uint64_t utc, boottime, then;
 

@@ -38,8 +38,6 @@ struct description {
 /* 1 and *ret, 0 when the fact is no violation, -ESTALE when rs cannot explain it. Without id
  * and login name. */
 int describe(const struct fact *f, const struct ruleset *rs, struct description *d, struct violation *ret);
-/* CLOCK_BOOTTIME to UTC; 0 or a time to come: now. */
-uint64_t utc_from_boottime(uint64_t boottime_ns);
 
 /* ---- collapse.c ---- */
 

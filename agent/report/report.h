@@ -17,8 +17,7 @@
 #define REPORT_SETTLE_MS 200
 #define REPORT_WINDOW_MS 60000
 #define REPORT_OPEN_MAX  4096 /* violations collected at once; beyond: written at once, uncollapsed */
-#define REPORT_OPEN_USER                                                                                             \
-        512 /* of one person; what others of their programs do is one violation a channel, without a program */
+#define REPORT_OPEN_USER 512 /* of one person; beyond: one a channel, without the program */
 
 struct report_options {
         const char *state_dir; /* device.key, device.pub, spool/, uplink/ack, collected below it */

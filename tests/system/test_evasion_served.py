@@ -35,8 +35,6 @@ def served(employee, file, script):
     return ["unshare", "-Urm", "/usr/bin/python3", SERVED.name, "mnt", file.name, "sh", "-c", script]
 
 
-
-
 WAYS = {
     "another number": ("notes", ANOTHER_NUMBER),
     "loader": (LOADER, "HOLD=60 mnt/x $PWD/notes ran"),

@@ -78,14 +78,14 @@ def flooding(employee, *argv, times=1, **kw):
             p.stdout.close()
 
 
-def longest_wait(agent, until, *, ask="status"):
+def longest_wait(agent, until):
     """Seconds that root has waited for an answer at most, while until() does something."""
     waits, done = [], threading.Event()
 
     def look():
         while not done.is_set():
             start = time.monotonic()
-            agent.cli(ask, timeout=60 * SLOW)
+            agent.cli("status", timeout=60 * SLOW)
             waits.append(time.monotonic() - start)
     thread = threading.Thread(target=look)
     thread.start()
@@ -261,7 +261,7 @@ def talk():
     with client() as s:
         s.send(initial(crypto(hello("www.example.org")), dcid=os.urandom(8)))
         return len(s.recv(2000))
-time.sleep(2)
+time.sleep(2)  # longer than copies may stay unread (bpf/copy.h)
 result = [attempt(talk)["error"] for _ in range(10)]
 """)
         assert somebody.curl("https://www.example.org/")[0] == 0

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
-#include "agent/classify/worker.h"
+#include "agent/worker.h"
 #include "base/cleanup.h"
 
 #define STACK_BYTES (256u << 10)
